@@ -1,0 +1,41 @@
+# Each target sets up its virtual environment when that is missing or older than setup.cfg.
+VENV ?= .venv
+BACKENDS_VENV ?= .venv-backends
+PYTHON ?= python3
+export PYTHON
+
+.PHONY: help demo test test-backends lint study clean
+
+help:
+	@echo "make demo           the main job, whole, on an embedded data set (about 10 minutes)"
+	@echo "make test           the tests"
+	@echo "make test-backends  the layers and models on the jax and torch backends"
+	@echo "make lint           ruff"
+	@echo "make study          the experiments of docs/results.md (hours)"
+	@echo "make clean          delete the demo's output and the environments"
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	@.ci/venv $(VENV) --editable '.[dev]'
+
+$(BACKENDS_VENV)/installed: setup.cfg pyproject.toml
+	@.ci/venv $(BACKENDS_VENV) --editable '.[dev,jax,torch]'
+
+demo: $(VENV)/installed
+	@$(VENV)/bin/python tools/demo.py
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m pytest
+
+test-backends: $(BACKENDS_VENV)/installed
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest tests/layers tests/models
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest tests/layers tests/models
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+study: $(VENV)/installed
+	$(VENV)/bin/python tools/study.py
+
+clean:
+	rm -rf demo $(VENV) $(BACKENDS_VENV)

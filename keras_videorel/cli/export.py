@@ -1,0 +1,42 @@
+"""Export a trained model as a SavedModel that takes raw uint8 frames and carries its labels.
+
+    videorel export --workdir runs/artnet --output saved_models/artnet
+"""
+
+from absl import flags
+
+from keras_videorel.cli import run_config
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
+flags.DEFINE_string("output", None, "Folder to write, saved_models/NAME.", flag_values=FLAGS)
+flags.DEFINE_multi_enum(
+    "formats", ["saved_model"], ["saved_model"], "What to write.", flag_values=FLAGS
+)
+flags.DEFINE_integer("clips", 10, "Clips averaged per video.", lower_bound=1, flag_values=FLAGS)
+flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
+
+
+def parse(words):
+    return run_config(FLAGS, words)
+
+
+def main(arguments):
+    from keras_videorel import evaluation, export, workdir
+
+    config = FLAGS.config
+    model, epochs = evaluation.load_model(FLAGS.workdir, config)
+    export.export_saved_model(
+        model,
+        FLAGS.output,
+        workdir.read_labels(FLAGS.workdir),
+        from_logits=True,
+        frame_size=workdir.read_frame_size(FLAGS.workdir),
+        clips=FLAGS.clips,
+        frame_stride=config.data.frame_stride,
+        mean=config.data.mean,
+    )
+    print(
+        f"{model.name} after {epochs} epochs as a SavedModel in {FLAGS.output}\n"
+        f"label a video:  videorel predict --model {FLAGS.output} VIDEO"
+    )

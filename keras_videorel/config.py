@@ -1,0 +1,86 @@
+"""The base config. A config file starts from it and sets what differs; its keys are locked.
+
+    # configs/mine.py
+    from keras_videorel.config import base
+
+    def get_config():
+        config = base(model={"name": "ARTNetResNet18", "variant": "s", "width": 16})
+        config.data.path = "shards/mine"
+        config.train.epochs = 20
+        return config
+"""
+
+from ml_collections import ConfigDict
+
+
+def base(model=None):
+    """Settings of a training run, with the values of ARTNet on Kinetics (Sec. 3.3).
+
+    Args:
+        model: Dict with the `name` of a constructor in `keras_videorel.models` and its
+            arguments, other than `classes` and `input_shape`.
+
+    Returns:
+        A locked `ConfigDict`: setting a key that is not there is an error.
+    """
+    if model is None:
+        model = {"name": "ARTNetResNet18", "variant": "d", "width": 64, "dropout": 0.2}
+    config = ConfigDict(
+        {
+            "seed": 0,
+            "dtype_policy": "float32",  # or "mixed_bfloat16", "mixed_float16"
+            "model": model,
+            "data": {
+                "path": "shards",  # folder written by make-tfrecords
+                "frames": 16,
+                "frame_stride": 1,
+                "crop_size": 112,
+                "crop_scales": (1.0, 0.875, 0.75, 0.66),
+                "mirror": True,  # off where left and right are different classes
+                "mean": (123.0, 117.0, 104.0),
+                "shuffle_buffer": 256,
+            },
+            "train": {
+                "epochs": 100,
+                "batch_size": 256,  # of all devices together
+                "learning_rate": 0.1,
+                "warmup_epochs": 0,
+                "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps
+                "decay_factor": 0.1,
+                "momentum": 0.9,
+                "nesterov": False,
+                "weight_decay": 5e-4,  # L2 on kernels
+                "gradient_clip_norm": 0.0,  # 0: none
+            },
+            "eval": {
+                "clips": 25,
+                "crops": 10,
+                "batch_size": 64,  # views at once
+            },
+        }
+    )
+    return config.lock()
+
+
+def parse_argument(argument, **defaults):
+    """The argument of a config file, `configs/FILE.py:key=value,key=value`, as a dict.
+
+    Args:
+        argument: The text after the colon, or `None`.
+        **defaults: Every key with its default, whose type the value takes.
+
+    Returns:
+        A dict with the keys of `defaults`.
+
+    Raises:
+        ValueError: If a key is unknown.
+    """
+    values = dict(defaults)
+    for part in filter(None, (argument or "").split(",")):
+        key, _, text = part.partition("=")
+        if key not in defaults:
+            raise ValueError(
+                f"the config's argument must be of the keys {sorted(defaults)}. Received: {part!r}"
+            )
+        values[key] = type(defaults[key])(text)
+    return values

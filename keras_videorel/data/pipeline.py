@@ -1,0 +1,245 @@
+"""`tf.data` from shards to batches: parse, sample, decode, transform, batch.
+
+Frames are chosen before any JPEG is decoded, and only the crop's part of a JPEG is decoded.
+"""
+
+import glob
+import json
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_videorel.data import records, sampling, transforms
+
+
+class ShardInfo(NamedTuple):
+    """What a folder of shards holds.
+
+    Attributes:
+        path: The folder.
+        labels: Names of the classes, in index order.
+        frame_size: `(height, width)` of the stored frames, or an integer: their shorter side.
+        clips: Number of records of each split, a dict.
+    """
+
+    path: str
+    labels: list
+    frame_size: tuple | int
+    clips: dict
+
+
+def read_info(path):
+    """Read the manifest and the labels of a folder of shards.
+
+    Args:
+        path: A folder written by `make-tfrecords`.
+
+    Returns:
+        A `ShardInfo`.
+
+    Raises:
+        FileNotFoundError: If the folder is no finished folder of shards.
+    """
+    manifest = os.path.join(path, "dataset.json")
+    if not tf.io.gfile.exists(manifest):
+        raise FileNotFoundError(
+            f"{path!r} holds no finished shards (no dataset.json): make them with "
+            "`videorel make-tfrecords`, or run it again if it was interrupted"
+        )
+    with tf.io.gfile.GFile(manifest) as file:
+        info = json.load(file)
+    with tf.io.gfile.GFile(os.path.join(path, "labels.txt")) as file:
+        labels = file.read().splitlines()
+    size = info["options"]["size"] or info["options"]["short_side"]
+    return ShardInfo(
+        path=path,
+        labels=labels,
+        frame_size=size if isinstance(size, int) else tuple(size),
+        clips={split: counts["clips"] for split, counts in info["splits"].items()},
+    )
+
+
+def shard_files(path, split):
+    """The shards of a split, sorted.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    pattern = os.path.join(path, f"{split}-?????-of-?????.tfrecord")
+    files = sorted(glob.glob(pattern) if os.path.isdir(path) else tf.io.gfile.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"no shards of the {split!r} split: nothing matches {pattern!r}")
+    return files
+
+
+def training_batches(
+    info,
+    batch_size,
+    *,
+    frames=16,
+    frame_stride=1,
+    crop_size=112,
+    crop_scales=(1.0, 0.875, 0.75, 0.66),
+    mirror=True,
+    mean=(123.0, 117.0, 104.0),
+    shuffle_buffer=256,
+    seed=0,
+    first_epoch=0,
+    split="train",
+):
+    """Batches of randomly cropped training clips, without end.
+
+    Everything random is a function of `seed`, the epoch and the place in it, so the batches of
+    an epoch are the same whether training began there or before.
+
+    Args:
+        info: A `ShardInfo`.
+        batch_size: Clips in a batch. What is left of an epoch is dropped.
+        frames: Frames in a clip.
+        frame_stride: Step between them.
+        crop_size: Height and width of the clips.
+        crop_scales: Ratios of the multi-scale crop.
+        mirror: Whether to mirror half of the clips. Turn it off where left and right differ.
+        mean: Mean of the channels (R, G, B), subtracted.
+        shuffle_buffer: Records in the shuffle buffer; shards are shuffled besides.
+        seed: Seed.
+        first_epoch: Epoch to begin with.
+        split: The split to read.
+
+    Returns:
+        A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop_size, crop_size,
+        3)` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)` batches make an epoch.
+
+    Raises:
+        ValueError: If the split has fewer clips than a batch.
+    """
+    files = shard_files(info.path, split)
+    steps = steps_per_epoch(info, batch_size, split)
+
+    def epoch_records(epoch):
+        order = tf.random.experimental.stateless_shuffle(files, seed=tf.stack([seed, epoch]))
+        serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=min(len(files), 8),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        mixed = serialized.shuffle(shuffle_buffer, seed=_scalar_seed(seed, epoch))
+        places = tf.data.Dataset.range(steps * batch_size)
+        seeds = places.map(lambda place: tf.stack([seed, epoch * info.clips[split] + place]))
+        return tf.data.Dataset.zip(mixed, seeds)
+
+    def clip(serialized, example_seed):
+        context, sequence = records.parse(serialized)
+        jpegs = sequence["image/encoded"]
+        seeds = tf.unstack(tf.random.split(tf.cast(example_seed, tf.int32), 3))
+        indices = sampling.random_clip(tf.size(jpegs), frames, frame_stride, seed=seeds[0])
+        height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
+        box = transforms.multi_scale_box(height, width, crop_scales, seed=seeds[1])
+        crop = decode(tf.gather(jpegs, indices), box)
+        crop = tf.image.resize(crop, (crop_size, crop_size))
+        if mirror:
+            flip = tf.random.stateless_uniform((), seeds[2]) < 0.5
+            crop = tf.cond(flip, lambda: transforms.mirror(crop), lambda: crop)
+        crop = tf.ensure_shape(crop, (frames, crop_size, crop_size, 3))
+        return transforms.normalize(crop, mean), context["clip/label/index"]
+
+    return (
+        tf.data.Dataset.range(first_epoch, tf.int64.max)
+        .flat_map(epoch_records)
+        .map(clip, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def steps_per_epoch(info, batch_size, split="train"):
+    """Whole batches in an epoch.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    steps = info.clips.get(split, 0) // batch_size
+    if not steps:
+        raise ValueError(
+            f"`batch_size` must be at most the number of clips of the {split!r} split. "
+            f"Received: batch_size={batch_size}, clips={info.clips.get(split, 0)}"
+        )
+    return steps
+
+
+def evaluation_views(
+    info,
+    split="test",
+    *,
+    clips=25,
+    crops=10,
+    frames=16,
+    frame_stride=1,
+    crop_size=112,
+    mean=(123.0, 117.0, 104.0),
+):
+    """The test views of each video: uniform clips times fixed crops (ARTNet, Sec. 3.3).
+
+    Args:
+        info: A `ShardInfo`.
+        split: The split to read.
+        clips: Clips at equal distances; 25 in the paper.
+        crops: 1, 5 or 10 crops of each; 10 in the paper.
+        frames: Frames in a clip.
+        frame_stride: Step between them.
+        crop_size: Height and width of the crops.
+        mean: Mean of the channels (R, G, B), subtracted.
+
+    Returns:
+        A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
+        float32 `(clips * crops, frames, crop_size, crop_size, 3)`, int64 and string scalars.
+
+    Raises:
+        ValueError: If the stored frames are smaller than the crops.
+    """
+    smallest = info.frame_size if isinstance(info.frame_size, int) else min(info.frame_size)
+    if smallest < crop_size:
+        raise ValueError(
+            "`crop_size` must be at most the shorter side of the stored frames. Received: "
+            f"crop_size={crop_size}, frames of {info.frame_size} in {info.path!r}"
+        )
+
+    def views(serialized):
+        context, sequence = records.parse(serialized)
+        jpegs = sequence["image/encoded"]
+        indices = sampling.uniform_clips(tf.size(jpegs), clips, frames, frame_stride)
+        # Clips overlap in short videos: each frame is decoded once.
+        used, places = tf.unique(tf.reshape(indices, [-1]))
+        height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
+        whole = decode(tf.gather(jpegs, used), tf.stack([0, 0, height, width]))
+        whole = tf.gather(whole, tf.reshape(places, (clips, frames)))
+        boxes = transforms.view_boxes(height, width, crop_size, crops)
+        crop = [whole[:, :, b[0] : b[0] + b[2], b[1] : b[1] + b[3]] for b in tf.unstack(boxes)]
+        if crops == 10:
+            crop += [transforms.mirror(c) for c in crop]
+        crop = tf.reshape(tf.stack(crop, 1), (clips * crops, frames, crop_size, crop_size, 3))
+        label, path = context["clip/label/index"], context["clip/data_path"]
+        return transforms.normalize(crop, mean), label, path
+
+    return (
+        tf.data.TFRecordDataset(shard_files(info.path, split))
+        .map(views, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def decode(jpegs, box):
+    """Decode the part of each JPEG inside a box, as uint8 `(frames, height, width, 3)`."""
+    return tf.map_fn(
+        lambda jpeg: tf.image.decode_and_crop_jpeg(jpeg, box, channels=3),
+        jpegs,
+        fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
+    )
+
+
+def _scalar_seed(seed, epoch):
+    """One integer from two, for the shuffle buffer; never 0, which TensorFlow takes for unset."""
+    return tf.random.stateless_uniform(
+        (), tf.stack([seed, epoch]), minval=1, maxval=tf.int64.max, dtype=tf.int64
+    )

@@ -1,0 +1,95 @@
+"""Crops, mirror and normalization of clips; boxes are int32 `(top, left, height, width)`."""
+
+import tensorflow as tf
+
+
+def multi_scale_box(height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=1, *, seed):
+    """A random box for multi-scale cropping (TSN; ARTNet's training).
+
+    Height and width of the box are two of `scales`, at most `max_distort` places apart, times
+    the shorter side of the frame; its place is uniform. The crop is then resized to the
+    network's input.
+
+    Args:
+        height: Height of the frame, a scalar.
+        width: Width of the frame, a scalar.
+        scales: Ratios, in order.
+        max_distort: How many places apart the two ratios may be.
+        seed: Two integers: the same seed gives the same box.
+
+    Returns:
+        int32 tensor `(4,)`: top, left, height, width.
+    """
+    pairs = [
+        (a, b)
+        for i, a in enumerate(scales)
+        for j, b in enumerate(scales)
+        if abs(i - j) <= max_distort
+    ]
+    choice, top, left = tf.unstack(tf.random.stateless_uniform((3,), seed))
+    pair = tf.gather(pairs, tf.cast(choice * len(pairs), tf.int32))
+    frame = tf.stack([height, width])
+    side = tf.cast(tf.minimum(height, width), tf.float32)
+    box = tf.minimum(tf.cast(tf.round(pair * side), tf.int32), frame)
+    room = tf.cast(frame - box + 1, tf.float32)
+    corner = tf.cast(tf.stack([top, left]) * room, tf.int32)
+    return tf.concat([corner, box], axis=0)
+
+
+def view_boxes(height, width, size, crops):
+    """Boxes of the test views (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
+
+    Args:
+        height: Height of the frame, a scalar.
+        width: Width of the frame, a scalar.
+        size: Height and width of each crop.
+        crops: 1 (center), 5 (corners, center) or 10 (those and their mirror images).
+
+    Returns:
+        int32 tensor `(1 or 5, 4)`; mirroring is left to the caller, on decoded crops.
+
+    Raises:
+        ValueError: If `crops` is another number.
+    """
+    if crops not in (1, 5, 10):
+        raise ValueError(
+            "`crops` must be 1 (center), 5 (corners and center) or 10 (those and their mirror "
+            f"images). Received: crops={crops!r}"
+        )
+    bottom, right = height - size, width - size
+    center = (bottom // 2, right // 2)
+    corners = [] if crops == 1 else [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    return tf.stack([tf.stack([top, left, size, size]) for top, left in [*corners, center]])
+
+
+def resize(frames, size):
+    """Resize whole frames, with antialiasing.
+
+    Args:
+        frames: `(count, height, width, channels)`.
+        size: `(height, width)`, or an integer: the shorter side, keeping the aspect.
+
+    Returns:
+        float32 tensor of the new size.
+    """
+    if isinstance(size, int):
+        sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
+        size = tf.cast(tf.round(sides * (size / tf.reduce_min(sides))), tf.int32)
+    return tf.image.resize(frames, size, antialias=True)
+
+
+def center_crop(frames, size):
+    """The middle `(height, width)` of `frames`, `(count, height, width, channels)`."""
+    height, width = size
+    top, left = tf.unstack((tf.shape(frames)[1:3] - tf.constant([height, width])) // 2)
+    return frames[:, top : top + height, left : left + width]
+
+
+def mirror(clip):
+    """A clip `(..., height, width, channels)` flipped left to right."""
+    return tf.reverse(clip, axis=[-2])
+
+
+def normalize(clip, mean):
+    """A uint8 or float clip as float32 with the mean of each channel subtracted."""
+    return tf.cast(clip, tf.float32) - tf.constant(mean, tf.float32)

@@ -1,0 +1,300 @@
+"""Residual networks for clips: the rows of ARTNet's Table 2, built from its Table 1."""
+
+import os
+
+import keras
+from keras import layers
+
+from keras_videorel.layers import SMART, SquarePooling, SymmetricConv3D
+
+# Table 1. A row per stage: name, output channels, stride (time, height, width) of its first
+# unit. Stages after conv1 are residual units of two 3x3x3 blocks.
+STAGES = (
+    ("conv1", 64, (2, 2, 2)),  # 7x7x3, to 56x56x8
+    ("conv2", 64, (1, 1, 1)),  # 56x56x8
+    ("conv3", 128, (2, 2, 2)),  # 28x28x4
+    ("conv4", 256, (2, 2, 2)),  # 14x14x2
+    ("conv5", 512, (2, 2, 2)),  # 7x7x1
+)
+# A column per network: the block of conv1, then of each stage the two blocks of a residual
+# unit and how often the unit repeats. The first three are Table 1's, the others Table 2's.
+C2D, C3D, REL, SMT = "2d", "3d", "relation", "smart"
+ARCHITECTURES = {
+    #                     conv1  conv2_x        conv3_x        conv4_x        conv5_x
+    "c3d_resnet18":      (C3D, (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2)),
+    "artnet_resnet18_s": (SMT, (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2)),
+    "artnet_resnet18_d": (SMT, (C3D, SMT, 2), (C3D, SMT, 2), (C3D, SMT, 2), (C3D, C3D, 2)),
+    "relation_resnet18_s": (REL, (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2), (C3D, C3D, 2)),
+    "relation_resnet18_d": (REL, (C3D, REL, 2), (C3D, REL, 2), (C3D, REL, 2), (C3D, C3D, 2)),
+    "c3d_resnet34":      (C3D, (C3D, C3D, 3), (C3D, C3D, 4), (C3D, C3D, 6), (C3D, C3D, 3)),
+    "c2d_resnet18":      (C2D, (C2D, C2D, 2), (C2D, C2D, 2), (C2D, C2D, 2), (C2D, C2D, 2)),
+}  # fmt: skip
+
+NORMALIZATION = {"momentum": 0.9, "epsilon": 1e-5}  # as the authors trained
+INITIALIZER = "lecun_uniform"  # Caffe's "xavier"
+# Bound on normalized responses before a square, where squares are stacked: what is k times out
+# of range at the input of the first of ARTNet (d)'s seven squares would be k^128 times out at
+# the last. See docs/architecture.md for how the bound was chosen and what it leaves alone.
+HIDDEN_LIMIT = 8.0
+
+
+def ARTNetResNet18(
+    variant="d",
+    include_top=True,
+    weights=None,
+    input_shape=(16, 112, 112, 3),
+    pooling=None,
+    classes=400,
+    classifier_activation="softmax",
+    dropout=0.2,
+    width=64,
+    name=None,
+):
+    """ARTNet-ResNet18 (Sec. 3.3, Table 1).
+
+    Args:
+        variant: `"s"`: a SMART block in place of conv1; `"d"`: also of the second convolution
+            of each residual unit of conv2 to conv4, seven in all.
+        include_top: Whether to end with average pooling, dropout and the dense classifier.
+        weights: `None` for random initialization, or the path of a `.weights.h5` or `.keras`
+            file of this network.
+        input_shape: `(time, height, width, channels)`; the first three may be `None`.
+        pooling: Without the top: `None` for feature maps `(batch, time / 16, height / 16,
+            width / 16, 8 * width)`, `"avg"` or `"max"` for vectors.
+        classes: Number of classes.
+        classifier_activation: Activation of the classifier; `None` gives logits.
+        dropout: Rate of the dropout before the classifier.
+        width: Channels of conv1 and conv2; the later stages have 2, 4 and 8 times as many.
+            64 in the paper; less for small data.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model` from clips `(batch, time, height, width, channels)` to
+        `(batch, classes)`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    architecture = _variant("artnet_resnet18", variant)
+    return _video_resnet(
+        architecture, include_top, weights, input_shape, pooling, classes,
+        classifier_activation, dropout, width, name,
+    )  # fmt: skip
+
+
+def RelationResNet18(
+    variant="d",
+    include_top=True,
+    weights=None,
+    input_shape=(16, 112, 112, 3),
+    pooling=None,
+    classes=400,
+    classifier_activation="softmax",
+    dropout=0.2,
+    width=64,
+    name=None,
+):
+    """ARTNet-ResNet18 with the relation branch alone in place of SMART (Sec. 4.2, Table 2).
+
+    Each relation branch has twice as many hidden units as the SMART block it stands for, so
+    that its codes keep the number of channels in Table 1. Arguments as for `ARTNetResNet18`.
+    """
+    architecture = _variant("relation_resnet18", variant)
+    return _video_resnet(
+        architecture, include_top, weights, input_shape, pooling, classes,
+        classifier_activation, dropout, width, name,
+    )  # fmt: skip
+
+
+def C3DResNet18(
+    include_top=True,
+    weights=None,
+    input_shape=(16, 112, 112, 3),
+    pooling=None,
+    classes=400,
+    classifier_activation="softmax",
+    dropout=0.2,
+    width=64,
+    name=None,
+):
+    """C3D-ResNet18, the baseline of 3D convolutions (Table 1).
+
+    Arguments as for `ARTNetResNet18`.
+    """
+    return _video_resnet(
+        "c3d_resnet18", include_top, weights, input_shape, pooling, classes,
+        classifier_activation, dropout, width, name,
+    )  # fmt: skip
+
+
+def C3DResNet34(
+    include_top=True,
+    weights=None,
+    input_shape=(16, 112, 112, 3),
+    pooling=None,
+    classes=400,
+    classifier_activation="softmax",
+    dropout=0.2,
+    width=64,
+    name=None,
+):
+    """C3D-ResNet34, the deeper baseline (Table 2): 3, 4, 6 and 3 residual units a stage.
+
+    Arguments as for `ARTNetResNet18`.
+    """
+    return _video_resnet(
+        "c3d_resnet34", include_top, weights, input_shape, pooling, classes,
+        classifier_activation, dropout, width, name,
+    )  # fmt: skip
+
+
+def C2DResNet18(
+    include_top=True,
+    weights=None,
+    input_shape=(16, 112, 112, 3),
+    pooling=None,
+    classes=400,
+    classifier_activation="softmax",
+    dropout=0.2,
+    width=64,
+    name=None,
+):
+    """C2D-ResNet18, 2D convolutions in place of 3D (Sec. 4.2, Table 2).
+
+    Where the 3D network strides in time this one averages pairs of frames, so that feature
+    maps have Table 1's sizes and every frame counts; a 2D kernel with a temporal stride would
+    leave one frame of sixteen. The network gives a clip and its reverse the same scores.
+    Arguments as for `ARTNetResNet18`.
+    """
+    return _video_resnet(
+        "c2d_resnet18", include_top, weights, input_shape, pooling, classes,
+        classifier_activation, dropout, width, name,
+    )  # fmt: skip
+
+
+def _variant(family, variant):
+    if variant not in ("s", "d"):
+        raise ValueError(
+            '`variant` must be "s" (single block, at conv1) or "d" (deep, seven blocks). '
+            f"Received: variant={variant!r}"
+        )
+    return f"{family}_{variant}"
+
+
+def _video_resnet(
+    architecture,
+    include_top,
+    weights,
+    input_shape,
+    pooling,
+    classes,
+    classifier_activation,
+    dropout,
+    width,
+    name,
+):
+    _check(weights, input_shape, pooling, classes, dropout, width)
+    conv1, *residual_stages = ARCHITECTURES[architecture]
+    stacked = sum(second in (REL, SMT) for _, second, _ in residual_stages) > 0
+    limit = HIDDEN_LIMIT if stacked else None
+
+    clips = x = keras.Input(input_shape, name="clips")
+    stage, filters, strides = STAGES[0]
+    x = _block(x, conv1, filters * width // 64, (3, 7, 7), strides, limit, stage)
+    for (stage, filters, strides), (first, second, units) in zip(
+        STAGES[1:], residual_stages, strict=True
+    ):
+        for unit in range(1, units + 1):
+            x = _residual_unit(
+                x,
+                (first, second),
+                filters * width // 64,
+                strides if unit == 1 else (1, 1, 1),
+                limit,
+                f"{stage}_{unit}",
+            )
+    if include_top:
+        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
+        x = layers.Dropout(dropout, name="dropout")(x)
+        # Scores leave in float32 under mixed precision too, for the softmax and the loss.
+        x = layers.Dense(
+            classes, activation=classifier_activation, dtype="float32", name="predictions"
+        )(x)
+    elif pooling == "avg":
+        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
+    elif pooling == "max":
+        x = layers.GlobalMaxPooling3D(name="max_pool")(x)
+    model = keras.Model(clips, x, name=architecture if name is None else name)
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def _residual_unit(x, blocks, filters, strides, limit, name):
+    """Two blocks and a shortcut, ReLU after the addition; 1x1x1 projection where sizes change."""
+    first, second = blocks
+    shortcut = x
+    if strides != (1, 1, 1) or x.shape[-1] != filters:
+        shortcut = _convolution(x, first, filters, 1, strides, f"{name}_shortcut")
+    x = _block(x, first, filters, 3, strides, limit, f"{name}_1")
+    x = _block(x, second, filters, 3, (1, 1, 1), limit, f"{name}_2", activation=None)
+    x = layers.Add(name=f"{name}_add")([x, shortcut])
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu"):
+    """A building block of Fig. 2, ending with batch normalization and `activation`."""
+    shared = {"hidden_limit": limit, "kernel_initializer": INITIALIZER, **NORMALIZATION}
+    if kind == SMT:
+        return SMART(
+            filters, kernel_size, strides, final_activation=activation, name=name, **shared
+        )(x)
+    if kind == REL:
+        return SquarePooling(
+            2 * filters, kernel_size, strides, activation=activation, name=name, **shared
+        )(x)
+    x = _convolution(x, kind, filters, kernel_size, strides, f"{name}_conv")
+    x = layers.BatchNormalization(name=f"{name}_bn", **NORMALIZATION)(x)
+    return x if activation is None else layers.Activation(activation, name=f"{name}_relu")(x)
+
+
+def _convolution(x, kind, filters, kernel_size, strides, name):
+    kernel_size = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
+    if kind == C2D:
+        kernel_size = (1, *kernel_size[1:])
+        if strides[0] > 1:
+            window = (strides[0], 1, 1)
+            x = layers.AveragePooling3D(window, padding="same", name=f"{name}_frames")(x)
+            strides = (1, *strides[1:])
+    return SymmetricConv3D(
+        filters,
+        kernel_size,
+        strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=INITIALIZER,
+        name=name,
+    )(x)
+
+
+def _check(weights, input_shape, pooling, classes, dropout, width):
+    if weights is not None and not os.path.exists(weights):
+        raise ValueError(
+            "`weights` must be None or the path of a weights file; there are no pre-trained "
+            f"weights to download. Received: weights={weights!r}"
+        )
+    if len(tuple(input_shape)) != 4 or input_shape[-1] is None:
+        raise ValueError(
+            "`input_shape` must be (time, height, width, channels) with a known number of "
+            f"channels. Received: input_shape={input_shape!r}"
+        )
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f'`pooling` must be None, "avg" or "max". Received: pooling={pooling!r}')
+    if classes != int(classes) or classes < 1:
+        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+    if width != int(width) or width < 2 or width % 2:
+        raise ValueError(
+            f"`width` must be even, so that relation codes pair hidden units. Received: {width!r}"
+        )

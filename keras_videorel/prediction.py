@@ -1,0 +1,87 @@
+"""Label video files with an exported model."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_videorel.data import sampling, video
+from keras_videorel.files import read_json
+
+
+class Prediction(NamedTuple):
+    """What a model says of a video.
+
+    Attributes:
+        path: The video file.
+        labels: Names of the most probable classes, best first.
+        probabilities: Their probabilities.
+        frames: Number of frames that decoded.
+    """
+
+    path: str
+    labels: list
+    probabilities: list
+    frames: int
+
+
+class Predictor:
+    """An exported model, ready for video files.
+
+    Args:
+        path: A folder written by `export`.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
+
+    def __init__(self, path):
+        manifest = os.path.join(path, "export.json")
+        if not os.path.exists(manifest):
+            raise FileNotFoundError(
+                f"{path!r} is no exported model (no export.json): make one with `videorel export`"
+            )
+        self.settings = read_json(manifest)
+        self._model = tf.saved_model.load(path)  # holds the variables of the signatures
+        self._serve = self._model.signatures["serving_default"]
+        names = self._model.signatures["labels"]()["labels"].numpy()
+        self.labels = [name.decode() for name in names]
+
+    def __call__(self, path, top=5):
+        """Label one video.
+
+        The file is decoded twice, once to count its frames and once for those that are needed,
+        so memory does not grow with its length.
+
+        Args:
+            path: A video file.
+            top: Number of classes to return.
+
+        Returns:
+            A `Prediction`.
+
+        Raises:
+            ValueError: If the file is no video that can be decoded.
+        """
+        settings = self.settings
+        frames = video.count_frames(path)
+        length, stride = settings["frames"], settings["frame_stride"]
+        count = min(settings["clips"], int(sampling.last_start(frames, length, stride)) + 1)
+        indices = sampling.uniform_clips(frames, count, length, stride).numpy()
+        used, places = np.unique(indices, return_inverse=True)
+        size = settings["frame_size"]
+        if isinstance(size, int):
+            size = video.short_side_size(path, size)
+        images = video.read_frames(path, used, tuple(size))
+        clips = images[places.reshape(indices.shape)]
+        # Clip by clip: what the signature does for a whole video, in bounded memory.
+        logits = [self._serve(frames=tf.constant(clip[None]))["logits"][0] for clip in clips]
+        probabilities = tf.nn.softmax(tf.reduce_mean(logits, axis=0)).numpy()
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return Prediction(
+            os.fspath(path),
+            [self.labels[i] for i in best],
+            [float(probabilities[i]) for i in best],
+            frames,
+        )

@@ -1,0 +1,218 @@
+"""`model.fit` on shards, from a config: build, resume, train, log."""
+
+import csv
+import os
+import sys
+
+import keras
+import tensorflow as tf
+
+from keras_videorel import figures, models, workdir
+from keras_videorel.data import pipeline
+from keras_videorel.files import written_whole
+
+
+def build_model(config, classes):
+    """The model of a config, giving logits.
+
+    Args:
+        config: A config as `keras_videorel.config.base` makes it.
+        classes: Number of classes.
+
+    Returns:
+        A `keras.Model` from clips `(batch, frames, crop_size, crop_size, 3)` to logits
+        `(batch, classes)`.
+
+    Raises:
+        ValueError: If the config names no model, or arguments that the model does not take.
+    """
+    arguments = dict(config.model)
+    name = arguments.pop("name")
+    if name not in models.__all__:
+        raise ValueError(
+            f"`config.model.name` must be one of {', '.join(models.__all__)}. Received: {name!r}"
+        )
+    size = config.data.crop_size
+    try:
+        return getattr(models, name)(
+            input_shape=(config.data.frames, size, size, 3),
+            classes=classes,
+            classifier_activation=None,
+            **arguments,
+        )
+    except TypeError as error:
+        raise ValueError(f"`config.model` has an argument that {name} lacks: {error}") from error
+
+
+def add_weight_decay(model, weight_decay):
+    """L2 of kernels, as both papers train; not of biases nor of batch normalization.
+
+    The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w`,
+    inside the momentum: what Caffe does, and what Keras's own decoupled `weight_decay` does not.
+    It is set on the variables, not on the layers, so that a saved model does not carry it.
+    """
+    regularizer = keras.regularizers.L2(weight_decay / 2)
+    for variable in model.trainable_variables:
+        if variable.path.split("/")[-1] == "kernel":
+            variable.regularizer = regularizer
+
+
+def learning_rate(config, epoch):
+    """The rate of an epoch: linear warm-up, then a step down at each of `decay_epochs`."""
+    train = config.train
+    if epoch < train.warmup_epochs:
+        return train.learning_rate * (epoch + 1) / (train.warmup_epochs + 1)
+    return train.learning_rate * train.decay_factor ** sum(e <= epoch for e in train.decay_epochs)
+
+
+def compile_model(model, config):
+    """Compile with SGD, L2 of kernels, cross entropy on logits, top-1 and top-5."""
+    train = config.train
+    add_weight_decay(model, train.weight_decay)
+    clip = train.gradient_clip_norm
+    model.compile(
+        optimizer=keras.optimizers.SGD(
+            learning_rate(config, 0),
+            momentum=train.momentum,
+            nesterov=train.nesterov,
+            global_clipnorm=clip if clip > 0 else None,
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="top1"),
+            keras.metrics.SparseTopKCategoricalAccuracy(min(5, model.output_shape[-1]), name="top5"),
+        ],
+    )
+
+
+def train(config, folder):
+    """Train the model of a config, or go on where training in that folder stopped.
+
+    Args:
+        config: A config as `keras_videorel.config.base` makes it.
+        folder: The run's folder, see `keras_videorel.workdir`.
+
+    Returns:
+        The trained `keras.Model`, giving logits.
+
+    Raises:
+        ValueError, OSError: On bad input, with one line that says what to do.
+    """
+    info = pipeline.read_info(config.data.path)
+    steps = pipeline.steps_per_epoch(info, config.train.batch_size)
+    workdir.open_run(folder, config, info)
+    keras.utils.set_random_seed(config.seed)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.dtype_policy)
+    try:
+        with distribution().scope():
+            model = build_model(config, len(info.labels))
+            compile_model(model, config)
+            model.optimizer.build(model.trainable_variables)
+            first_epoch = workdir.load_checkpoint(model, folder)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if first_epoch:
+        print(f"going on after epoch {first_epoch} of {config.train.epochs}")
+    if first_epoch >= config.train.epochs:
+        return model
+
+    settings = clip_settings(config)
+    batches = pipeline.training_batches(
+        info,
+        config.train.batch_size,
+        crop_scales=config.data.crop_scales,
+        mirror=config.data.mirror,
+        shuffle_buffer=config.data.shuffle_buffer,
+        seed=config.seed,
+        first_epoch=first_epoch,
+        **settings,
+    )
+    validation = None
+    if info.clips.get("test"):
+        # One view of each test clip watches over training; evaluate takes all of them.
+        views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
+        validation = (
+            views.map(lambda view, label, path: (view[0], label))
+            .batch(config.train.batch_size)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+    logs = os.path.join(folder, "logs")
+    _forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
+    model.fit(
+        batches,
+        epochs=config.train.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
+            EpochSeeds(config.seed),
+            keras.callbacks.TerminateOnNaN(raise_error=True),
+            keras.callbacks.CSVLogger(os.path.join(logs, "train.csv"), append=True),
+            keras.callbacks.TensorBoard(logs, write_graph=False),
+            Checkpoints(folder),
+        ],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    figures.save_curves(
+        os.path.join(logs, "train.csv"), os.path.join(folder, "figures", "curves.png")
+    )
+    return model
+
+
+def clip_settings(config):
+    """The settings of a config that training and test clips share."""
+    keys = ("frames", "frame_stride", "crop_size", "mean")
+    return {key: config.data[key] for key in keys}
+
+
+def distribution():
+    """Data parallelism over the GPUs of this machine; the default strategy with one or none."""
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves weights and optimizer after each epoch; keeps the last two.
+
+    A checkpoint is one file, written beside and renamed, whose name says how many epochs it is
+    worth: a kill at any moment leaves a whole one.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        with written_whole(workdir.checkpoint_path(self.folder, epoch + 1)) as beside:
+            self.model.save_weights(beside)
+        for _, path in workdir.checkpoints(self.folder)[2:]:
+            os.remove(path)
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Makes dropout's random numbers a function of seed and epoch, so that resuming repeats them."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for place, layer in enumerate(self.model._flatten_layers()):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                generator.state.assign([self.seed + place, epoch])
+
+
+def _forget_epochs(path, first_epoch):
+    """Drop the rows of a log that will be written again: those after the checkpoint."""
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file) or [[]]
+    kept = [row for row in rows if row and int(row[0]) < first_epoch]
+    with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *kept])

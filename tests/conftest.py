@@ -1,0 +1,26 @@
+"""Fixtures of all tests."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_clips():
+    """Folder of real video files: $VIDEOREL_CLIPS, or clips/ of a shared/ beside the checkout."""
+    path = pathlib.Path(os.environ.get("VIDEOREL_CLIPS", ROOT.parent / "shared" / "clips"))
+    if not path.is_dir():
+        pytest.skip(f"no real clips in {path}; set VIDEOREL_CLIPS to their folder")
+    return path

@@ -1,0 +1,138 @@
+"""The networks of ARTNet's Tables 1 and 2."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_videorel import models
+from keras_videorel.models.summary import model_summary, multiply_adds, trainable_parameters
+
+SMALL = {"input_shape": (8, 32, 32, 3), "classes": 5, "width": 4}
+FAMILY = [
+    (models.C2DResNet18, {}),
+    (models.C3DResNet18, {}),
+    (models.C3DResNet34, {}),
+    (models.RelationResNet18, {"variant": "s"}),
+    (models.RelationResNet18, {"variant": "d"}),
+    (models.ARTNetResNet18, {"variant": "s"}),
+    (models.ARTNetResNet18, {"variant": "d"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("constructor", "arguments", "parameters", "paper_millions", "paper_gflops"),
+    [
+        (models.C3DResNet18, {}, 33_369_680, 33.37, 19.58),
+        (models.ARTNetResNet18, {"variant": "s"}, 33_385_616, 33.39, 19.97),
+        (models.ARTNetResNet18, {"variant": "d"}, 35_197_328, 35.20, 23.70),
+    ],
+)
+def test_table_1(constructor, arguments, parameters, paper_millions, paper_gflops):
+    model = constructor(**arguments)
+    assert trainable_parameters(model) == parameters
+    assert round(parameters / 1e6, 2) == paper_millions
+    assert 1.03 < multiply_adds(model) / 1e9 / paper_gflops < 1.04
+    sizes = {
+        layer.name: layer.output.shape[1:]
+        for layer in model.layers
+        if layer.name.endswith("_2_relu") or layer.name in ("conv1", "conv1_relu")
+    }
+    assert sizes.get("conv1", sizes.get("conv1_relu")) == (8, 56, 56, 64)
+    assert sizes["conv2_2_relu"] == (8, 56, 56, 64)
+    assert sizes["conv3_2_relu"] == (4, 28, 28, 128)
+    assert sizes["conv4_2_relu"] == (2, 14, 14, 256)
+    assert sizes["conv5_2_relu"] == (1, 7, 7, 512)
+    assert model.output_shape == (None, 400)
+    text = model_summary(model)
+    assert f"{parameters:,}" in text and f"{paper_gflops:.2f} G" in text
+
+
+def test_differences_between_the_networks_are_the_papers():
+    c3d, s, d = (
+        multiply_adds(m) / 1e9
+        for m in (models.C3DResNet18(), models.ARTNetResNet18("s"), models.ARTNetResNet18("d"))
+    )
+    np.testing.assert_allclose([s - c3d, d - s], [19.97 - 19.58, 23.70 - 19.97], atol=0.06)
+
+
+@pytest.mark.parametrize(("constructor", "arguments"), FAMILY)
+def test_family(constructor, arguments, tmp_path):
+    """Table 1's sizes, a step that reaches every weight, and a `.keras` round trip."""
+    model = constructor(**arguments, **SMALL)
+    features = constructor(**arguments, **SMALL, include_top=False)
+    assert features.output_shape == (None, 1, 2, 2, 32)
+    vectors = constructor(**arguments, **SMALL, include_top=False, pooling="max")
+    assert vectors.output_shape == (None, 32)
+
+    rng = np.random.default_rng(0)
+    clips = rng.normal(size=(4, 8, 32, 32, 3)).astype("float32")
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.fit(clips, np.arange(4), batch_size=4, verbose=0)
+    still = [
+        v.path
+        for v, old in zip(model.trainable_variables, before, strict=True)
+        if np.array_equal(keras.ops.convert_to_numpy(v), old)
+    ]
+    assert not still, f"one step left {still} unchanged"
+
+    scores = model.predict(clips, verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded.predict(clips, verbose=0), scores, atol=1e-6)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = constructor(**arguments, **SMALL, weights=str(tmp_path / "model.weights.h5"))
+    np.testing.assert_allclose(again.predict(clips, verbose=0), scores, atol=1e-6)
+
+
+def test_unknown_sizes():
+    model = models.ARTNetResNet18(input_shape=(None, None, None, 3), classes=5, width=4)
+    for shape in ((1, 16, 48, 64, 3), (1, 7, 33, 31, 3)):
+        assert model.predict(np.zeros(shape, "float32"), verbose=0).shape == (1, 5)
+
+
+def test_c2d_cannot_tell_a_clip_from_its_reverse():
+    clips = np.random.default_rng(0).normal(size=(2, 16, 32, 32, 3)).astype("float32")
+    arguments = {**SMALL, "input_shape": (16, 32, 32, 3), "classifier_activation": None}
+    c2d, c3d = models.C2DResNet18(**arguments), models.C3DResNet18(**arguments)
+    forth, back = (c2d.predict(x, verbose=0) for x in (clips, clips[:, ::-1]))
+    np.testing.assert_allclose(forth, back, atol=1e-4)
+    forth, back = (c3d.predict(x, verbose=0) for x in (clips, clips[:, ::-1]))
+    assert np.abs(forth - back).max() > 1e-2
+    last = clips.copy()
+    last[:, -1] += 1
+    assert np.abs(c2d.predict(last, verbose=0) - c2d.predict(clips, verbose=0)).max() > 1e-3
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = models.ARTNetResNet18(**SMALL)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    clips = np.random.default_rng(0).normal(scale=60, size=(2, 8, 32, 32, 3)).astype("float32")
+    history = model.fit(clips, np.array([0, 1]), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    scores = model.predict(clips, verbose=0)
+    assert scores.dtype == np.float32 and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"variant": "x"}, "`variant` must be"),
+        ({"weights": "imagenet"}, "`weights` must be None or the path.*imagenet"),
+        ({"input_shape": (16, 112, 112)}, "`input_shape` must be.*112, 112"),
+        ({"pooling": "mean"}, '`pooling` must be None, "avg" or "max".*mean'),
+        ({"classes": 0}, "`classes` must be"),
+        ({"dropout": 1.0}, "`dropout` must be"),
+        ({"width": 3}, "`width` must be even"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        models.ARTNetResNet18(**arguments)
