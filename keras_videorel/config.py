@@ -1,16 +1,47 @@
 """The base config. A config file starts from it and sets what differs; its keys are locked.
 
     # configs/mine.py
-    from keras_videorel.config import base
+    from keras_videorel.config import base, video_resnet
 
     def get_config():
-        config = base(model={"name": "ARTNetResNet18", "variant": "s", "width": 16})
+        config = base(model=video_resnet("artnet_s", width=16))
         config.data.path = "shards/mine"
         config.train.epochs = 20
         return config
 """
 
 from ml_collections import ConfigDict
+
+
+# The rows of ARTNet's Table 2, by the names that config arguments use.
+VIDEO_RESNETS = {
+    "c2d": {"name": "C2DResNet18"},
+    "c3d": {"name": "C3DResNet18"},
+    "c3d_34": {"name": "C3DResNet34"},
+    "relation_s": {"name": "RelationResNet18", "variant": "s"},
+    "relation_d": {"name": "RelationResNet18", "variant": "d"},
+    "artnet_s": {"name": "ARTNetResNet18", "variant": "s"},
+    "artnet_d": {"name": "ARTNetResNet18", "variant": "d"},
+}
+
+
+def video_resnet(key, width=64, dropout=0.2):
+    """The `model` of a config: a row of ARTNet's Table 2.
+
+    Args:
+        key: One of `VIDEO_RESNETS`.
+        width: Channels of conv1.
+        dropout: Rate before the classifier.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if key not in VIDEO_RESNETS:
+        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
+    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
 def base(model=None):
@@ -23,8 +54,7 @@ def base(model=None):
     Returns:
         A locked `ConfigDict`: setting a key that is not there is an error.
     """
-    if model is None:
-        model = {"name": "ARTNetResNet18", "variant": "d", "width": 64, "dropout": 0.2}
+    model = video_resnet("artnet_d") if model is None else model
     config = ConfigDict(
         {
             "seed": 0,

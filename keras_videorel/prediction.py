@@ -65,16 +65,14 @@ class Predictor:
             ValueError: If the file is no video that can be decoded.
         """
         settings = self.settings
-        frames = video.count_frames(path)
+        frames = video.count_frames(path, threads=0)
         length, stride = settings["frames"], settings["frame_stride"]
         count = min(settings["clips"], int(sampling.last_start(frames, length, stride)) + 1)
         indices = sampling.uniform_clips(frames, count, length, stride).numpy()
-        used, places = np.unique(indices, return_inverse=True)
         size = settings["frame_size"]
-        if isinstance(size, int):
-            size = video.short_side_size(path, size)
-        images = video.read_frames(path, used, tuple(size))
-        clips = images[places.reshape(indices.shape)]
+        size = size if isinstance(size, int) else tuple(size)
+        images = video.read_frames(path, indices.ravel(), size, threads=0)
+        clips = images.reshape(*indices.shape, *images.shape[1:])
         # Clip by clip: what the signature does for a whole video, in bounded memory.
         logits = [self._serve(frames=tf.constant(clip[None]))["logits"][0] for clip in clips]
         probabilities = tf.nn.softmax(tf.reduce_mean(logits, axis=0)).numpy()

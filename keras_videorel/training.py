@@ -145,6 +145,7 @@ def train(config, folder):
         initial_epoch=first_epoch,
         steps_per_epoch=steps,
         validation_data=validation,
+        shuffle=False,  # the pipeline does
         callbacks=[
             keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
             EpochSeeds(config.seed),

@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import re
+import warnings
 
 from ml_collections import ConfigDict
 
@@ -109,11 +110,14 @@ def load_checkpoint(model, workdir):
     reasons = []
     for epochs, path in checkpoints(workdir):
         try:
-            model.load_weights(path)
+            with warnings.catch_warnings():
+                # Keras only warns where a file lacks a layer, and leaves its weights random.
+                warnings.simplefilter("error", UserWarning)
+                model.load_weights(path)
             return epochs
         except OSError as error:  # a file cut short by a full disk: the one before it is whole
             reasons.append(f"{path}: {error}")
-        except ValueError as error:
+        except (ValueError, UserWarning) as error:
             raise ValueError(
                 f"{path!r} is a checkpoint of another model than {model.name!r}: {error}"
             ) from error

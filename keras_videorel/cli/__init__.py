@@ -30,8 +30,10 @@ def run(command, argv=None):
         command: Name of the command, for example `"make-tfrecords"`.
         argv: Words after the command's name; those of this process by default.
     """
-    # TensorFlow's start-up notices would bury a one-line error.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow's notices (no GPU, optimizer passes that do not apply) would bury our one line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
     argv = sys.argv[1:] if argv is None else list(argv)
     module = importlib.import_module("keras_videorel.cli." + command.replace("-", "_"))
     if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):

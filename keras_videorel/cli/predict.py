@@ -34,7 +34,7 @@ def main(arguments):
             failed += 1
             if FLAGS.json:
                 print(json.dumps({"path": path, "error": str(error)}), flush=True)
-            print(f"videorel predict: {path}: {error}", file=sys.stderr)
+            print(f"videorel predict: {error}", file=sys.stderr)
             continue
         pairs = list(zip(prediction.labels, prediction.probabilities, strict=True))
         if FLAGS.json:

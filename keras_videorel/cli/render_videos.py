@@ -27,8 +27,6 @@ flags.mark_flag_as_required("output", flag_values=FLAGS)
 
 
 def main(arguments):
-    if arguments:
-        raise ValueError(f"no words expected beside the flags. Received: {' '.join(arguments)}")
     if not FLAGS.output:
         raise ValueError(f"`output` must name a folder. Received: {FLAGS.output!r}")
     table = synthetic.write_dataset(

@@ -102,7 +102,7 @@ def training_batches(
         crop_scales: Ratios of the multi-scale crop.
         mirror: Whether to mirror half of the clips. Turn it off where left and right differ.
         mean: Mean of the channels (R, G, B), subtracted.
-        shuffle_buffer: Records in the shuffle buffer; shards are shuffled besides.
+        shuffle_buffer: Records that are shuffled at a time; shards are shuffled besides.
         seed: Seed.
         first_epoch: Epoch to begin with.
         split: The split to read.
@@ -118,13 +118,21 @@ def training_batches(
     steps = steps_per_epoch(info, batch_size, split)
 
     def epoch_records(epoch):
-        order = tf.random.experimental.stateless_shuffle(files, seed=tf.stack([seed, epoch]))
+        order = _shuffle(tf.constant(files), seed=(seed, epoch, 0))
         serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
             tf.data.TFRecordDataset,
             cycle_length=min(len(files), 8),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        mixed = serialized.shuffle(shuffle_buffer, seed=_scalar_seed(seed, epoch))
+        # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
+        # shuffling block by block is a function of our seed alone.
+        mixed = (
+            serialized.batch(shuffle_buffer)
+            .enumerate()
+            .map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
+            .prefetch(1)
+            .unbatch()
+        )
         places = tf.data.Dataset.range(steps * batch_size)
         seeds = places.map(lambda place: tf.stack([seed, epoch * info.clips[split] + place]))
         return tf.data.Dataset.zip(mixed, seeds)
@@ -225,6 +233,7 @@ def evaluation_views(
     return (
         tf.data.TFRecordDataset(shard_files(info.path, split))
         .map(views, num_parallel_calls=tf.data.AUTOTUNE)
+        .apply(tf.data.experimental.assert_cardinality(info.clips[split]))
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -238,8 +247,8 @@ def decode(jpegs, box):
     )
 
 
-def _scalar_seed(seed, epoch):
-    """One integer from two, for the shuffle buffer; never 0, which TensorFlow takes for unset."""
-    return tf.random.stateless_uniform(
-        (), tf.stack([seed, epoch]), minval=1, maxval=tf.int64.max, dtype=tf.int64
-    )
+def _shuffle(values, seed):
+    """`values` in an order that is a function of three integers."""
+    first, *rest = (tf.cast(number, tf.int64) for number in seed)
+    key = tf.stack([first, rest[0]])
+    return tf.random.experimental.stateless_shuffle(values, tf.random.fold_in(key, rest[1]))

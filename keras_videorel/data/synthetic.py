@@ -437,9 +437,8 @@ def _texture(kind, identifier, size):
 
 
 def _sample(texture, x, y):
-    """Colours of a tileable texture at coordinates (arrays of pixels; pixel centres at .5)."""
-    size = len(texture)
-    x, y = (np.mod(values - 0.5, size).astype(np.float32) for values in (x, y))
+    """Colours of a tileable texture at coordinates in its pixels, whose centres are at .5."""
+    x, y = np.broadcast_arrays(np.float32(x - 0.5), np.float32(y - 0.5))
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
@@ -489,7 +488,7 @@ def _render(clip, size):
     frames = np.empty((FRAMES, size, size, 3), np.uint8)
     for number in range(FRAMES):
         x, y = offsets[0] - number * scale * np.asarray(clip.drift)
-        frame = _sample(background, *np.meshgrid(grid + x, grid + y))
+        frame = _sample(background, (grid + x)[None, :], (grid + y)[:, None])
         for identifier, offset, centre, angle, is_disc, extent in objects:
             _draw_object(
                 frame,

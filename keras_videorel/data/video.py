@@ -1,0 +1,338 @@
+"""Frames of video files, decoded with PyAV one at a time.
+
+Frames come out as a player shows them: turned upright by the display matrix of the file and with
+square pixels. What a container declares (its number of frames, its duration) is not relied on.
+"""
+
+import operator
+import os
+import stat
+
+import av
+import numpy as np
+
+# Since PyAV 17 a conversion takes all cores by default; here one process per core is the rule.
+_CONVERSION = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+_IDENTITY = ((1, 0), (0, 1))
+_DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
+
+
+class VideoError(ValueError):
+    """A file that gives no frames.
+
+    Attributes:
+        path: The file.
+        reason: Why, in a few words.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}"
+
+
+class FrameReader:
+    """Iterator over the frames of a video; `iter_frames` makes one.
+
+    Attributes:
+        frames: Number of frames that came out so far.
+        frame_rate: Frames per second that the file declares.
+        note: After the last frame: what was lost, such as frames of a damaged part of the file,
+            or None.
+    """
+
+    def __init__(self, path, size=None, threads=1):
+        self.path = os.fspath(path)
+        self.frames = 0
+        self.note = None
+        self._size = _check_size(size)
+        self._converter = av.video.reformatter.VideoReformatter()
+        self._container, self._stream = _open(self.path)
+        self._stream.codec_context.thread_count = threads
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        self.frame_rate = float(rate) if rate else _DEFAULT_RATE
+        self._pictures = self._decode()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        timestamp, picture = next(self._pictures)
+        return timestamp, self._convert(picture)
+
+    def skip(self):
+        """Decode the next frame without converting it to RGB.
+
+        Returns:
+            Its timestamp in seconds.
+
+        Raises:
+            StopIteration: After the last frame.
+        """
+        return next(self._pictures)[0]
+
+    def close(self):
+        """Close the file; this happens on its own after the last frame."""
+        self._pictures.close()
+        self._container.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _decode(self):
+        """Yield `(timestamp, av.VideoFrame)`; packets that do not decode are skipped."""
+        last, damaged, broken_off = None, 0, False
+        # AVI stores the decoding order only; presentation times would be made up.
+        decoding_time = self._container.format.name == "avi"
+        with self._container:
+            packets = self._container.demux(self._stream)
+            while True:
+                try:
+                    packet = next(packets, None)
+                except av.error.FFmpegError:
+                    broken_off = True
+                    packet = None  # what the decoder still holds comes out below
+                if packet is None and not broken_off:
+                    break
+                try:
+                    pictures = self._stream.codec_context.decode(packet)
+                except EOFError:
+                    break  # the decoder was flushed before
+                except av.error.FFmpegError:
+                    damaged += 1
+                    pictures = []
+                for picture in pictures:
+                    if picture.is_corrupt:
+                        damaged += 1
+                    ticks = picture.dts if decoding_time else picture.pts
+                    time = None if ticks is None else float(ticks * picture.time_base)
+                    if time is None or (last is not None and time <= last):
+                        time = 0.0 if last is None else last + 1 / self.frame_rate
+                    last = time
+                    self.frames += 1
+                    yield time, picture
+                if broken_off:
+                    break
+            self.note = self._lost(damaged, broken_off)
+        if self.frames == 0:
+            raise VideoError(self.path, "no frame could be decoded")
+
+    def _lost(self, damaged, broken_off):
+        found = []
+        if broken_off:
+            found.append("the file breaks off")
+        if damaged:
+            found.append(f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}")
+        declared = self._stream.frames
+        # Sound containers are off by a few: only a good part of the video counts as lost.
+        if found or self.frames < 0.9 * declared:
+            count = f"{self.frames} of {declared}" if declared else f"{self.frames}"
+            found.append(f"{count} frames decoded")
+        return "; ".join(found) or None
+
+    def _convert(self, picture):
+        """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
+        matrix = _display_matrix(picture)
+        turned = matrix[0][0] == 0
+        if not isinstance(self._size, tuple):
+            # All frames get the size of the first one, should the video change it on the way.
+            self._size = self._first_size(picture, turned)
+        height, width = self._size[::-1] if turned else self._size
+        try:
+            pixels = self._converter.reformat(
+                picture, width, height, format="rgb24", interpolation="BICUBIC", **_CONVERSION
+            ).to_ndarray()
+        except (av.error.FFmpegError, MemoryError) as error:
+            raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
+        if matrix == _IDENTITY:
+            return pixels
+        # (x, y) goes to (a x + c y, b x + d y), and a mirrored axis runs backwards.
+        (a, b), (c, d) = matrix
+        if turned:
+            pixels = pixels.transpose(1, 0, 2)
+        return np.ascontiguousarray(pixels[:: b + d, :: a + c])
+
+    def _first_size(self, picture, turned):
+        aspect = self._stream.sample_aspect_ratio
+        aspect = float(aspect) if aspect else 1.0
+        width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
+        height, width = (width, picture.height) if turned else (picture.height, width)
+        if self._size is None:
+            return height, width
+        return keep_aspect(height, width, self._size)
+
+
+def iter_frames(path, size=None, threads=1):
+    """Iterate over the frames of a video, in bounded memory.
+
+    A damaged part of a file is left out; the iterator's `note` says so after the last frame.
+
+    Args:
+        path: A video file.
+        size: `(height, width)` to resize to, or an integer: the length of the shorter side, with
+            the aspect ratio kept; None for the video's own size.
+        threads: Decoding threads; 0 for one per core.
+
+    Returns:
+        A `FrameReader`: an iterator of `(timestamp, frame)`, the time in seconds as the file
+        gives it (later than that of the frame before) and a uint8 array `(height, width, 3)`,
+        RGB, upright and with square pixels.
+
+    Raises:
+        VideoError: If the file is missing, empty or no video; at the end, if not one frame of it
+            decodes.
+    """
+    return FrameReader(path, size, threads)
+
+
+def read_frames(path, indices, size=None, threads=1):
+    """Read some frames of a video; only these are kept in memory.
+
+    Args:
+        path: A video file.
+        indices: Numbers of the frames, counted from 0 over the frames that decode, in any order.
+        size: As for `iter_frames`.
+        threads: As for `iter_frames`.
+
+    Returns:
+        A uint8 array `(len(indices), height, width, 3)`.
+
+    Raises:
+        VideoError: As `iter_frames`, or if the video has too few frames.
+        ValueError: If there are no indices, or negative ones.
+    """
+    indices = [operator.index(index) for index in indices]
+    if not indices or min(indices) < 0:
+        raise ValueError(f"`indices` must be frame numbers of at least 0. Received: {indices}")
+    wanted, found = set(indices), {}
+    with iter_frames(path, size, threads) as reader:
+        try:
+            for index in range(max(indices) + 1):
+                if index in wanted:
+                    found[index] = next(reader)[1]
+                else:
+                    reader.skip()
+        except StopIteration:
+            reason = f"{reader.frames} frames decode, frame {max(indices)} is wanted"
+            raise VideoError(reader.path, reason) from None
+    return np.stack([found[index] for index in indices])
+
+
+def count_frames(path, threads=1):
+    """Number of frames of a video that decode.
+
+    Raises:
+        VideoError: As `iter_frames`.
+    """
+    with iter_frames(path, threads=threads) as reader:
+        try:
+            while True:
+                reader.skip()
+        except StopIteration:
+            return reader.frames
+
+
+def short_side_size(path, short_side):
+    """Size of a video scaled to a shorter side of `short_side`.
+
+    Args:
+        path: A video file.
+        short_side: Length of the shorter side in pixels.
+
+    Returns:
+        `(height, width)`.
+
+    Raises:
+        VideoError: As `iter_frames`.
+    """
+    with iter_frames(path, operator.index(short_side)) as reader:
+        return next(reader)[1].shape[:2]
+
+
+def keep_aspect(height, width, short_side):
+    """Scale a size so that its shorter side is `short_side`.
+
+    Returns:
+        `(height, width)`, integers.
+    """
+    scale = short_side / min(height, width)
+    return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+
+
+def _check_size(size):
+    if size is None:
+        return None
+    try:
+        if np.ndim(size) == 0:
+            checked = operator.index(size)
+        else:
+            height, width = size
+            checked = operator.index(height), operator.index(width)
+        if np.min(checked) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`size` must be (height, width), the length of the shorter side, or None. "
+            f"Received: {size!r}"
+        ) from None
+    return checked
+
+
+def _open(path):
+    """Open a file and find its video stream."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoError(path, "no such file") from None
+    except (OSError, ValueError) as error:
+        raise VideoError(path, f"cannot be read: {getattr(error, 'strerror', error)}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "not a file")
+    if status.st_size == 0:
+        raise VideoError(path, "empty file (0 bytes)")
+    try:
+        # The prefix keeps names with a colon from being taken for network addresses.
+        container = av.open("file:" + path, metadata_errors="ignore")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(path, f"cannot be opened as a video: {reason}") from None
+    # Cover pictures of music files count as video streams, too.
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        kinds = sorted({stream.type for stream in container.streams})
+        container.close()
+        found = f" (only {', '.join(kinds)})" if kinds else ""
+        raise VideoError(path, f"no video stream{found}")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        container.close()
+        raise VideoError(path, "no decoder for its video format")
+    return container, stream
+
+
+def _display_matrix(picture):
+    """How the file wants the picture turned: the nearest matrix of -1, 0 and 1.
+
+    Returns:
+        `((a, b), (c, d))`: the picture's (x, y) is shown at (a x + c y, b x + d y).
+    """
+    data = picture.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return _IDENTITY
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    if a == b == 0 or c == d == 0:
+        return _IDENTITY
+    if abs(a) >= abs(b):
+        return ((-1 if a < 0 else 1, 0), (0, -1 if d < 0 else 1))
+    return ((0, -1 if b < 0 else 1), (-1 if c < 0 else 1, 0))

@@ -1,0 +1,218 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_videorel.cli import make_tfrecords, run
+from keras_videorel.data import shards
+from tests.videos import moving_square, write_video
+
+
+@pytest.fixture(autouse=True)
+def fresh_flags():
+    for name in make_tfrecords.FLAGS:
+        make_tfrecords.FLAGS[name].unparse()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three videos of two classes, copied to many names; a broken one among them."""
+    root = tmp_path_factory.mktemp("videos")
+    for index, label in enumerate(("left", "right", "right")):
+        pixels = moving_square(40 + 8 * index, 192, 256, colour=(90 * index, 200, 50))
+        path = write_video(root / label / f"{index}-0.mp4", pixels)
+        for copy in range(1, 8):
+            shutil.copy(path, root / label / f"{index}-{copy}.mp4")
+    (root / "left" / "broken.mp4").write_bytes(b"broken")
+    return root
+
+
+def _error(capsys):
+    lines = capsys.readouterr().err.splitlines()
+    return next(line for line in lines if "error" in line)
+
+
+def _command(folder, output, *words):
+    return [
+        "--dataset=folder",
+        f"--videos={folder}",
+        "--test_fraction=0.25",
+        f"--output={output}",
+        "--resize=96x128",
+        *words,
+    ]
+
+
+def _contents(output):
+    return {path.name: path.read_bytes() for path in output.iterdir()}
+
+
+def test_folder(folder, tmp_path, capsys):
+    words = _command(folder, tmp_path, "--workers=1")
+    assert run("make-tfrecords", words) == 0
+    text = capsys.readouterr().out
+    splits = json.loads((tmp_path / "dataset.json").read_text())["splits"]
+    assert splits["train"]["clips"] + splits["test"]["clips"] == 24
+    assert splits["train"]["frames"] + splits["test"]["frames"] == 8 * (40 + 48 + 56)
+    for split, counts in splits.items():
+        assert f"{split}:" in text
+        assert f"{counts['clips']} clips, {counts['frames']} frames, 1 shards" in text
+    assert "rejected: 1 videos" in text and "left/broken.mp4,cannot be opened as a video" in text
+    assert str(tmp_path) in text
+
+    before = _contents(tmp_path)
+    assert run("make-tfrecords", words) == 0
+    assert "complete already; nothing was done" in capsys.readouterr().out
+    assert _contents(tmp_path) == before
+
+    assert run("make-tfrecords", [*words, "--jpeg_quality=80"]) == 2
+    assert "jpeg_quality: 95 there, 80 wanted" in _error(capsys)
+    assert _contents(tmp_path) == before
+
+
+def test_csv_and_short_side(folder, tmp_path, capsys):
+    table = tmp_path / "videos.csv"
+    rows = [
+        "left/0-0.mp4,l,train",
+        "right/1-0.mp4,r,train",
+        "right/1-1.mp4,r,test",
+        "no.mp4,l,test",
+    ]
+    table.write_text("\n".join(["path,label,split", *rows]))
+    words = ["--dataset=csv", f"--videos={folder}", f"--annotations={table}", "--workers=1"]
+    output = tmp_path / "shards"
+    assert run("make-tfrecords", [*words, f"--output={output}", "--short_side=48"]) == 0
+    assert "no.mp4,no such file" in capsys.readouterr().out
+    assert (output / "labels.txt").read_text() == "l\nr\n"
+    manifest = json.loads((output / "dataset.json").read_text())
+    assert manifest["options"]["short_side"] == 48
+    assert manifest["splits"]["train"]["clips_per_label"] == {"l": 1, "r": 1}
+    assert manifest["splits"]["test"]["clips_per_label"] == {"l": 0, "r": 1}
+
+
+def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
+    calls = []
+
+    def record(videos, output, labels, **options):
+        calls.append((len(videos), output, labels, options))
+        return {"splits": {}, "notes": [], "rejected": 0}
+
+    monkeypatch.setattr(shards, "write_shards", record)
+    options = {"jpeg_quality": 80, "shards": 3, "workers": 5, "seed": 4}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    assert run("make-tfrecords", _command(folder, tmp_path, *words)) == 0
+    options = {**options, "root": str(folder), "size": (96, 128), "short_side": None}
+    assert calls == [(25, str(tmp_path), ["left", "right"], options)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "dataset"),
+        (["--dataset=ucf"], "dataset"),
+        (["--resize=128"], "`resize` must be HEIGHTxWIDTH, for example 128x170. Received: '128'"),
+        (["--resize=0x5"], "`resize` must be HEIGHTxWIDTH"),
+        (["--resize=128x170", "--short_side=5"], "either `resize` or `short_side`"),
+        (["--annotations=a.csv"], "`annotations` is for --dataset csv only"),
+        (["--dataset=csv"], "`annotations` must name a table"),
+        (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "for --dataset folder"),
+        (["--dataset=csv", "--annotations=none.csv"], "`annotations` must be a CSV file"),
+        (["--videos=none"], "`videos` must be the folder of the videos. Received: 'none'"),
+        (["--output="], "`output` must name a folder"),
+        (["more"], "Received: more"),
+        (["--workers=two"], "workers"),
+        (["--workers=0"], "`workers` must be an integer of at least 1. Received: 0"),
+        ([], "`test_fraction` is needed"),
+    ],
+)
+def test_bad_words_are_refused(folder, tmp_path, words, message, capsys):
+    if message != "dataset":
+        given = [f"--videos={folder}", f"--output={tmp_path}/new", *words]
+        words = given if "--dataset=csv" in words else ["--dataset=folder", *given]
+    if message.startswith(("`workers", "either", "`resize")):
+        words.append("--test_fraction=0.5")
+    assert run("make-tfrecords", words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("videorel make-tfrecords: error:")
+    assert message in lines[0]
+    assert not (tmp_path / "new").exists()
+
+
+def test_help(capsys):
+    assert run("make-tfrecords", ["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in make_tfrecords.FLAGS:
+        if name not in ("flagfile", "undefok"):
+            assert f"--{name}" in text
+
+
+def _start(root, words, **options):
+    # In a process group of its own, to be killed with all its workers.
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_videorel", "make-tfrecords", *words],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_completed_by_the_next(root, folder, tmp_path):
+    words = ["--shards=9", "--workers=2"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run("make-tfrecords", _command(folder, whole, "--shards=9", "--workers=1")) == 0
+
+    process = _start(root, _command(folder, killed, *words))
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("train-?????-of-?????.tfrecord")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    found = {name: content for name, content in _contents_of_shards(killed).items()}
+    expected = _contents_of_shards(whole)
+    assert 0 < len(found) < len(expected)
+    assert all(expected[name] == content for name, content in found.items())
+    assert not (killed / "dataset.json").exists()
+
+    process = _start(root, _command(folder, killed, "--shards=9", "--workers=2", "--seed=1"))
+    _, errors = process.communicate()
+    assert process.returncode == 2 and "seed: 0 there, 1 wanted" in errors
+    assert "Traceback" not in errors
+
+    kept = {name: os.stat(killed / name).st_mtime_ns for name in found}
+    process = _start(root, _command(folder, killed, *words))
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "rejected: 1 videos" in output
+    assert _contents(killed) == _contents(whole)
+    assert {name: os.stat(killed / name).st_mtime_ns for name in found} == kept
+
+
+def _contents_of_shards(output):
+    return {path.name: path.read_bytes() for path in output.glob("*.tfrecord")}
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_no_half_shard(root, folder, tmp_path):
+    resource = pytest.importorskip("resource")
+    limit = 200_000  # bytes of a file
+    process = _start(
+        root,
+        _command(folder, tmp_path, "--workers=1"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    _, errors = process.communicate()
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    line = errors.splitlines()[-1]
+    assert line.startswith("videorel make-tfrecords: error: cannot write ")
+    assert not list(tmp_path.glob("*.tfrecord")) and not list(tmp_path.rglob("*.tmp"))

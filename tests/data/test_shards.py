@@ -1,0 +1,440 @@
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from keras_videorel.data import shards, sources
+from keras_videorel.data.sources import Video
+from tests.videos import LOSSLESS, moving_square, write_audio, write_video
+
+COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (220, 30, 20)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Nine videos of three classes that differ in colour, length and frame rate."""
+    root = tmp_path_factory.mktemp("videos")
+    for label, colour in COLOURS.items():
+        for index in range(3):
+            split = "test" if index == 2 else "train"
+            pixels = moving_square(5 + index, colour=colour)
+            write_video(root / split / label / f"{index}.mp4", pixels, fps=10 + index, **LOSSLESS)
+    return root
+
+
+def _write(folder, output, **options):
+    videos = sources.read_folder(folder)
+    options = {"size": (48, 64), "workers": 1, "shards": 2, **options}
+    return shards.write_shards(videos, output, sources.label_names(videos), root=folder, **options)
+
+
+def _names(output):
+    return sorted(path.name for path in output.iterdir())
+
+
+def _contents(output):
+    return {path.name: path.read_bytes() for path in output.iterdir()}
+
+
+def _records(output, split):
+    """Read shards as anyone would who knows the public keys."""
+    import tensorflow as tf  # here: the worker processes of some tests import this module
+
+    files = sorted(str(path) for path in output.glob(f"{split}-?????-of-?????.tfrecord"))
+    found = {}
+    for serialized in tf.data.TFRecordDataset(files):
+        context, sequence = tf.io.parse_single_sequence_example(
+            serialized,
+            {
+                "clip/label/index": tf.io.FixedLenFeature([], tf.int64),
+                "clip/label/string": tf.io.FixedLenFeature([], tf.string),
+                "clip/data_path": tf.io.FixedLenFeature([], tf.string),
+                "image/frame_rate": tf.io.FixedLenFeature([], tf.float32),
+                "image/height": tf.io.FixedLenFeature([], tf.int64),
+                "image/width": tf.io.FixedLenFeature([], tf.int64),
+            },
+            {
+                "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+                "image/timestamp": tf.io.FixedLenSequenceFeature([], tf.int64),
+            },
+        )
+        path = context["clip/data_path"].numpy().decode()
+        assert path not in found
+        record = {name: value.numpy() for name, value in {**context, **sequence}.items()}
+        record["frames"] = np.stack([tf.io.decode_jpeg(j) for j in record["image/encoded"]])
+        found[path] = record
+    return found
+
+
+def test_records_labels_and_manifest(folder, tmp_path):
+    manifest = _write(folder, tmp_path)
+    assert (tmp_path / "labels.txt").read_text() == "blue\ngreen\nred\n"
+    assert (tmp_path / "rejected.csv").read_text() == "path,reason\n"
+    assert manifest == json.loads((tmp_path / "dataset.json").read_text())
+    assert manifest["options"]["size"] == [48, 64] and manifest["options"]["short_side"] is None
+    assert manifest["options"]["jpeg_quality"] == 95
+    assert (manifest["rejected"], manifest["notes"]) == (0, [])
+    per_label = {"train": 2, "test": 1}
+    frames = {"train": 3 * (5 + 6), "test": 3 * 7}
+    for split in ("train", "test"):
+        assert manifest["splits"][split] == {
+            "clips": 3 * per_label[split],
+            "frames": frames[split],
+            "shards": 2,
+            "clips_per_label": dict.fromkeys(COLOURS, per_label[split]),
+        }
+        found = _records(tmp_path, split)
+        assert len(found) == 3 * per_label[split]
+        for path, record in found.items():
+            _, label, name = path.split("/")
+            index = int(name[0])
+            assert path.startswith(f"{split}/") and (folder / path).exists()
+            assert record["clip/label/string"].decode() == label
+            assert record["clip/label/index"] == list(COLOURS).index(label)
+            assert record["image/frame_rate"] == pytest.approx(10 + index, rel=1e-4)
+            expected = moving_square(5 + index, colour=COLOURS[label])
+            assert (record["image/height"], record["image/width"]) == (48, 64)
+            assert np.abs(record["frames"].astype(int) - expected).mean() < 2
+            times = np.arange(5 + index) * 1e6 / (10 + index)
+            np.testing.assert_allclose(record["image/timestamp"], times, atol=100)
+    assert sorted(_contents(tmp_path)) == [
+        "dataset.json",
+        "labels.txt",
+        "rejected.csv",
+        "test-00000-of-00002.tfrecord",
+        "test-00001-of-00002.tfrecord",
+        "train-00000-of-00002.tfrecord",
+        "train-00001-of-00002.tfrecord",
+    ]
+
+
+def test_two_processes_write_what_one_does(folder, tmp_path):
+    _write(folder, tmp_path / "one")
+    _write(folder, tmp_path / "two", workers=2)
+    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
+
+
+def test_shards_mix_classes(tmp_path):
+    videos = [Video(f"{label}/{i}", label, "train") for label in "abcd" for i in range(64)]
+    options = {"seed": 0, "shards": {"train": 4, "test": 0}}
+    plan = shards._plan(videos, list("abcd"), options)
+    assert sorted(v for shard in plan for v, _ in shard.clips) == sorted(videos)
+    for shard in plan:
+        indices = [index for _, index in shard.clips]
+        assert len(indices) == 64 and min(np.bincount(indices, minlength=4)) >= 8
+        assert indices != sorted(indices)
+        assert all("abcd"[index] == v.label for v, index in shard.clips)
+    assert shards._plan(videos[::-1], list("abcd"), options) == plan
+    assert shards._plan(videos, list("abcd"), {**options, "seed": 1}) != plan
+
+
+@pytest.mark.parametrize(
+    ("clips", "wanted", "workers", "count"),
+    [
+        (1000, None, 2, 16),
+        (1000, None, 32, 32),
+        (3, None, 8, 3),
+        (1000, 5, 8, 5),
+        (3, 5, 1, 3),
+        (0, None, 4, 0),
+    ],
+)
+def test_number_of_shards(clips, wanted, workers, count):
+    assert shards._shard_count(clips, wanted, workers) == count
+
+
+def test_short_side(folder, tmp_path):
+    manifest = _write(folder, tmp_path, size=None, short_side=24)
+    assert manifest["options"]["size"] is None and manifest["options"]["short_side"] == 24
+    record = _records(tmp_path, "test")["test/red/2.mp4"]
+    assert record["frames"].shape == (7, 24, 32, 3)
+    assert (record["image/height"], record["image/width"]) == (24, 32)
+    assert (
+        np.abs(record["frames"][0, 12:18].astype(int) - moving_square()[0, ::2, ::2][12:18]).mean()
+        < 9
+    )
+
+
+def test_jpeg_quality_and_default_size(folder, tmp_path):
+    for quality in (95, 30):
+        manifest = _write(folder, tmp_path / str(quality), size=None, jpeg_quality=quality)
+        assert manifest["options"]["size"] == [128, 170]
+    sizes = [
+        sum(path.stat().st_size for path in (tmp_path / str(quality)).glob("*.tfrecord"))
+        for quality in (95, 30)
+    ]
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """A good video and one of each kind that is not."""
+    root = tmp_path / "spoilt"
+    pixels = moving_square(60, 96, 128)
+    good = write_video(root / "good.avi", pixels, codec="mpeg4", options={"g": "5"})
+    data = good.read_bytes()
+    (root / "half.avi").write_bytes(data[: len(data) // 2])
+    (root / "empty.avi").touch()
+    (root / "text, with comma.mp4").write_text("no video" * 99)
+    write_audio(root / "sound.mp4")
+    names = sorted(path.name for path in root.iterdir())
+    return root, [Video(name, "x", "train") for name in [*names, "missing.mp4"]]
+
+
+def test_files_without_frames_are_rejected(spoilt, tmp_path):
+    root, videos = spoilt
+    output = tmp_path / "shards"
+    manifest = shards.write_shards(videos, output, ["x"], root, (48, 64), shards=3, workers=1)
+    with open(output / "rejected.csv", newline="", encoding="utf-8") as file:
+        rejected = dict(csv.reader(file))
+    assert rejected.pop("path") == "reason"
+    assert rejected.pop("text, with comma.mp4").startswith("cannot be opened as a video")
+    assert rejected == {
+        "empty.avi": "empty file (0 bytes)",
+        "missing.mp4": "no such file",
+        "sound.mp4": "no video stream (only audio)",
+    }
+    assert manifest["rejected"] == 4
+    found = _records(output, "train")
+    assert sorted(found) == ["good.avi", "half.avi"]
+    count = len(found["half.avi"]["frames"])
+    assert len(found["good.avi"]["frames"]) == 60 and 10 < count < 50
+    assert manifest["splits"]["train"]["clips"] == 2
+    assert manifest["splits"]["train"]["frames"] == 60 + count
+    (note,) = manifest["notes"]
+    assert note["path"] == "half.avi" and f"{count} of 60 frames decoded" in note["note"]
+
+
+def test_all_videos_rejected(spoilt, tmp_path):
+    root, videos = spoilt
+    videos = [v for v in videos if v.path not in ("good.avi", "half.avi")]
+    output = tmp_path / "shards"
+    with pytest.raises(ValueError, match=r"all rejected \(empty.avi: empty file \(0 bytes\)"):
+        shards.write_shards(videos, output, ["x"], root, workers=1)
+    assert not output.exists()
+    (output / "mine").mkdir(parents=True)
+    with pytest.raises(ValueError, match="Received: 4, all rejected"):
+        shards.write_shards(videos, output, ["x"], root, workers=1)
+    assert _names(output) == ["mine"]
+
+
+def _interrupt(folder, output, monkeypatch, shards_written=1, **options):
+    """A run that fails after some shards."""
+    write_shard, calls = shards._write_shard, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) > shards_written:
+            raise OSError("disk full")
+        write_shard(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_write_shard", fail)
+        with pytest.raises(OSError, match="disk full"):
+            _write(folder, output, **options)
+
+
+def test_a_second_run_writes_the_missing_shards(folder, tmp_path, monkeypatch):
+    _write(folder, tmp_path / "whole")
+    output = tmp_path / "interrupted"
+    _interrupt(folder, output, monkeypatch, shards_written=2)
+    names = _names(output)
+    assert names == [".make_tfrecords", *(f"train-0000{i}-of-00002.tfrecord" for i in range(2))]
+    before = {name: os.stat(output / name).st_mtime_ns for name in names[1:]}
+    stale = output / ".make_tfrecords" / "test-00000-of-00002.tfrecord.tmp"
+    stale.write_bytes(b"half a shard")
+    _write(folder, output)
+    assert _contents(output) == _contents(tmp_path / "whole")
+    assert {name: os.stat(output / name).st_mtime_ns for name in before} == before
+
+
+def test_rejections_survive_an_interruption(spoilt, tmp_path, monkeypatch):
+    root, videos = spoilt
+    whole, output = tmp_path / "whole", tmp_path / "interrupted"
+    options = {"root": root, "size": (48, 64), "shards": 6, "workers": 1}
+    shards.write_shards(videos, whole, ["x"], **options)
+    encode, calls = shards._encode_clip, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise OSError("disk full")
+        return encode(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_encode_clip", fail)
+        with pytest.raises(OSError, match="disk full"):
+            shards.write_shards(videos, output, ["x"], **options)
+    assert len(list(output.glob("*.tfrecord"))) == 4
+    assert not list(output.rglob("*.tmp"))
+    shards.write_shards(videos, output, ["x"], **options)
+    assert _contents(output) == _contents(whole)
+
+
+def test_the_number_of_workers_may_change(folder, tmp_path, monkeypatch):
+    _interrupt(folder, tmp_path, monkeypatch, shards=None)
+    # Three workers would want three shards of each split; one shard that is left needs no pool.
+    manifest = _write(folder, tmp_path, shards=None, workers=3)
+    assert manifest["options"]["shards"] == {"train": 1, "test": 1}
+    assert len(_records(tmp_path, "train")) == 6
+
+
+CHANGES = [
+    ({"size": (24, 32)}, r"size: \[48, 64\] there, \[24, 32\] wanted"),
+    ({"size": None, "short_side": 48}, r"size: .* short_side: None there, 48 wanted"),
+    ({"jpeg_quality": 90}, "jpeg_quality: 95 there, 90 wanted"),
+    ({"seed": 1}, "seed: 0 there, 1 wanted"),
+    ({"shards": 3}, "shards: 2 train and 2 test there, 3 train and 3 test wanted"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("finished")
+    _write(folder, output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def unfinished(folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("unfinished")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _interrupt(folder, output, monkeypatch)
+    return output
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+@pytest.mark.parametrize(("options", "difference"), CHANGES)
+def test_other_options_are_refused(folder, state, options, difference, request):
+    output = request.getfixturevalue(state)
+    before = {p: p.read_bytes() for p in output.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=f"shards of other options .*{difference}.*choose another"):
+        _write(folder, output, **options)
+    assert {p: p.read_bytes() for p in output.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("state", ["finished", "unfinished"])
+def test_other_videos_are_refused(folder, state, request):
+    output = request.getfixturevalue(state)
+    videos = sources.read_folder(folder)
+    labels = sources.label_names(videos)
+    options = {"root": folder, "size": (48, 64), "workers": 1, "shards": 2}
+    for other, count in ((videos[1:], 8), ([videos[0]._replace(label="red"), *videos[1:]], 9)):
+        with pytest.raises(ValueError, match=f"videos or labels: 9 there, {count} other ones"):
+            shards.write_shards(other, output, labels, **options)
+
+
+def test_options_may_change_before_the_first_shard(folder, tmp_path, monkeypatch):
+    _interrupt(folder, tmp_path, monkeypatch, shards_written=0)
+    assert _write(folder, tmp_path, size=(24, 32))["options"]["size"] == [24, 32]
+
+
+def test_a_finished_folder_is_left_alone(folder, finished, monkeypatch):
+    before = _contents(finished)
+    monkeypatch.setattr(shards, "_write_missing", None)
+    assert shards.is_complete(finished)
+    assert _write(folder, finished) == json.loads((finished / "dataset.json").read_text())
+    assert _contents(finished) == before
+
+
+def test_a_finished_folder_that_lost_a_shard(folder, tmp_path):
+    _write(folder, tmp_path)
+    (tmp_path / "test-00001-of-00002.tfrecord").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks test-00001-of-00002.tfrecord; delete"):
+        _write(folder, tmp_path)
+
+
+def test_foreign_folders_are_refused(folder, tmp_path):
+    (tmp_path / "train-00000-of-00001.tfrecord").touch()
+    with pytest.raises(
+        ValueError, match=r"holds train-00000-of-00001.tfrecord but no dataset.json"
+    ):
+        _write(folder, tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a dataset.json that is none of a data set"):
+        _write(folder, tmp_path)
+    assert len(_contents(tmp_path)) == 2
+    with pytest.raises(OSError):
+        _write(folder, tmp_path / "dataset.json" / "below")
+
+
+def test_two_runs_at_once_are_refused(folder, unfinished):
+    pytest.importorskip("fcntl")
+    lock = unfinished / ".make_tfrecords" / "lock"
+    message = "`output` is being written by another run"
+    with shards._lock(lock, unfinished), pytest.raises(ValueError, match=message):
+        _write(folder, unfinished)
+
+
+def _start_mortal_worker(progress, stop):
+    shards._start_worker(progress, stop)
+
+    def die(clip, *_):
+        if clip.path == "train/red/0.mp4":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise shards.video.VideoError(clip.path, "not this time")
+
+    shards._encode_clip = die
+
+
+def test_a_dead_worker_is_reported(folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_start_worker", _start_mortal_worker)
+        with pytest.raises(OSError, match=r"worker process died while decoding .*train/red/0.mp4"):
+            _write(folder, tmp_path, workers=2)
+    assert not (tmp_path / "dataset.json").exists()
+
+
+def _start_failing_worker(progress, stop):
+    shards._start_worker(progress, stop)
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    shards._write_shard = fail
+
+
+def test_an_error_in_a_worker_ends_the_run(folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_start_worker", _start_failing_worker)
+        with pytest.raises(OSError, match="no space left"):
+            _write(folder, tmp_path, workers=2)
+    assert _names(tmp_path) == [".make_tfrecords"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (0, 5)}, "`size` must be an integer of at least 1"),
+        ({"size": 128}, r"`size` must be \(height, width\). Received: 128"),
+        ({"short_side": 24}, r"either `size` or `short_side`. Received: size=\(48, 64\)"),
+        ({"size": None, "short_side": 0}, "`short_side` must be .* Received: 0"),
+        ({"jpeg_quality": 101}, "`jpeg_quality` must be .* at most 100. Received: 101"),
+        ({"shards": 0}, "`shards` must be .* Received: 0"),
+        ({"workers": 0}, "`workers` must be .* Received: 0"),
+        ({"seed": 0.5}, "`seed` must be an integer. Received: 0.5"),
+    ],
+)
+def test_bad_arguments_are_refused(folder, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        _write(folder, tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("videos", "labels", "message"),
+    [
+        ([], ["x"], "at least one video"),
+        ([Video("a", "x", "val")], ["x"], "`split` must be train or test"),
+        ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
+        ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
+        ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),
+    ],
+)
+def test_bad_videos_are_refused(tmp_path, videos, labels, message):
+    with pytest.raises(ValueError, match=message):
+        shards.write_shards(videos, tmp_path / "new", labels)
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,48 @@
+"""Crops of clips."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_videorel.data import transforms
+
+
+def test_multi_scale_boxes_are_the_papers():
+    """Scales 1, .875, .75 and .66 of 128, at most one step apart, anywhere in 128x170."""
+    boxes = np.array([transforms.multi_scale_box(128, 170, seed=(0, i)) for i in range(600)])
+    top, left, height, width = boxes.T
+    sizes = [128, 112, 96, 84]  # 0.66 * 128 = 84.48
+    assert set(height) == set(width) == set(sizes)
+    apart = [abs(sizes.index(h) - sizes.index(w)) for h, w in zip(height, width, strict=True)]
+    assert set(apart) == {0, 1}
+    assert len(set(zip(height, width, strict=True))) == 10
+    assert (top >= 0).all() and (left >= 0).all()
+    assert (top + height <= 128).all() and (left + width <= 170).all()
+    assert left.max() > 75 and top.max() > 35, "offsets reach the far side"
+
+
+def test_view_boxes():
+    boxes = transforms.view_boxes(128, 170, 112, 10).numpy()
+    expected = [[0, 0], [0, 58], [16, 0], [16, 58], [8, 29]]
+    np.testing.assert_array_equal(boxes[:, :2], expected)
+    assert (boxes[:, 2:] == 112).all()
+    np.testing.assert_array_equal(transforms.view_boxes(128, 170, 112, 1), boxes[4:])
+    with pytest.raises(ValueError, match="`crops` must be 1.*Received: crops=3"):
+        transforms.view_boxes(128, 170, 112, 3)
+
+
+def test_mirror_and_normalize():
+    clip = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
+    np.testing.assert_array_equal(transforms.mirror(tf.constant(clip)), clip[:, :, ::-1])
+    values = transforms.normalize(tf.constant(clip), (1.0, 2.0, 3.0)).numpy()
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, clip.astype("float32") - [1, 2, 3])
+
+
+def test_resize_keeps_the_shorter_side():
+    frames = tf.zeros((1, 240, 320, 3), tf.uint8)
+    assert transforms.resize(frames, 120).shape == (1, 120, 160, 3)
+    assert transforms.resize(frames, (128, 170)).shape == (1, 128, 170, 3)
+    middle = np.zeros((1, 6, 8, 1), np.uint8)
+    middle[0, 2:4, 3:5] = 1
+    assert transforms.center_crop(tf.constant(middle), (2, 2)).numpy().all()

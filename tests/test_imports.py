@@ -1,0 +1,83 @@
+"""The import direction of the house: what may import what."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "keras_videorel"
+# A module may import those of its own layer and of the layers named beside it.
+ALLOWED = {
+    "layers": {"layers"},
+    "models": {"layers", "models"},
+    "config": {"config"},
+    "files": {"files"},
+    "data": {"data", "files"},
+    "figures": {"figures", "files"},
+    "workdir": {"workdir", "files"},
+    "training": {"training", "models", "data", "figures", "workdir", "files", "config"},
+    "evaluation": {"evaluation", "training", "models", "data", "figures", "workdir", "files"},
+    "export": {"export", "data", "files"},
+    "prediction": {"prediction", "data", "files"},
+    "cli": None,  # everything but other commands
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+KERAS_ONLY = ("layers", "models")
+
+
+def layer_of(module):
+    return module.split(".")[1] if "." in module else module
+
+
+def imports(path):
+    """Modules of the project and top-level packages that a file imports."""
+    ours, others = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "keras_videorel":
+                names = [f"keras_videorel.{alias.name}" for alias in node.names]
+            else:
+                names = [node.module]
+        for name in names:
+            if name in ("keras_videorel", "keras_videorel.__version__"):
+                continue
+            if name.split(".")[0] == "keras_videorel":
+                ours.add(layer_of(name))
+            else:
+                others.add(name.split(".")[0])
+    return ours, others
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_direction(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    layer = parts[0]
+    assert layer in ALLOWED, f"{path} belongs to no layer: add it to ALLOWED"
+    ours, others = imports(path)
+    if ALLOWED[layer] is not None:
+        assert ours <= ALLOWED[layer], f"{path} imports {ours - ALLOWED[layer]}"
+    if layer in KERAS_ONLY:
+        assert others <= {"keras", "numpy", "math", "os"}, f"{path} imports {others}"
+    assert "tools" not in others and "configs" not in others and "tests" not in others
+
+
+@pytest.mark.parametrize("folder", ["configs", "tools"])
+def test_scripts(folder):
+    for path in (PACKAGE.parent / folder).glob("*.py"):
+        ours, _ = imports(path)
+        assert ours <= ({"config"} if folder == "configs" else {"cli"}), path
+
+
+def test_the_package_loads_no_framework():
+    code = (
+        "import sys, keras_videorel, keras_videorel.data.synthetic, keras_videorel.cli\n"
+        "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

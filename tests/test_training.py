@@ -1,0 +1,160 @@
+"""Training from a config: schedule, weight decay, learning, resuming."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_videorel import evaluation, training, workdir
+from keras_videorel.config import base, parse_argument, video_resnet
+from tests.shards import two_classes
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return two_classes(tmp_path_factory.mktemp("shards"))
+
+
+def small_config(shards, **train):
+    config = base(model=video_resnet("artnet_s", width=4, dropout=0.5))
+    config.data.path = str(shards)
+    config.data.frames = 8
+    config.data.crop_size = 24
+    config.data.crop_scales = (1.0,)
+    config.data.mirror = False
+    config.train.batch_size = 8
+    config.train.learning_rate = 0.05
+    config.train.decay_epochs = ()
+    config.eval.clips = 2
+    config.eval.crops = 5
+    config.train.update({"epochs": 2, **train})
+    return config
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(v) for v in model.variables if "seed" not in v.path]
+
+
+def test_learns_direction_and_evaluates(shards, tmp_path):
+    """The classes share their frames: only motion tells them apart."""
+    config = small_config(shards, epochs=24, decay_epochs=(16,))
+    training.train(config, str(tmp_path))
+    results = evaluation.evaluate(config, str(tmp_path), str(tmp_path / "scores.npz"))
+    assert results["top1"] >= 0.9
+    assert results["videos"] == 8 and results["epochs"] == 24 and results["chance"] == 0.5
+    assert workdir.read_config(str(tmp_path)).to_dict() == config.to_dict()
+
+    scores = np.load(tmp_path / "scores.npz")
+    assert (scores["logits"].argmax(1) == scores["labels"]).mean() == results["top1"]
+    assert sorted(scores["paths"]) == [f"test/{i}.mp4" for i in range(8)]
+    for name in ("curves.png", "confusion.png"):
+        assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")
+    log = (tmp_path / "logs" / "train.csv").read_text().splitlines()
+    assert len(log) == 25 and "val_top1" in log[0] and "learning_rate" in log[0]
+    assert any(p.name.startswith("events") for p in (tmp_path / "logs").rglob("*"))
+
+
+def test_stopped_training_goes_on_as_if_it_had_not(shards, tmp_path):
+    """Two epochs, then the other two, give the weights of four: input, dropout, momentum, rate."""
+    options = {"decay_epochs": (3,), "warmup_epochs": 1}
+    whole = training.train(small_config(shards, epochs=4, **options), str(tmp_path / "whole"))
+    parts = str(tmp_path / "parts")
+    training.train(small_config(shards, epochs=2, **options), parts)
+    resumed = training.train(small_config(shards, epochs=4, **options), parts)
+    for a, b in zip(weights(whole), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    logs = [(tmp_path / run / "logs/train.csv").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    names = sorted(p.name for p in (tmp_path / "parts/checkpoints").iterdir())
+    assert names == ["epoch-0003.weights.h5", "epoch-0004.weights.h5"]
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(shards, tmp_path):
+    training.train(small_config(shards, epochs=2), str(tmp_path))
+    newest = tmp_path / "checkpoints" / "epoch-0002.weights.h5"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    _, epochs = evaluation.load_model(str(tmp_path))
+    assert epochs == 1
+
+
+def test_schedule():
+    config = base()
+    config.train.update(
+        {"learning_rate": 0.1, "warmup_epochs": 1, "decay_epochs": (3, 5), "decay_factor": 0.1}
+    )
+    rates = [training.learning_rate(config, epoch) for epoch in range(7)]
+    np.testing.assert_allclose(rates, [0.05, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_weight_decay_is_l2_of_kernels_inside_the_momentum():
+    """Two steps on a loss of zero: v = m v - lr wd w, w += v, for kernels; others stay."""
+    config = base(model=video_resnet("artnet_s", width=4))
+    config.data.crop_size = 16
+    config.train.learning_rate = 0.1
+    config.train.weight_decay = 0.01
+    model = training.build_model(config, 5)
+    training.compile_model(model, config)
+    before = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
+    for _ in range(2):
+        gradients = decay_gradients(model)
+        model.optimizer.apply(gradients, model.trainable_variables)
+    kernels = 0
+    for variable in model.trainable_variables:
+        old, new = before[variable.path], keras.ops.convert_to_numpy(variable)
+        if variable.path.endswith("kernel"):
+            first = old - 0.1 * 0.01 * old
+            second = first + (0.9 * (first - old) - 0.1 * 0.01 * first)
+            np.testing.assert_allclose(new, second, rtol=1e-5, atol=1e-7)
+            kernels += 1
+        else:
+            np.testing.assert_array_equal(new, old)
+    assert kernels == 1 + 2 + 16 + 3 + 1  # SMART has 3; conv2 to conv5; shortcuts; dense
+
+
+def decay_gradients(model):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.add_n(model.losses)
+    found = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    return [
+        tf.zeros(v.shape) if g is None else g
+        for g, v in zip(found, model.trainable_variables, strict=True)
+    ]
+
+
+def test_another_config_in_the_same_folder_is_refused(shards, tmp_path):
+    training.train(small_config(shards, epochs=1), str(tmp_path))
+    before = sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"another config: train.learning_rate is 0.05 there"):
+        training.train(small_config(shards, epochs=1, learning_rate=0.01), str(tmp_path))
+    assert sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("*")) == before
+
+
+def test_checkpoint_of_another_model(shards, tmp_path):
+    config = small_config(shards, epochs=1)
+    training.train(config, str(tmp_path))
+    config.model = video_resnet("artnet_s", width=6)
+    with pytest.raises(ValueError, match="checkpoint of another model than 'artnet_resnet18_s'"):
+        evaluation.load_model(str(tmp_path), config)
+    with pytest.raises(FileNotFoundError, match="holds no training run"):
+        workdir.read_config(str(tmp_path / "nowhere"))
+
+
+def test_config_errors(shards):
+    config = small_config(shards)
+    with pytest.raises(AttributeError):
+        config.train.learnin_rate = 0.1
+    config.model = {"name": "ARTNetResNet19"}
+    with pytest.raises(ValueError, match=r"`config.model.name` must be one of.*ARTNetResNet19"):
+        training.build_model(config, 2)
+    config.model = {"name": "C3DResNet18", "variant": "s"}
+    with pytest.raises(ValueError, match="argument that C3DResNet18 lacks"):
+        training.build_model(config, 2)
+    with pytest.raises(ValueError, match="`model` must be one of"):
+        video_resnet("artnet")
+
+
+def test_config_arguments():
+    assert parse_argument("a=2,b=x", a=1, b="y", c=0.5) == {"a": 2, "b": "x", "c": 0.5}
+    with pytest.raises(ValueError, match="keys.*Received: 'd=1'"):
+        parse_argument("d=1", a=1)

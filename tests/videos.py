@@ -1,0 +1,60 @@
+"""Small real video files for tests."""
+
+import av
+import numpy as np
+
+# Without loss: RGB as it is, or 4:4:4 chroma.
+LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0"}}
+
+
+def moving_square(frames=8, height=48, width=64, colour=(200, 60, 20), side=12):
+    """A square that moves right by 4 pixels per frame, on a background that gets brighter.
+
+    Returns:
+        uint8 `(frames, height, width, 3)`.
+    """
+    pixels = np.empty((frames, height, width, 3), np.uint8)
+    for index in range(frames):
+        pixels[index] = 20 + 3 * index
+        left = 4 * index % (width - side)
+        pixels[index, 8 : 8 + side, left : left + side] = colour
+    return pixels
+
+
+def write_video(path, pixels, fps=25, codec="libx264", pix_fmt="yuv420p", options=None, turn=None):
+    """Encode frames.
+
+    Args:
+        path: File to write; its extension says which container.
+        pixels: uint8 `(frames, height, width, 3)`.
+        fps: Frames per second.
+        codec: Name of the encoder.
+        pix_fmt: Pixel format that it gets.
+        options: Options of the encoder.
+        turn: Display matrix: nine integers.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {})
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt = pix_fmt
+        if turn is not None:
+            stream.set_display_matrix(turn)
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_audio(path, seconds=0.5):
+    """Encode a tone, without any picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rate = 44_100
+    tone = np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 440 / rate)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
