@@ -1,17 +1,16 @@
 """The base config. A config file starts from it and sets what differs; its keys are locked.
 
-    # configs/mine.py
-    from keras_videorel.config import base, video_resnet
+# configs/mine.py
+from keras_videorel.config import base, video_resnet
 
-    def get_config():
-        config = base(model=video_resnet("artnet_s", width=16))
-        config.data.path = "shards/mine"
-        config.train.epochs = 20
-        return config
+def get_config():
+    config = base(model=video_resnet("artnet_s", width=16))
+    config.data.path = "shards/mine"
+    config.train.epochs = 20
+    return config
 """
 
 from ml_collections import ConfigDict
-
 
 # The rows of ARTNet's Table 2, by the names that config arguments use.
 VIDEO_RESNETS = {

@@ -80,7 +80,9 @@ def compile_model(model, config):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(min(5, model.output_shape[-1]), name="top5"),
+            keras.metrics.SparseTopKCategoricalAccuracy(
+                min(5, model.output_shape[-1]), name="top5"
+            ),
         ],
     )
 
@@ -194,7 +196,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Makes dropout's random numbers a function of seed and epoch, so that resuming repeats them."""
+    """Makes dropout a function of seed and epoch, so that a resumed run repeats it."""
 
     def __init__(self, seed):
         super().__init__()

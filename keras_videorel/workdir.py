@@ -1,12 +1,12 @@
 """A run's folder: its config, checkpoints, logs and results.
 
-    WORKDIR/config.json                       what was run
-    WORKDIR/frames.json                       size of the stored frames
-    WORKDIR/labels.txt                        names of the classes, in index order
-    WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
-    WORKDIR/logs/                             train.csv, TensorBoard events
-    WORKDIR/figures/                          curves.png, confusion.png
-    WORKDIR/results.json                      what evaluate measured
+WORKDIR/config.json                       what was run
+WORKDIR/frames.json                       size of the stored frames
+WORKDIR/labels.txt                        names of the classes, in index order
+WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
+WORKDIR/logs/                             train.csv, TensorBoard events
+WORKDIR/figures/                          curves.png, confusion.png
+WORKDIR/results.json                      what evaluate measured
 """
 
 import glob
@@ -52,9 +52,9 @@ def open_run(workdir, config, info):
                 "Choose another --workdir, or delete that one"
             )
     else:
-        with written_whole(os.path.join(workdir, "labels.txt")) as beside:
-            with open(beside, "w", encoding="utf-8") as file:
-                file.writelines(f"{label}\n" for label in info.labels)
+        labels = os.path.join(workdir, "labels.txt")
+        with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
+            file.writelines(f"{label}\n" for label in info.labels)
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
     write_json(path, ours)
 

@@ -63,8 +63,7 @@ def test_frames_of_any_size(exported):
     small = np.repeat(scene[..., None], 3, -1)
     large = tf.image.resize(small, (56, 72), method="bicubic")
     logits = [
-        serve(frames=tf.cast(tf.round(v), tf.uint8)[None])["logits"].numpy()
-        for v in (small, large)
+        serve(frames=tf.cast(tf.round(v), tf.uint8)[None])["logits"].numpy() for v in (small, large)
     ]
     np.testing.assert_allclose(logits[0], logits[1], atol=0.1)
 
@@ -99,7 +98,7 @@ def test_probabilities_come_through(tmp_path):
 
 def test_errors(exported, tmp_path):
     model, _ = exported
-    with pytest.raises(ValueError, match="`labels` must name each of the model's 3.*Received: 2"):
+    with pytest.raises(ValueError, match=r"`labels` must name each of the model's 3.*Received: 2"):
         export.export_saved_model(model, str(tmp_path / "m"), ["a", "b"])
     with pytest.raises(ValueError, match=r"`frame_size` must hold.*24x24.*\(20, 30\)"):
         export.export_saved_model(model, str(tmp_path / "m"), frame_size=(20, 30))

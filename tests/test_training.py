@@ -134,7 +134,7 @@ def test_checkpoint_of_another_model(shards, tmp_path):
     config = small_config(shards, epochs=1)
     training.train(config, str(tmp_path))
     config.model = video_resnet("artnet_s", width=6)
-    with pytest.raises(ValueError, match="checkpoint of another model than 'artnet_resnet18_s'"):
+    with pytest.raises(ValueError, match=r"checkpoint of another model than 'artnet_resnet18_s'"):
         evaluation.load_model(str(tmp_path), config)
     with pytest.raises(FileNotFoundError, match="holds no training run"):
         workdir.read_config(str(tmp_path / "nowhere"))

@@ -1,10 +1,14 @@
 """Small real video files for tests."""
 
+import struct
+
 import av
 import numpy as np
 
 # Without loss: RGB as it is, or 4:4:4 chroma.
 LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0"}}
+
+IDENTITY = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 
 
 def moving_square(frames=8, height=48, width=64, colour=(200, 60, 20), side=12):
@@ -31,19 +35,24 @@ def write_video(path, pixels, fps=25, codec="libx264", pix_fmt="yuv420p", option
         codec: Name of the encoder.
         pix_fmt: Pixel format that it gets.
         options: Options of the encoder.
-        turn: Display matrix: nine integers.
+        turn: Display matrix of an MP4: nine integers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = pixels.shape[1:3]
         stream.pix_fmt = pix_fmt
-        if turn is not None:
-            stream.set_display_matrix(turn)
         for frame in pixels:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+    if turn is not None:  # few versions of PyAV can write one
+        film, track, rest = path.read_bytes().split(_pack(IDENTITY))
+        path.write_bytes(film + _pack(IDENTITY) + track + _pack(turn) + rest)
     return path
+
+
+def _pack(matrix):
+    return struct.pack(">9i", *matrix)
 
 
 def write_audio(path, seconds=0.5):

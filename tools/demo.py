@@ -14,7 +14,7 @@ import time
 from absl import app, flags
 
 flags.DEFINE_string("output", "demo", "Folder for everything.")
-flags.DEFINE_integer("clips_per_class", 38, "Training clips of each of the 16 classes.")
+flags.DEFINE_integer("clips_per_class", 60, "Training clips of each of the 16 classes.")
 flags.DEFINE_integer("epochs", None, "Epochs of each training; the config's by default.")
 FLAGS = flags.FLAGS
 

@@ -1,4 +1,4 @@
-"""`videorel evaluate` from a checkout: see keras_videorel/cli/evaluate.py, or --help."""
+"""`videorel evaluate` from a checkout; --help lists its flags."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`videorel export` from a checkout: see keras_videorel/cli/export.py, or --help."""
+"""`videorel export` from a checkout; --help lists its flags."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`videorel make-tfrecords` from a checkout: see keras_videorel/cli/make_tfrecords.py, or --help."""
+"""`videorel make-tfrecords` from a checkout; --help lists its flags."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`videorel predict` from a checkout: see keras_videorel/cli/predict.py, or --help."""
+"""`videorel predict` from a checkout; --help lists its flags."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`videorel render-videos` from a checkout: see keras_videorel/cli/render_videos.py, or --help."""
+"""`videorel render-videos` from a checkout; --help lists its flags."""
 
 import sys
 

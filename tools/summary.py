@@ -1,4 +1,4 @@
-"""`videorel summary` from a checkout: see keras_videorel/cli/summary.py, or --help."""
+"""`videorel summary` from a checkout; --help lists its flags."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`videorel train` from a checkout: see keras_videorel/cli/train.py, or --help."""
+"""`videorel train` from a checkout; --help lists its flags."""
 
 import sys
 

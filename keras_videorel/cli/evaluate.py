@@ -12,7 +12,9 @@ from keras_videorel.cli import run_config
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
-flags.DEFINE_string("scores", None, "Optional .npz file for every video's scores.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "scores", None, "Optional .npz file for every video's scores.", flag_values=FLAGS
+)
 flags.DEFINE_string("split", "test", "Split of the shards to evaluate on.", flag_values=FLAGS)
 flags.mark_flag_as_required("workdir", flag_values=FLAGS)
 

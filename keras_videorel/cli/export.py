@@ -1,6 +1,6 @@
 """Export a trained model as a SavedModel that takes raw uint8 frames and carries its labels.
 
-    videorel export --workdir runs/artnet --output saved_models/artnet
+videorel export --workdir runs/artnet --output saved_models/artnet
 """
 
 from absl import flags

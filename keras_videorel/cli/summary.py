@@ -24,7 +24,9 @@ flags.DEFINE_list(
 def main(arguments):
     if arguments:
         raise ValueError(f"no words expected beside the flags. Received: {' '.join(arguments)}")
-    options = {"variant": FLAGS.variant} if FLAGS.model in ("ARTNetResNet18", "RelationResNet18") else {}
+    options = (
+        {"variant": FLAGS.variant} if FLAGS.model in ("ARTNetResNet18", "RelationResNet18") else {}
+    )
     model = getattr(models, FLAGS.model)(
         input_shape=tuple(int(n) for n in FLAGS.input_shape),
         classes=FLAGS.classes,

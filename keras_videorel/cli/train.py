@@ -13,9 +13,7 @@ FLAGS = flags.FlagValues()
 config_flags.DEFINE_config_file(
     "config", None, "Config file, FILE.py or FILE.py:key=value,...", flag_values=FLAGS
 )
-flags.DEFINE_string(
-    "workdir", None, "Folder for checkpoints, logs and results.", flag_values=FLAGS
-)
+flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and results.", flag_values=FLAGS)
 flags.mark_flags_as_required(["config", "workdir"], flag_values=FLAGS)
 
 

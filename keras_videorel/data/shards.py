@@ -14,6 +14,7 @@ only, and the next run with the same options makes the missing ones.
 import contextlib
 import csv
 import hashlib
+import importlib
 import json
 import math
 import multiprocessing
@@ -21,6 +22,7 @@ import operator
 import os
 import shutil
 import signal
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -424,8 +426,23 @@ def _write_slot(slot, shard, settings):
     def advance():
         _progress[slot] += 1
 
+    _import_tensorflow()
     with contextlib.suppress(_Stopped):
         _write_shard(shard, settings, advance, lambda: _stop.value)
+
+
+def _import_tensorflow():
+    """Import TensorFlow without its notices, which each worker would print into the bar."""
+    if "tensorflow" in sys.modules:
+        return
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 class _Stopped(Exception):
@@ -539,16 +556,19 @@ def _encode_clip(clip, label_index, settings, stopped):
 
 def _check_videos(videos, labels):
     labels = list(labels)
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:
-        raise ValueError(f"`labels` must differ. Received: {repeated[0]!r} twice")
+    known, paths = set(), set()
+    for label in labels:
+        if label in known:
+            raise ValueError(f"`labels` must differ. Received: {label!r} twice")
+        if label.splitlines() != [label]:
+            raise ValueError(f"`labels` must be of one line each. Received: {label!r}")
+        known.add(label)
     if not videos:
         raise ValueError("`videos` must hold at least one video. Received: none")
-    paths = set()
     for clip in videos:
         if clip.split not in sources.SPLITS:
             raise ValueError(f"`split` must be train or test. Received: {clip}")
-        if clip.label not in labels:
+        if clip.label not in known:
             raise ValueError(f"`labels` must hold the label of each video. Received: {clip}")
         if clip.path in paths:
             raise ValueError(f"`videos` must list each video once. Received: {clip.path!r} twice")

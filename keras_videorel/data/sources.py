@@ -213,7 +213,7 @@ def _check_row(video, place):
             f"`annotations` must give each video a path and a label. Received: path "
             f"{video.path!r}, label {video.label!r} in {place}"
         )
-    if "\n" in video.label or "\r" in video.label:
+    if video.label.splitlines() != [video.label]:
         raise ValueError(f"a label must be one line. Received: {video.label!r} in {place}")
     if video.split not in SPLITS:
         raise ValueError(
@@ -268,7 +268,7 @@ def _refuse_misplaced(videos, root):
             label.encode()
         except UnicodeEncodeError:
             raise ValueError(f"a label must be UTF-8 text. Received: folder {label!r}") from None
-        if "\n" in label or "\r" in label:
+        if label.splitlines() != [label]:
             raise ValueError(f"a label must be one line. Received: folder {label!r}")
         misplaced += [
             os.path.join(root, label, name)

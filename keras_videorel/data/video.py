@@ -87,7 +87,7 @@ class FrameReader:
 
     def _decode(self):
         """Yield `(timestamp, av.VideoFrame)`; packets that do not decode are skipped."""
-        last, damaged, broken_off = None, 0, False
+        first, last, damaged, broken_off = None, None, 0, False
         # AVI stores the decoding order only; presentation times would be made up.
         decoding_time = self._container.format.name == "avi"
         with self._container:
@@ -111,29 +111,35 @@ class FrameReader:
                     if picture.is_corrupt:
                         damaged += 1
                     ticks = picture.dts if decoding_time else picture.pts
-                    time = None if ticks is None else float(ticks * picture.time_base)
+                    tick = picture.time_base  # None in some damaged files
+                    time = None if ticks is None or tick is None else float(ticks * tick)
                     if time is None or (last is not None and time <= last):
                         time = 0.0 if last is None else last + 1 / self.frame_rate
+                    first = time if first is None else first
                     last = time
                     self.frames += 1
                     yield time, picture
                 if broken_off:
                     break
-            self.note = self._lost(damaged, broken_off)
+            seconds = 0.0 if last is None else last - first + 1 / self.frame_rate
+            self.note = self._lost(damaged, broken_off, seconds)
         if self.frames == 0:
             raise VideoError(self.path, "no frame could be decoded")
 
-    def _lost(self, damaged, broken_off):
+    def _lost(self, damaged, broken_off, seconds):
         found = []
         if broken_off:
             found.append("the file breaks off")
         if damaged:
             found.append(f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}")
-        declared = self._stream.frames
         # Sound containers are off by a few: only a good part of the video counts as lost.
-        if found or self.frames < 0.9 * declared:
-            count = f"{self.frames} of {declared}" if declared else f"{self.frames}"
-            found.append(f"{count} frames decoded")
+        declared, duration = self._stream.frames, (self._container.duration or 0) / av.time_base
+        if declared and (found or self.frames < 0.9 * declared):
+            found.append(f"{self.frames} of {declared} frames decoded")
+        elif not declared and seconds < 0.9 * duration:
+            found.append(f"{self.frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
+        elif found:
+            found.append(f"{self.frames} frames decoded")
         return "; ".join(found) or None
 
     def _convert(self, picture):

@@ -64,9 +64,7 @@ def model_summary(model):
         if parameters:
             shape = " x ".join(map(str, layer.output.shape[1:]))
             rows.append((layer.name, shape, f"{parameters:,}", f"{madds / 1e6:,.1f} M"))
-    rows.append(
-        ("total", "trainable", f"{trainable_parameters(model):,}", f"{total / 1e9:.2f} G")
-    )
+    rows.append(("total", "trainable", f"{trainable_parameters(model):,}", f"{total / 1e9:.2f} G"))
     if model.name in PAPER:
         parameters, madds = PAPER[model.name]
         rows.append(("paper", "Table 1, 400 classes", f"{parameters:.2f} M", f"{madds:.2f} G"))

@@ -105,9 +105,7 @@ def test_views_are_corners_center_and_mirrors(tmp_path):
     y, x = np.mgrid[0:24, 0:32]
     frame = np.stack([8 * y, 6 * x, np.full_like(x, 128)], -1).astype(np.uint8)
     frames = np.broadcast_to(frame, (16, *frame.shape))
-    info = pipeline.read_info(
-        str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32)))
-    )
+    info = pipeline.read_info(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
     view = next(iter(pipeline.evaluation_views(info, clips=1, crops=10, **OPTIONS)))[0].numpy()
     corner = view[:, 0, 0, 0, :2] / [8, 6]
     tops_lefts = [[0, 0], [0, 16], [8, 0], [8, 16], [4, 8]]

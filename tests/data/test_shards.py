@@ -432,6 +432,7 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
         ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
         ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
         ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),
+        ([Video("a", "x", "train")], ["x", "y\nz"], "`labels` must be of one line each"),
     ],
 )
 def test_bad_videos_are_refused(tmp_path, videos, labels, message):

@@ -27,7 +27,7 @@ def test_view_boxes():
     np.testing.assert_array_equal(boxes[:, :2], expected)
     assert (boxes[:, 2:] == 112).all()
     np.testing.assert_array_equal(transforms.view_boxes(128, 170, 112, 1), boxes[4:])
-    with pytest.raises(ValueError, match="`crops` must be 1.*Received: crops=3"):
+    with pytest.raises(ValueError, match=r"`crops` must be 1.*Received: crops=3"):
         transforms.view_boxes(128, 170, 112, 3)
 
 

@@ -184,7 +184,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
     path = tmp_path / "song.mp4"
     with av.open(str(sound)) as audio, av.open(str(cover)) as image, av.open(str(path), "w") as out:
         tracks = [(c, out.add_stream_from_template(c.streams[0])) for c in (audio, image)]
-        tracks[1][1].disposition = av.stream.Disposition.attached_pic
+        tracks[1][1].disposition = av.stream.Disposition.attached_pic.value
         for source, track in tracks:
             for packet in source.demux():
                 if packet.dts is not None:
@@ -216,6 +216,16 @@ def test_a_broken_file_gives_what_decodes(tmp_path):
     assert 30 < len(frames) <= 60
     assert np.abs(frames[-1].astype(int) - pixels[-1]).mean() < 8
     assert "frames decoded" in reader.note
+
+
+@pytest.mark.parametrize(("name", "codec"), [("clip.mkv", "libx264"), ("clip.webm", "libvpx")])
+def test_a_file_that_breaks_off_where_no_count_is_declared(tmp_path, name, codec):
+    data = write_video(tmp_path / name, moving_square(60, 96, 128), codec=codec).read_bytes()
+    assert _read(tmp_path / name)[2].note is None
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    _, frames, reader = _read(tmp_path / name)
+    assert 0 < len(frames) < 54
+    assert f"{len(frames)} frames decoded, {len(frames) / 25:.1f} of 2.4 seconds" in reader.note
 
 
 def test_names_and_metadata_that_are_no_text(tmp_path):

@@ -37,8 +37,6 @@ def smart(v, w, strides, padding="same", group=2, eps=1e-5):
     frames = v if padding == "same" else v[:, (t - 1) // 2 : v.shape[1] - t // 2]
     f = convolve(frames, w["appearance_kernel"], strides, padding)
     f = relu(normalize(f, *w["appearance"], eps))
-    z = relation(
-        v, w["relation_kernel"], w["hidden"], w["codes"], strides, padding, group, eps=eps
-    )
+    z = relation(v, w["relation_kernel"], w["hidden"], w["codes"], strides, padding, group, eps=eps)
     h = np.concatenate([f, z], -1) @ w["reduction_kernel"][0, 0, 0] + w["reduction_bias"]
     return relu(normalize(h, *w["reduction"], eps))

@@ -170,8 +170,9 @@ def test_a_clip_and_its_negative_have_the_same_codes():
 
 
 def test_hidden_limit_bounds_what_is_out_of_range_and_nothing_else():
-    free, bounded = SquarePooling(8, 3, activation=None), SquarePooling(
-        8, 3, activation=None, hidden_limit=8.0
+    free, bounded = (
+        SquarePooling(8, 3, activation=None),
+        SquarePooling(8, 3, activation=None, hidden_limit=8.0),
     )
     x = np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
     free.build(x.shape)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_videorel import models
+from keras_videorel.models import video_resnet
 from keras_videorel.models.summary import model_summary, multiply_adds, trainable_parameters
 
 SMALL = {"input_shape": (8, 32, 32, 3), "classes": 5, "width": 4}
@@ -136,3 +137,38 @@ def test_mixed_precision(policy):
 def test_errors_name_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.ARTNetResNet18(**arguments)
+
+
+def test_stacked_squares_do_not_explode(monkeypatch):
+    """Clips out of the range of training: the logits of ARTNet (d) stay near those within it.
+
+    Without the bound each of the seven squares doubles the exponent of what is out of range.
+    """
+    rng = np.random.default_rng(0)
+    shape = (8, 8, 32, 32, 3)
+    seen = rng.normal(scale=30, size=shape).astype("float32")
+    flicker = np.where(np.arange(8) % 2, 255.0, -255.0)[None, :, None, None, None]
+    strange = {
+        "ten times the contrast": 10 * seen,
+        "flicker": np.broadcast_to(flicker, shape).astype("float32"),
+        "white": np.full(shape, 255.0, "float32"),
+    }
+
+    def logits(limit):
+        monkeypatch.setattr(video_resnet, "HIDDEN_LIMIT", limit)
+        keras.utils.set_random_seed(0)
+        model = models.ARTNetResNet18(**SMALL, classifier_activation=None)
+        for _ in range(50):  # until the moving statistics are those of the clips
+            model(seen, training=True)
+        inside = np.abs(model.predict(seen, verbose=0)).max()
+        outside = {
+            name: np.abs(model.predict(clips, verbose=0)).max() for name, clips in strange.items()
+        }
+        return inside, outside
+
+    inside, outside = logits(video_resnet.HIDDEN_LIMIT)
+    for name, value in outside.items():
+        assert value < 100 * inside, name
+    _, unbounded = logits(None)
+    worst = np.array(list(unbounded.values()))
+    assert (~np.isfinite(worst) | (worst > 1e6)).any(), "the test must show what the bound is for"

@@ -1,0 +1,165 @@
+"""The experiments of docs/results.md: `make study`.
+
+    python tools/study.py --hand_gestures DIR --output runs/study
+
+Trains each network on each data set with several seeds, by the commands that a user would type,
+and prints the tables of docs/results.md: mean and standard deviation over the seeds. Runs that
+are done are not repeated.
+"""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+from absl import app, flags
+
+flags.DEFINE_string("output", "runs/study", "Folder for everything.")
+flags.DEFINE_string("hand_gestures", None, "Folder of videos.csv; left out if not given.")
+flags.DEFINE_list("seeds", "0,1,2", "Seeds.")
+flags.DEFINE_list("models", "c2d,c3d,artnet_s,artnet_d", "Networks.")
+flags.DEFINE_integer("parallel", 2, "Runs at a time, which share the cores.")
+flags.DEFINE_list("data", "hand_gestures,frame,embedded", "Experiments.")
+FLAGS = flags.FLAGS
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def videorel(*words, **environment):
+    """Run a command of the package, showing it first."""
+    print(f"\n$ videorel {' '.join(words)}", flush=True)
+    command = [sys.executable, "-m", "keras_videorel", *words]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+
+
+def shards_of(data):
+    """Make the shards of a data set; return their folder."""
+    shards = f"{FLAGS.output}/shards/{data}"
+    if data == "hand_gestures":
+        source = FLAGS.hand_gestures
+        videorel(
+            "make-tfrecords", "--dataset", "csv", "--videos", f"{source}/videos",
+            "--annotations", f"{source}/videos.csv", "--output", shards, "--resize", "64x64",
+        )  # fmt: skip
+    else:
+        videos = f"{FLAGS.output}/videos/{data}"
+        videorel("render-videos", "--output", videos, "--clips_per_class", "60")
+        videorel(
+            "make-tfrecords", "--dataset", "folder", "--videos", videos, "--output", shards,
+            "--resize", "56x56",
+        )  # fmt: skip
+    return shards
+
+
+def run(data, model, seed, shards, *options):
+    """Train and evaluate one network; return its results, and the seconds of training."""
+    workdir = f"{FLAGS.output}/{data}/{model}-{seed}"
+    config = "hand_gestures" if data == "hand_gestures" else "demo"
+    results, scores = f"{workdir}/results.json", f"{workdir}/scores.npz"
+    if not os.path.exists(scores):
+        # Small networks make better use of two cores as two runs than as one.
+        threads = str(max(1, os.cpu_count() // FLAGS.parallel))
+        share = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
+        start = time.monotonic()
+        videorel(
+            "train", "--config", f"{HERE}/configs/{config}.py:model={model}", "--workdir", workdir,
+            f"--config.data.path={shards}", f"--config.seed={seed}", *options, **share,
+        )  # fmt: skip
+        seconds = time.monotonic() - start
+        videorel("evaluate", "--workdir", workdir, "--scores", scores, **share)
+        with open(f"{workdir}/seconds.json", "w", encoding="utf-8") as file:
+            json.dump(seconds, file)
+    with open(results, encoding="utf-8") as file:
+        return {**json.load(file), "pairs": within_pairs(scores), "loss": test_loss(scores)}
+
+
+def within_pairs(path):
+    """Accuracy within each pair of the embedded data set: which of the two scores higher."""
+    from keras_videorel.data.synthetic import PAIRS
+
+    scores = np.load(path)
+    classes = [str(name) for name in scores["classes"]]
+    accuracy = {}
+    for pair in PAIRS:
+        if set(pair) <= set(classes):
+            first, second = (classes.index(name) for name in pair)
+            of_pair = np.isin(scores["labels"], (first, second))
+            logits, labels = scores["logits"][of_pair], scores["labels"][of_pair]
+            chosen = np.where(logits[:, first] >= logits[:, second], first, second)
+            accuracy[" / ".join(pair)] = float((chosen == labels).mean())
+    return accuracy
+
+
+def test_loss(path):
+    """Mean cross entropy of the averaged logits."""
+    scores = np.load(path)
+    logits = scores["logits"].astype("float64")
+    peak = logits.max(axis=1, keepdims=True)
+    logsum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
+    return float((logsum - logits[np.arange(len(logits)), scores["labels"]]).mean())
+
+
+def run_all(data, models, shards, *options):
+    """All runs of an experiment; a dict from network to the results of its seeds."""
+    with concurrent.futures.ThreadPoolExecutor(FLAGS.parallel) as pool:
+        runs = {
+            (model, seed): pool.submit(run, data, model, seed, shards, *options)
+            for seed in FLAGS.seeds
+            for model in models
+        }
+    return {model: [runs[model, seed].result() for seed in FLAGS.seeds] for model in models}
+
+
+def spread(values, factor=100.0):
+    return f"{factor * np.mean(values):.1f} ± {factor * np.std(values, ddof=1):.1f}"
+
+
+def print_table(title, rows, seeds):
+    """Print a table of results in Markdown; `rows` maps a name to a list of results."""
+    print(f"\n### {title}\n\nMean ± standard deviation over seeds {', '.join(seeds)}.\n")
+    print("| network | top-1 % | top-5 % | mean class % | test loss |")
+    print("|---|---|---|---|---|")
+    for name, results in rows.items():
+        cells = [
+            spread([r[key] for r in results]) for key in ("top1", "top5", "mean_class_accuracy")
+        ]
+        print(f"| {name} | {' | '.join(cells)} | {spread([r['loss'] for r in results], 1)} |")
+    chance = next(iter(rows.values()))[0]["chance"]
+    print(f"| chance | {100 * chance:.1f} | {500 * chance:.1f} | {100 * chance:.1f} | |")
+
+
+def print_pairs(rows):
+    names = list(rows)
+    print(f"\n| within the pair (chance 50%) | {' | '.join(names)} |")
+    print("|---|" + "---|" * len(names))
+    for pair in next(iter(rows.values()))[0]["pairs"]:
+        cells = [spread([r["pairs"][pair] for r in rows[name]]) for name in names]
+        print(f"| {pair} | {' | '.join(cells)} |")
+
+
+def main(_):
+    tables = []
+    if FLAGS.hand_gestures and "hand_gestures" in FLAGS.data:
+        shards = shards_of("hand_gestures")
+        rows = run_all("hand_gestures", FLAGS.models, shards)
+        tables.append(("Hand gestures", rows))
+    if {"frame", "embedded"} & set(FLAGS.data):
+        shards = shards_of("embedded")
+    if "frame" in FLAGS.data:
+        # Random frames in training, ten over the whole clip in testing.
+        options = ("--config.data.frames=1", "--config.eval.clips=10")
+        rows = {"single frame": run_all("frame", ["c2d"], shards, *options)["c2d"]}
+        tables.append(("Embedded data set, one frame at a time", rows))
+    if "embedded" in FLAGS.data:
+        tables.append(("Embedded data set", run_all("embedded", FLAGS.models, shards)))
+    for title, rows in tables:
+        print_table(title, rows, FLAGS.seeds)
+        if title != "Hand gestures":
+            print_pairs(rows)
+
+
+if __name__ == "__main__":
+    app.run(main)
