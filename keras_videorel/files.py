@@ -10,22 +10,28 @@ import shutil
 def written_whole(path):
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
-    The temporary name keeps the extension. Folders work too; an older folder of that name is
-    replaced.
+    The temporary name is hidden and keeps the extension; a killed process leaves at most that
+    behind, and the next to write `path` clears it. Folders work too; an older folder of that name
+    is replaced.
     """
     folder, name = os.path.split(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
-    beside = os.path.join(folder, f".{os.getpid()}-{name}")
+    beside = os.path.join(folder, f".tmp-{name}")
+    _remove(beside)
     try:
         yield beside
-        if os.path.isdir(beside) and os.path.isdir(path):
-            shutil.rmtree(path)
+        if os.path.isdir(beside):
+            _remove(path)
         os.replace(beside, path)
     finally:
-        if os.path.isdir(beside):
-            shutil.rmtree(beside)
-        elif os.path.exists(beside):
-            os.remove(beside)
+        _remove(beside)
+
+
+def _remove(path):
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def write_json(path, content):

@@ -102,7 +102,16 @@ def train(config, folder):
     """
     info = pipeline.read_info(config.data.path)
     steps = pipeline.steps_per_epoch(info, config.train.batch_size)
-    workdir.open_run(folder, config, info)
+    settings = clip_settings(config)
+    validation = None
+    if info.clips.get("test"):
+        # One view of each test clip watches over training; evaluate takes all of them.
+        views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
+        validation = (
+            views.map(lambda view, label, path: (view[0], label))
+            .batch(config.train.batch_size)
+            .prefetch(tf.data.AUTOTUNE)
+        )
     keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.dtype_policy)
@@ -111,6 +120,8 @@ def train(config, folder):
             model = build_model(config, len(info.labels))
             compile_model(model, config)
             model.optimizer.build(model.trainable_variables)
+            # Bad input has been refused by now, with nothing written.
+            workdir.open_run(folder, config, info)
             first_epoch = workdir.load_checkpoint(model, folder)
     finally:
         keras.config.set_dtype_policy(policy)
@@ -119,7 +130,6 @@ def train(config, folder):
     if first_epoch >= config.train.epochs:
         return model
 
-    settings = clip_settings(config)
     batches = pipeline.training_batches(
         info,
         config.train.batch_size,
@@ -130,15 +140,6 @@ def train(config, folder):
         first_epoch=first_epoch,
         **settings,
     )
-    validation = None
-    if info.clips.get("test"):
-        # One view of each test clip watches over training; evaluate takes all of them.
-        views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
-        validation = (
-            views.map(lambda view, label, path: (view[0], label))
-            .batch(config.train.batch_size)
-            .prefetch(tf.data.AUTOTUNE)
-        )
     logs = os.path.join(folder, "logs")
     _forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
     model.fit(

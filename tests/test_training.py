@@ -156,5 +156,5 @@ def test_config_errors(shards):
 
 def test_config_arguments():
     assert parse_argument("a=2,b=x", a=1, b="y", c=0.5) == {"a": 2, "b": "x", "c": 0.5}
-    with pytest.raises(ValueError, match="keys.*Received: 'd=1'"):
+    with pytest.raises(ValueError, match=r"keys.*Received: 'd=1'"):
         parse_argument("d=1", a=1)

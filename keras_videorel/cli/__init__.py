@@ -12,6 +12,8 @@ import sys
 
 from absl import flags
 
+from keras_videorel import quiet
+
 COMMANDS = {
     "render-videos": "render the embedded data set as H.264 videos",
     "make-tfrecords": "turn video files and labels into TFRecord shards",
@@ -30,8 +32,6 @@ def run(command, argv=None):
         command: Name of the command, for example `"make-tfrecords"`.
         argv: Words after the command's name; those of this process by default.
     """
-    # TensorFlow's notices (no GPU, optimizer passes that do not apply) would bury our one line.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -45,6 +45,8 @@ def run(command, argv=None):
     try:
         sys.argv = words  # where config flags look for `--config.key=value`
         arguments = _parse(module, words)
+        if getattr(module, "NEEDS_TENSORFLOW", True):
+            quiet.import_tensorflow()
         return module.main(arguments) or 0
     except KeyboardInterrupt:
         return _fail(command, "interrupted", 130)
@@ -59,6 +61,9 @@ def run(command, argv=None):
 def _parse(module, words):
     try:
         arguments = getattr(module, "parse", module.FLAGS)(words)[1:]
+    except flags.IllegalFlagValueError as error:
+        # An error of a config file comes wrapped in its traceback; the last line is what it says.
+        raise ValueError(str(error).strip().splitlines()[-1]) from error
     except (AttributeError, KeyError, TypeError) as error:
         # What ml_collections and config files raise for keys and values that do not fit.
         raise ValueError(error.args[0] if error.args else error) from error
@@ -75,9 +80,7 @@ def run_config(flag_values, words):
 
     flag_values(words, known_only=True)
     config = workdir.read_config(flag_values.workdir)
-    config_flags.DEFINE_config_dict(
-        "config", config, flag_values=flag_values, sys_argv=words, override=True
-    )
+    config_flags.DEFINE_config_dict("config", config, flag_values=flag_values, sys_argv=words)
     return flag_values(words)
 
 

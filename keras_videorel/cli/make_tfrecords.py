@@ -23,6 +23,7 @@ from keras_videorel.data import shards, sources
 
 DATASETS = ("folder", "csv")
 
+NEEDS_TENSORFLOW = False  # its processes load what they need
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum("dataset", None, DATASETS, "Kind of data set: folder or csv.", flag_values=FLAGS)
 flags.DEFINE_string("videos", None, "Folder of the videos.", flag_values=FLAGS)
@@ -65,8 +66,6 @@ for _name in ("dataset", "videos", "output"):
 
 
 def main(arguments):
-    if arguments:
-        raise ValueError(f"no words expected beside the flags. Received: {' '.join(arguments)}")
     if not FLAGS.output:
         raise ValueError(f"`output` must name a folder. Received: {FLAGS.output!r}")
     size = _size()

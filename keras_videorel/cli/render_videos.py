@@ -11,6 +11,7 @@ from absl import flags
 
 from keras_videorel.data import synthetic
 
+NEEDS_TENSORFLOW = False  # its processes load what they need
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("output", None, "Folder to write to; made if need be.", flag_values=FLAGS)
 flags.DEFINE_integer("clips_per_class", 38, "Training clips per class.", flag_values=FLAGS)

@@ -22,8 +22,6 @@ flags.DEFINE_list(
 
 
 def main(arguments):
-    if arguments:
-        raise ValueError(f"no words expected beside the flags. Received: {' '.join(arguments)}")
     options = (
         {"variant": FLAGS.variant} if FLAGS.model in ("ARTNetResNet18", "RelationResNet18") else {}
     )

@@ -204,8 +204,9 @@ def evaluation_views(
         float32 `(clips * crops, frames, crop_size, crop_size, 3)`, int64 and string scalars.
 
     Raises:
-        ValueError: If the stored frames are smaller than the crops.
+        ValueError: If the stored frames are smaller than the crops, or `crops` is another number.
     """
+    transforms.check_crops(crops)
     smallest = info.frame_size if isinstance(info.frame_size, int) else min(info.frame_size)
     if smallest < crop_size:
         raise ValueError(

@@ -14,15 +14,12 @@ only, and the next run with the same options makes the missing ones.
 import contextlib
 import csv
 import hashlib
-import importlib
 import json
 import math
 import multiprocessing
-import operator
 import os
 import shutil
 import signal
-import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -33,6 +30,8 @@ import cv2
 from tqdm import tqdm
 
 import keras_videorel
+from keras_videorel import quiet
+from keras_videorel.checks import check_integer
 from keras_videorel.data import sources, video
 from keras_videorel.files import read_json, write_json
 
@@ -119,18 +118,18 @@ def write_shards(
     if size is not None:
         size = _check_size(size)
     else:
-        short_side = _check_integer("short_side", short_side, 1, 8192)
+        short_side = check_integer("short_side", short_side, 1, 8192)
     workers = _available_cores() if workers is None else workers
-    workers = _check_integer("workers", workers, 1)
+    workers = check_integer("workers", workers, 1)
     if shards is not None:
-        shards = _check_integer("shards", shards, 1, MAX_SHARDS)
+        shards = check_integer("shards", shards, 1, MAX_SHARDS)
     counts = {split: sum(v.split == split for v in videos) for split in sources.SPLITS}
     options = {
         "schema_version": SCHEMA_VERSION,
         "size": size,
         "short_side": short_side,
-        "jpeg_quality": _check_integer("jpeg_quality", jpeg_quality, 1, 100),
-        "seed": _check_integer("seed", seed),
+        "jpeg_quality": check_integer("jpeg_quality", jpeg_quality, 1, 100),
+        "seed": check_integer("seed", seed),
         "shards": {split: _shard_count(n, shards, workers) for split, n in counts.items()},
         "videos": {"count": len(videos), "sha256": _digest(videos, labels)},
     }
@@ -426,23 +425,8 @@ def _write_slot(slot, shard, settings):
     def advance():
         _progress[slot] += 1
 
-    _import_tensorflow()
     with contextlib.suppress(_Stopped):
         _write_shard(shard, settings, advance, lambda: _stop.value)
-
-
-def _import_tensorflow():
-    """Import TensorFlow without its notices, which each worker would print into the bar."""
-    if "tensorflow" in sys.modules:
-        return
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        importlib.import_module("tensorflow")
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 class _Stopped(Exception):
@@ -471,7 +455,8 @@ def _write_shard(shard, settings, advance, stopped=lambda: False):
         advance: Called after each clip.
         stopped: Called between frames; if true, the shard is given up.
     """
-    import tensorflow as tf  # here: it takes seconds, and the parent does without
+    quiet.import_tensorflow()  # here: it takes seconds, and the parent does without
+    import tensorflow as tf
 
     temporary = os.path.join(settings.work, f"{shard.name}.tmp")
     current = os.path.join(settings.work, f"{shard.name}.clip")
@@ -581,20 +566,7 @@ def _check_size(size):
         height, width = size
     except (TypeError, ValueError):
         raise ValueError(f"`size` must be (height, width). Received: {size!r}") from None
-    return _check_integer("size", height, 1, 8192), _check_integer("size", width, 1, 8192)
-
-
-def _check_integer(name, value, least=None, most=None):
-    message = f"`{name}` must be an integer"
-    message += "" if least is None else f" of at least {least}"
-    message += "" if most is None else f" and at most {most}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{message}. Received: {value!r}") from None
-    if (least is not None and number < least) or (most is not None and number > most):
-        raise ValueError(f"{message}. Received: {value!r}")
-    return number
+    return check_integer("size", height, 1, 8192), check_integer("size", width, 1, 8192)
 
 
 def _available_cores():

@@ -50,6 +50,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.files import write_json, written_whole
+
 PAIRS = (
     ("left", "right"),
     ("up", "down"),
@@ -306,10 +309,10 @@ def trajectory(label, layout, speed, frames=FRAMES):
     Raises:
         ValueError: An argument is none of these.
     """
-    _check_choice("label", label, CLASSES)
+    check_choice("label", label, CLASSES)
     if not (math.isfinite(speed) and speed > 0):
         raise ValueError(f"`speed` must be a number above 0. Received: {speed}")
-    frames = _check_integer("frames", frames, 2)
+    frames = check_integer("frames", frames, 2)
     if frames % 2:
         raise ValueError(f"`frames` must be even, to have two halves. Received: {frames}")
     first, second = PAIRS[CLASSES.index(label) // 2]
@@ -329,25 +332,8 @@ def trajectory(label, layout, speed, frames=FRAMES):
 # --- Clips ----------------------------------------------------------------------------------
 
 
-def _check_choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
-
-
-def _check_integer(name, value, least, most=None):
-    message = f"`{name}` must be an integer of at least {least}"
-    message += "" if most is None else f" and at most {most}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{message}. Received: {value!r}") from None
-    if number < least or (most is not None and number > most):
-        raise ValueError(f"{message}. Received: {value}")
-    return number
-
-
 def _check_size(size):
-    size = _check_integer("size", size, _MIN_SIZE, _MAX_SIZE)
+    size = check_integer("size", size, _MIN_SIZE, _MAX_SIZE)
     if size % 2:
         raise ValueError(f"`size` must be even, as H.264 in yuv420p requires. Received: {size}")
     return size
@@ -373,10 +359,10 @@ def draw_clip(label, split, index, seed):
     Raises:
         ValueError: An argument is none of these.
     """
-    _check_choice("label", label, CLASSES)
-    _check_choice("split", split, SPLITS)
-    index = _check_integer("index", index, 0)
-    seed = _check_integer("seed", seed, 0)
+    check_choice("label", label, CLASSES)
+    check_choice("split", split, SPLITS)
+    index = check_integer("index", index, 0)
+    seed = check_integer("seed", seed, 0)
     rng = np.random.default_rng([seed, SPLITS.index(split), CLASSES.index(label), index])
     layout = draw_layout(rng)
     speed = round(_draw_from(rng, SPEEDS[split]), 4)  # as in clips.csv
@@ -534,17 +520,6 @@ _ENCODER = {
 }
 
 
-def _replace_file(path, write):
-    """Write a file beside its place and move it there when it is complete."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _encode(frames, path):
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options=dict(_ENCODER))
@@ -558,7 +533,8 @@ def _encode(frames, path):
 def _write_clip(output, clip, size):
     path = Path(output, clip.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace_file(path, lambda place: _encode(_render(clip, size), place))
+    with written_whole(path) as beside:
+        _encode(_render(clip, size), beside)
 
 
 def _start_worker():
@@ -620,8 +596,7 @@ def _claim(output, options):
             f"complete; choose another folder. Received: {str(output)!r}"
         )
     output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(options, indent=2) + "\n"
-    _replace_file(record, lambda place: place.write_text(text, encoding="utf-8"))
+    write_json(record, options)
 
 
 def write_dataset(
@@ -649,16 +624,16 @@ def write_dataset(
             render with other options.
         OSError: A file cannot be written.
     """
-    clips_per_class = _check_integer("clips_per_class", clips_per_class, 1)
+    clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
     if test_clips_per_class is None:
         test_clips_per_class = max(1, clips_per_class // 3)
-    test_clips_per_class = _check_integer("test_clips_per_class", test_clips_per_class, 1)
-    seed = _check_integer("seed", seed, 0)
+    test_clips_per_class = check_integer("test_clips_per_class", test_clips_per_class, 1)
+    seed = check_integer("seed", seed, 0)
     size = _check_size(size)
     if workers is None:
         affinity = getattr(os, "sched_getaffinity", None)
         workers = os.cpu_count() if affinity is None else len(affinity(0))
-    workers = _check_integer("workers", workers, 1)
+    workers = check_integer("workers", workers, 1)
     output = Path(output)
     options = {
         "clips_per_class": clips_per_class,
@@ -684,5 +659,6 @@ def write_dataset(
     writer.writerow(COLUMNS)
     writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
     path = output / "clips.csv"
-    _replace_file(path, lambda place: place.write_bytes(table.getvalue().encode()))
+    with written_whole(path) as beside:
+        Path(beside).write_bytes(table.getvalue().encode())
     return path

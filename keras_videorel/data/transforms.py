@@ -36,6 +36,15 @@ def multi_scale_box(height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=
     return tf.concat([corner, box], axis=0)
 
 
+def check_crops(crops):
+    """Raise a `ValueError` if `crops` is no number of test crops."""
+    if crops not in (1, 5, 10):
+        raise ValueError(
+            "`crops` must be 1 (center), 5 (corners and center) or 10 (those and their mirror "
+            f"images). Received: crops={crops!r}"
+        )
+
+
 def view_boxes(height, width, size, crops):
     """Boxes of the test views (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
 
@@ -51,11 +60,7 @@ def view_boxes(height, width, size, crops):
     Raises:
         ValueError: If `crops` is another number.
     """
-    if crops not in (1, 5, 10):
-        raise ValueError(
-            "`crops` must be 1 (center), 5 (corners and center) or 10 (those and their mirror "
-            f"images). Received: crops={crops!r}"
-        )
+    check_crops(crops)
     bottom, right = height - size, width - size
     center = (bottom // 2, right // 2)
     corners = [] if crops == 1 else [(0, 0), (0, right), (bottom, 0), (bottom, right)]

@@ -2,6 +2,7 @@ import csv
 import itertools
 import json
 import math
+from pathlib import Path
 
 import av
 import numpy as np
@@ -467,7 +468,7 @@ def test_an_interrupted_run_leaves_only_whole_videos(rendered, tmp_path, monkeyp
         def fail(frames, path):
             calls.append(path)
             if len(calls) > 3:
-                path.write_bytes(b"half a video")
+                Path(path).write_bytes(b"half a video")
                 raise OSError("disk full")
             encode(frames, path)
 

@@ -168,7 +168,7 @@ def test_stacked_squares_do_not_explode(monkeypatch):
 
     inside, outside = logits(video_resnet.HIDDEN_LIMIT)
     for name, value in outside.items():
-        assert value < 100 * inside, name
+        assert value < 500 * inside, name
     _, unbounded = logits(None)
     worst = np.array(list(unbounded.values()))
     assert (~np.isfinite(worst) | (worst > 1e6)).any(), "the test must show what the bound is for"

@@ -1,0 +1,248 @@
+"""The commands as a user types them: train, evaluate, export, predict, and what goes wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.shards import moving_square, two_classes
+from tests.videos import write_audio, write_video
+
+CONFIG = """
+from keras_videorel.config import base, parse_argument, video_resnet
+
+def get_config(argument=None):
+    argument = parse_argument(argument, width=4)
+    config = base(model=video_resnet("artnet_s", width=argument["width"]))
+    config.data.update(
+        {"path": "SHARDS", "frames": 8, "crop_size": 24, "crop_scales": (1.0,), "mirror": False}
+    )
+    config.train.update(
+        {"epochs": 2, "batch_size": 8, "learning_rate": 0.05, "decay_epochs": ()}
+    )
+    config.eval.update({"clips": 2, "crops": 1})
+    return config
+"""
+
+
+def videorel(*words, **options):
+    command = [sys.executable, "-m", "keras_videorel", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def error_of(result):
+    """The one line that a failed command prints."""
+    assert result.returncode in (1, 2), result.stdout + result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with shards, a config and a trained run of it."""
+    folder = tmp_path_factory.mktemp("commands")
+    two_classes(folder / "shards")
+    (folder / "config.py").write_text(CONFIG.replace("SHARDS", str(folder / "shards")))
+    result = videorel("train", "--config", folder / "config.py", "--workdir", folder / "run")
+    assert result.returncode == 0, result.stderr
+    assert "checkpoint" in result.stdout and "curves.png" in result.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(work):
+    result = videorel("export", "--workdir", work / "run", "--output", work / "model", "--clips=3")
+    assert result.returncode == 0, result.stderr
+    assert f"videorel predict --model {work / 'model'}" in result.stdout
+    return work / "model"
+
+
+def test_evaluate(work, tmp_path):
+    result = videorel(
+        "evaluate", "--workdir", work / "run", "--scores", tmp_path / "scores.npz",
+        "--config.eval.clips=3", "--config.eval.crops=10",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    for text in ("8 videos, 3 clips x 10 crops", "top-1", "top-5", "average", "mean class"):
+        assert text in result.stdout
+    assert np.load(tmp_path / "scores.npz")["logits"].shape == (8, 2)
+    assert json.loads((work / "run" / "results.json").read_text())["clips"] == 3
+
+
+def test_predict_text_and_json(exported, tmp_path):
+    rng = np.random.default_rng(1)
+    videos = [
+        write_video(tmp_path / f"{name}.mp4", moving_square(20, (56, 72), i, rng))
+        for i, name in enumerate(("right", "left"))
+    ]
+    result = videorel("predict", "--model", exported, *videos)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{videos[0]} (20 frames)" and len(lines) == 6
+    result = videorel("predict", "--model", exported, "--json", "--top=1", *videos)
+    for line, video in zip(result.stdout.splitlines(), videos, strict=True):
+        answer = json.loads(line)
+        assert answer["path"] == str(video) and answer["frames"] == 20
+        (best,) = answer["predictions"]
+        assert best["label"] in ("right", "left") and 0.5 <= best["probability"] <= 1
+
+
+def test_predict_goes_on_after_bad_files(exported, tmp_path):
+    good = write_video(tmp_path / "good.mp4", np.zeros((3, 48, 64, 3), np.uint8))
+    audio = write_audio(tmp_path / "audio.mp4")
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    result = videorel("predict", "--model", exported, empty, audio, tmp_path / "none.mp4", good)
+    assert result.returncode == 1
+    errors = result.stderr.strip().splitlines()
+    assert len(errors) == 3 and "Traceback" not in result.stderr
+    for error, name in zip(errors, ("empty.mp4", "audio.mp4", "none.mp4"), strict=True):
+        assert name in error
+    assert f"{good} (3 frames)" in result.stdout
+
+
+@pytest.mark.real_clips
+def test_predict_real_clips(exported, real_clips):
+    """UCF-101, HMDB-51, Kinetics, a rotated and a corrupted file: each gets its labels."""
+    videos = [p for p in sorted(real_clips.rglob("*")) if p.suffix in (".avi", ".mp4", ".mov")]
+    assert len(videos) >= 8
+    result = videorel("predict", "--model", exported, "--json", *videos)
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [a["path"] for a in answers] == [str(v) for v in videos]
+    for answer in answers:
+        assert sum(p["probability"] for p in answer["predictions"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_killed_training_goes_on(work, tmp_path):
+    """kill -9 after the first epoch; the same command ends with the undisturbed run's weights."""
+    words = [
+        "train", "--config", work / "config.py", "--workdir", tmp_path / "run",
+        "--config.train.epochs=40",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "keras_videorel", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    folder, end = tmp_path / "run" / "checkpoints", time.monotonic() + 120
+    while not list(folder.glob("epoch-*")) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = max(int(p.name[6:10]) for p in folder.glob("epoch-*.weights.h5"))
+    assert 1 <= done < 40, "killed too late to show anything"
+    epochs = done + 1
+    result = videorel(*words[:-1], f"--config.train.epochs={epochs}")
+    assert result.returncode == 0, result.stderr
+    assert f"going on after epoch {done} of {epochs}" in result.stdout
+    whole = videorel(*words[:3], "--workdir", tmp_path / "whole", f"--config.train.epochs={epochs}")
+    assert whole.returncode == 0, whole.stderr
+    name = f"checkpoints/epoch-{epochs:04d}.weights.h5"
+    assert same_weights(tmp_path / "run" / name, tmp_path / "whole" / name)
+    logs = [(tmp_path / run / "logs/train.csv").read_text() for run in ("run", "whole")]
+    assert logs[0] == logs[1]
+
+
+def same_weights(one, other):
+    import h5py
+
+    def arrays(path):
+        found = {}
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, item: (
+                    found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                )
+            )
+        return found
+
+    ours, theirs = arrays(one), arrays(other)
+    assert set(ours) == set(theirs) and len(ours) > 100
+    return all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_summary():
+    result = videorel("summary", "--model=ARTNetResNet18", "--variant=d")
+    assert result.returncode == 0
+    assert "35,197,328" in result.stdout and "24.51 G" in result.stdout
+    assert "23.70 G" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "CONFIG"], "workdir"),
+        (["--config", "nowhere.py", "--workdir", "W"], "nowhere.py"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.train.epoch=3"], "epoch"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.train.epochs=many"], "many"),
+        (["--config", "CONFIG:widht=3", "--workdir", "W"], "widht=3"),
+        (
+            ["--config", "CONFIG", "--workdir", "W", "--config.model.width=3"],
+            "`width` must be even",
+        ),
+        (["--config", "CONFIG", "--workdir", "W", "--config.model.name=X"], "config.model.name"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.data.path=W"], "make-tfrecords"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.train.batch_size=99"], "batch_size=99"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.data.crop_size=64"], "crop_size=64"),
+        (["--config", "CONFIG", "--workdir", "RUN", "--config.train.momentum=0.5"], "momentum"),
+        (["--config", "CONFIG", "--workdir", "W", "word"], "word"),
+    ],
+)
+def test_bad_words_of_train(work, tmp_path, words, message):
+    names = {"CONFIG": work / "config.py", "W": tmp_path / "w", "RUN": work / "run"}
+    places = {name: str(path) for name, path in names.items()}
+    words = [
+        places.get(word, word.replace("CONFIG", places["CONFIG"]).replace("=W", "=" + places["W"]))
+        for word in words
+    ]
+    before = {p: p.stat().st_mtime_ns for p in (work / "run").rglob("*")}
+    assert message in error_of(videorel("train", *words))
+    assert {p: p.stat().st_mtime_ns for p in (work / "run").rglob("*")} == before
+    assert not (tmp_path / "w").exists(), "a refused run leaves nothing"
+
+
+def test_bad_words_of_the_others(work, exported, tmp_path):
+    assert "no training run" in error_of(videorel("evaluate", "--workdir", tmp_path))
+    assert "no training run" in error_of(
+        videorel("export", "--workdir", tmp_path, "--output", tmp_path / "m")
+    )
+    result = videorel("evaluate", "--workdir", work / "run", "--config.eval.clip=3")
+    assert "clip" in error_of(result)
+    result = videorel("evaluate", "--workdir", work / "run", "--config.eval.crops=7")
+    assert "`crops` must be" in error_of(result)
+    assert "no exported model" in error_of(videorel("predict", "--model", tmp_path, "a.mp4"))
+    assert "at least one video" in error_of(videorel("predict", "--model", exported))
+    result = videorel("evaluate", "--workdir", work / "run", "--config.data.path", other(work))
+    assert "other classes" in error_of(result)
+    copy = tmp_path / "copy"
+    shutil.copytree(work / "run", copy)
+    text = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(text.replace('"width": 4', '"width": 6'))
+    assert "another model" in error_of(videorel("evaluate", "--workdir", copy))
+    shutil.rmtree(copy / "checkpoints")
+    assert "no checkpoint yet" in error_of(videorel("evaluate", "--workdir", copy))
+
+
+def other(work):
+    """The same shards under other labels."""
+    folder = work / "other"
+    if not folder.exists():
+        shutil.copytree(work / "shards", folder)
+        (folder / "labels.txt").write_text("right\nwrong\n")
+    return folder
+
+
+def test_usage():
+    assert "make-tfrecords" in videorel("--help").stdout
+    assert "no command 'trian'" in videorel("trian").stderr
+    for command in ("train", "evaluate", "export", "predict", "summary"):
+        result = videorel(command, "--help")
+        assert result.returncode == 0 and f"videorel {command}" in result.stdout
+        assert "--" in result.stdout.split("\n\n")[-1]
