@@ -3,7 +3,7 @@
 https://github.com/pesala111/dynamic-hand-gesture-recognition
 
     python tools/make_tfrecords.py --dataset csv --videos HAND_GESTURES/videos \\
-        --annotations HAND_GESTURES/videos.csv --output shards/hand_gestures --resize 64x64
+        --annotations HAND_GESTURES/videos.csv --output shards/hand_gestures --resize 56x56
     python tools/train.py --config configs/hand_gestures.py:model=artnet_s --workdir runs/artnet_s
     python tools/evaluate.py --workdir runs/artnet_s
 
@@ -19,16 +19,16 @@ def get_config(argument=None):
     config = base(model=video_resnet(argument["model"], width=16))
     config.data.path = "shards/hand_gestures"
     config.data.frame_stride = 3
-    config.data.crop_size = 56
+    config.data.crop_size = 48
     config.data.crop_scales = (1.0, 0.875)
     config.data.mirror = False  # gestures to the left and to the right are different classes
     config.data.mean = (0.0, 0.0, 0.0)  # lines on black: zero padding then continues the picture
     config.data.shuffle_buffer = 1024
-    config.train.epochs = 14
+    config.train.epochs = 20
     config.train.batch_size = 8
-    config.train.learning_rate = 0.02
+    config.train.learning_rate = 0.005
     config.train.warmup_epochs = 1
-    config.train.decay_epochs = (11, 13)
+    config.train.decay_epochs = (15, 18)
     config.eval.clips = 4
     config.eval.crops = 5
     return config

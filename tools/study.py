@@ -42,7 +42,7 @@ def shards_of(data):
         source = FLAGS.hand_gestures
         videorel(
             "make-tfrecords", "--dataset", "csv", "--videos", f"{source}/videos",
-            "--annotations", f"{source}/videos.csv", "--output", shards, "--resize", "64x64",
+            "--annotations", f"{source}/videos.csv", "--output", shards, "--resize", "56x56",
         )  # fmt: skip
     else:
         videos = f"{FLAGS.output}/videos/{data}"

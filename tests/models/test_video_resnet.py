@@ -9,6 +9,8 @@ from keras_videorel.models import video_resnet
 from keras_videorel.models.summary import model_summary, multiply_adds, trainable_parameters
 
 SMALL = {"input_shape": (8, 32, 32, 3), "classes": 5, "width": 4}
+# Of `test_golden_logits`, first computed on the tensorflow backend.
+GOLDEN = [-0.51435, -0.24876, -0.38099, -0.04511]
 FAMILY = [
     (models.C2DResNet18, {}),
     (models.C3DResNet18, {}),
@@ -172,3 +174,22 @@ def test_stacked_squares_do_not_explode(monkeypatch):
     _, unbounded = logits(None)
     worst = np.array(list(unbounded.values()))
     assert (~np.isfinite(worst) | (worst > 1e6)).any(), "the test must show what the bound is for"
+
+
+def test_golden_logits():
+    """The same numbers on every backend: weights and clip from a seeded NumPy generator."""
+    model = models.ARTNetResNet18(
+        input_shape=(16, 32, 32, 3), classes=4, width=8, classifier_activation=None
+    )
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        if variable.path.endswith("kernel"):
+            fan_in = np.prod(variable.shape[:-1])
+            variable.assign(rng.normal(scale=fan_in**-0.5, size=variable.shape))
+        elif variable.path.endswith(("gamma", "moving_variance")):
+            variable.assign(rng.uniform(0.5, 1.5, size=variable.shape))
+        elif variable.path.endswith(("beta", "bias", "moving_mean")):
+            variable.assign(rng.normal(scale=0.1, size=variable.shape))
+    clip = rng.normal(size=(1, 16, 32, 32, 3)).astype("float32")
+    logits = model.predict(clip, verbose=0)[0]
+    np.testing.assert_allclose(logits, GOLDEN, rtol=2e-3, atol=2e-4)

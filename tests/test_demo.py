@@ -1,0 +1,35 @@
+"""The demo, whole, at a tiny size: each command of the main job after the other."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_demo(root, tmp_path):
+    out = tmp_path / "demo"
+    result = subprocess.run(
+        [sys.executable, "tools/demo.py", f"--output={out}", "--clips_per_class=1", "--epochs=1"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    for command in ("render-videos", "make-tfrecords", "train", "evaluate", "export", "predict"):
+        assert f"$ videorel {command} " in result.stdout
+    summary = result.stdout[result.stdout.rindex("top-1    top-5") :]
+    assert "chance" in summary and "6.2%" in summary
+    assert f"tools/predict.py --model {out}/saved_models/artnet_s VIDEO" in summary
+    for path in (
+        "videos/clips.csv",
+        "shards/dataset.json",
+        "runs/c2d/results.json",
+        "runs/artnet_s/figures/curves.png",
+        "runs/artnet_s/figures/confusion.png",
+        "saved_models/artnet_s/saved_model.pb",
+    ):
+        assert (out / path).stat().st_size > 0
+    info = json.loads((out / "shards" / "dataset.json").read_text())
+    assert info["splits"]["train"]["clips"] == 16 and info["rejected"] == 0
