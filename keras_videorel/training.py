@@ -5,6 +5,7 @@ import os
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_videorel import figures, models, workdir
@@ -152,7 +153,7 @@ def train(config, folder):
         callbacks=[
             keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
             EpochSeeds(config.seed),
-            keras.callbacks.TerminateOnNaN(raise_error=True),
+            StopOnNaN(),
             keras.callbacks.CSVLogger(os.path.join(logs, "train.csv"), append=True),
             keras.callbacks.TensorBoard(logs, write_graph=False),
             Checkpoints(folder),
@@ -196,6 +197,20 @@ class Checkpoints(keras.callbacks.Callback):
             os.remove(path)
 
 
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops with a `ValueError` when the loss is no number, before that reaches a checkpoint."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            rate = float(self.model.optimizer.learning_rate)
+            raise ValueError(
+                f"the loss became {loss} at step {batch + 1} of an epoch, at learning rate "
+                f"{rate:g}: lower `config.train.learning_rate`, or clip gradients with "
+                "`config.train.gradient_clip_norm`. The checkpoint of the epoch before is kept"
+            )
+
+
 class EpochSeeds(keras.callbacks.Callback):
     """Makes dropout a function of seed and epoch, so that a resumed run repeats it."""
 
@@ -204,10 +219,9 @@ class EpochSeeds(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        for place, layer in enumerate(self.model._flatten_layers()):
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                generator.state.assign([self.seed + place, epoch])
+        for place, variable in enumerate(self.model.variables):
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign([self.seed + place, epoch])
 
 
 def _forget_epochs(path, first_epoch):

@@ -10,9 +10,7 @@ from keras_videorel.cli import run_config
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "Folder to write, saved_models/NAME.", flag_values=FLAGS)
-flags.DEFINE_multi_enum(
-    "formats", ["saved_model"], ["saved_model"], "What to write.", flag_values=FLAGS
-)
+flags.DEFINE_list("formats", "saved_model", "What to write: saved_model.", flag_values=FLAGS)
 flags.DEFINE_integer("clips", 10, "Clips averaged per video.", lower_bound=1, flag_values=FLAGS)
 flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
 
@@ -24,6 +22,8 @@ def parse(words):
 def main(arguments):
     from keras_videorel import evaluation, export, workdir
 
+    if list(FLAGS.formats) != ["saved_model"]:
+        raise ValueError(f"`formats` must be saved_model. Received: {','.join(FLAGS.formats)}")
     config = FLAGS.config
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
     export.export_saved_model(
