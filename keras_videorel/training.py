@@ -230,7 +230,8 @@ def _forget_epochs(path, first_epoch):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return
     with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file) or [[]]
-    kept = [row for row in rows if row and int(row[0]) < first_epoch]
+        header, *rows = list(csv.reader(file)) or [[]]
+    whole = [row for row in rows if len(row) == len(header)]  # a kill can tear the last one
+    kept = [row for row in whole if int(row[0]) < first_epoch]
     with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *kept])
+        csv.writer(file).writerows([header, *kept] if kept else [])

@@ -192,3 +192,17 @@ def test_config_arguments():
     assert parse_argument("a=2,b=x", a=1, b="y", c=0.5) == {"a": 2, "b": "x", "c": 0.5}
     with pytest.raises(ValueError, match=r"keys.*Received: 'd=1'"):
         parse_argument("d=1", a=1)
+
+
+def test_a_torn_log_is_mended(tmp_path):
+    """What a kill can leave of train.csv: nothing, or half of the last row."""
+    path = tmp_path / "train.csv"
+    rows = "epoch,loss,top1\r\n0,2.5,0.25\r\n1,2.25,0.5\r\n"
+    path.write_bytes((rows + "2,2.0").encode())
+    training._forget_epochs(str(path), 2)
+    assert path.read_bytes() == rows.encode()
+    training._forget_epochs(str(path), 1)
+    assert path.read_bytes() == rows.split("1,2.25")[0].encode()
+    path.write_bytes(b"")
+    training._forget_epochs(str(path), 1)
+    assert path.read_bytes() == b""
