@@ -9,7 +9,7 @@ same options renders what is missing.
 
 from absl import flags
 
-from keras_videorel.data import synthetic
+from keras_videorel.data import rendering
 
 NEEDS_TENSORFLOW = False  # its processes load what they need
 FLAGS = flags.FlagValues()
@@ -30,7 +30,7 @@ flags.mark_flag_as_required("output", flag_values=FLAGS)
 def main(arguments):
     if not FLAGS.output:
         raise ValueError(f"`output` must name a folder. Received: {FLAGS.output!r}")
-    table = synthetic.write_dataset(
+    table = rendering.write_dataset(
         FLAGS.output,
         clips_per_class=FLAGS.clips_per_class,
         test_clips_per_class=FLAGS.test_clips_per_class,

@@ -9,6 +9,7 @@ import importlib
 _MODULES = (
     "pipeline",
     "records",
+    "rendering",
     "sampling",
     "shards",
     "sources",

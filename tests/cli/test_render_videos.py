@@ -1,7 +1,7 @@
 import pytest
 
 from keras_videorel.cli import render_videos, run
-from keras_videorel.data import synthetic
+from keras_videorel.data import rendering, synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def calls(monkeypatch):
         found.append((output, options))
         return f"{output}/clips.csv"
 
-    monkeypatch.setattr(synthetic, "write_dataset", record)
+    monkeypatch.setattr(rendering, "write_dataset", record)
     return found
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from keras_videorel.data import synthetic
+from keras_videorel.data import rendering, synthetic
 from keras_videorel.data.synthetic import CLASSES, FRAMES, PAIRS, SIDE, draw_layout, trajectory
 
 REVERSED = PAIRS[:-1]
@@ -101,7 +101,7 @@ def test_the_distance_at_a_random_frame_has_one_distribution(label):
 
 @pytest.mark.parametrize("label", CLASSES)
 def test_the_objects_keep_apart_and_below_half_the_torus(label):
-    apart = synthetic.DISC_RADIUS[1] + synthetic.SQUARE_SIDE[1] / math.sqrt(2)
+    apart = rendering.DISC_RADIUS[1] + rendering.SQUARE_SIDE[1] / math.sqrt(2)
     for layout, speed in _cases(100, 6):
         distance = _distance(trajectory(label, layout, speed))
         assert distance.min() >= synthetic.MIN_DISTANCE - 1e-9
@@ -251,7 +251,7 @@ def _draw(centre, angle=0.0, is_disc=True, extent=12.0):
     texture[:, :56] = 250  # the left half of an object whose centre is at the tile's centre
     texture[:, 56:] = 100
     frame = np.zeros((112, 112, 3), np.float32)
-    synthetic._draw_object(frame, texture, (56.0, 56.0), centre, angle, is_disc, extent)
+    rendering._draw_object(frame, texture, (56.0, 56.0), centre, angle, is_disc, extent)
     return frame
 
 
@@ -288,10 +288,10 @@ def test_slow_motion_is_smooth():
 
 
 @pytest.mark.parametrize("kind", ["object", "background"])
-@pytest.mark.parametrize("split", synthetic.SPLITS)
+@pytest.mark.parametrize("split", rendering.SPLITS)
 def test_textures_are_tileable_and_rich(kind, split):
-    for identifier in synthetic.TEXTURES[split][:6]:
-        texture = synthetic._texture(kind, identifier, 112)
+    for identifier in rendering.TEXTURES[split][:6]:
+        texture = rendering._texture(kind, identifier, 112)
         inside = abs(np.diff(texture, axis=0)).mean(axis=(1, 2)).max()
         assert abs(texture[0] - texture[-1]).mean() < 1.5 * inside
         assert texture.min() >= 0 and texture.max() <= 255
@@ -299,21 +299,21 @@ def test_textures_are_tileable_and_rich(kind, split):
 
 
 def test_objects_stand_out_from_the_background():
-    for split, identifiers in synthetic.TEXTURES.items():
+    for split, identifiers in rendering.TEXTURES.items():
         brightness = {
-            kind: [synthetic._texture(kind, i, 112).max(-1).mean() for i in identifiers]
+            kind: [rendering._texture(kind, i, 112).max(-1).mean() for i in identifiers]
             for kind in ("object", "background")
         }
         assert min(brightness["object"]) > max(brightness["background"]) + 60, split
 
 
 def test_the_background_drifts_slowly_and_evenly():
-    clip = synthetic.draw_clip("turn_cw", "train", 0, 0)
-    velocities = np.array([synthetic.draw_clip("left", "train", i, 0).drift for i in range(200)])
+    clip = rendering.draw_clip("turn_cw", "train", 0, 0)
+    velocities = np.array([rendering.draw_clip("left", "train", i, 0).drift for i in range(200)])
     speeds = np.linalg.norm(velocities, axis=1)
     assert speeds.min() >= 0.1 and speeds.max() <= 0.3
     assert abs(velocities.mean(0)).max() < 0.04
-    frames = synthetic._render(clip, 112).astype(float)
+    frames = rendering._render(clip, 112).astype(float)
     path = trajectory(clip.label, clip.layout, clip.speed)
     grid = np.stack(np.meshgrid(np.arange(112), np.arange(112)), -1) + 0.5
     apart = [abs((grid - c + 56) % 112 - 56).max(-1) > 30 for c in (path.disc[0], path.square[0])]
@@ -322,22 +322,22 @@ def test_the_background_drifts_slowly_and_evenly():
 
 
 def test_render_clip_repeats_and_depends_on_everything():
-    frames = synthetic.render_clip("circle_cw", "train", 0, 0, size=32)
+    frames = rendering.render_clip("circle_cw", "train", 0, 0, size=32)
     assert frames.shape == (FRAMES, 32, 32, 3) and frames.dtype == np.uint8
-    assert np.array_equal(frames, synthetic.render_clip("circle_cw", "train", 0, 0, size=32))
+    assert np.array_equal(frames, rendering.render_clip("circle_cw", "train", 0, 0, size=32))
     for other in (
         ("circle_ccw", "train", 0, 0),
         ("circle_cw", "test", 0, 0),
         ("circle_cw", "train", 1, 0),
         ("circle_cw", "train", 0, 1),
     ):
-        assert not np.array_equal(frames, synthetic.render_clip(*other, size=32))
+        assert not np.array_equal(frames, rendering.render_clip(*other, size=32))
 
 
 def test_draw_clip_treats_all_classes_alike():
     # The draws that do not belong to the trajectory come from the same generator state onwards.
     clips = [
-        [synthetic.draw_clip(label, "train", index, 0) for index in range(200)] for label in CLASSES
+        [rendering.draw_clip(label, "train", index, 0) for index in range(200)] for label in CLASSES
     ]
     for name in ("speed", "disc_radius", "square_side", "disc", "square", "background"):
         values = np.array([[getattr(clip, name) for clip in row] for row in clips], float)
@@ -359,7 +359,7 @@ def test_draw_clip_treats_all_classes_alike():
 )
 def test_render_clip_refuses_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        synthetic.render_clip(*arguments)
+        rendering.render_clip(*arguments)
 
 
 # --- Files ------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def _contents(folder):
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rendered")
-    table = synthetic.write_dataset(folder, 2, size=32, workers=1)
+    table = rendering.write_dataset(folder, 2, size=32, workers=1)
     assert table == folder / "clips.csv"
     return folder
 
@@ -388,7 +388,7 @@ def _rows(folder):
 
 def test_files_and_table(rendered):
     rows = _rows(rendered)
-    assert tuple(rows[0]) == synthetic.COLUMNS
+    assert tuple(rows[0]) == rendering.COLUMNS
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     videos = {path for path in _contents(rendered) if path.endswith(".mp4")}
     assert videos == {row["path"] for row in rows}
@@ -401,11 +401,11 @@ def test_files_and_table(rendered):
 
 
 def test_test_clips_have_their_own_textures_and_speeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "_write_clips", lambda *arguments: None)
-    synthetic.write_dataset(tmp_path, 30)
+    monkeypatch.setattr(rendering, "_write_clips", lambda *arguments: None)
+    rendering.write_dataset(tmp_path, 30)
     rows = {
         split: [row for row in _rows(tmp_path) if row["split"] == split]
-        for split in synthetic.SPLITS
+        for split in rendering.SPLITS
     }
     for columns in (("background",), ("disc", "square")):
         train, test = ({row[c] for row in rows[s] for c in columns} for s in ("train", "test"))
@@ -416,44 +416,44 @@ def test_test_clips_have_their_own_textures_and_speeds(tmp_path, monkeypatch):
 
 
 def test_a_render_repeats_whatever_the_number_of_workers(rendered, tmp_path):
-    synthetic.write_dataset(tmp_path / "new" / "folder", 2, size=32, workers=2)
+    rendering.write_dataset(tmp_path / "new" / "folder", 2, size=32, workers=2)
     assert _contents(tmp_path / "new" / "folder") == _contents(rendered)
 
 
 def test_seeds_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "_write_clips", lambda *arguments: None)
+    monkeypatch.setattr(rendering, "_write_clips", lambda *arguments: None)
     tables = [
-        synthetic.write_dataset(tmp_path / str(seed), 2, seed=seed).read_bytes()
+        rendering.write_dataset(tmp_path / str(seed), 2, seed=seed).read_bytes()
         for seed in (0, 1, 2**40)
     ]
     assert len(set(tables)) == 3
 
 
 def test_videos_are_h264_and_faithful(tmp_path):
-    clip = synthetic.draw_clip("mirror_cw", "test", 0, 0)
-    synthetic._write_clip(tmp_path, clip, 112)
+    clip = rendering.draw_clip("mirror_cw", "test", 0, 0)
+    rendering._write_clip(tmp_path, clip, 112)
     with av.open(str(tmp_path / clip.path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
         assert (stream.width, stream.height, stream.pix_fmt) == (112, 112, "yuv420p")
-        assert stream.average_rate == synthetic.FPS
+        assert stream.average_rate == rendering.FPS
         decoded = [frame for frame in container.decode(stream)]
         assert container.duration == pytest.approx(2.4e6, abs=1e4)
     assert len(decoded) == FRAMES
     assert [frame.key_frame for frame in decoded] == [1] + [0] * (FRAMES - 1)
-    assert [round(frame.time * synthetic.FPS) for frame in decoded] == list(range(FRAMES))
+    assert [round(frame.time * rendering.FPS) for frame in decoded] == list(range(FRAMES))
     pixels = np.stack([frame.to_ndarray(format="rgb24") for frame in decoded]).astype(int)
-    expected = synthetic.render_clip("mirror_cw", "test", 0, 0)
+    expected = rendering.render_clip("mirror_cw", "test", 0, 0)
     assert abs(pixels - expected).mean() < 4
 
 
 def test_a_second_run_renders_what_is_missing(rendered, tmp_path):
-    synthetic.write_dataset(tmp_path, 2, size=32, workers=1)
+    rendering.write_dataset(tmp_path, 2, size=32, workers=1)
     kept, lost = (tmp_path / "train" / "left" / name for name in ("0000.mp4", "0001.mp4"))
     kept.write_bytes(b"not rendered again")
     lost.unlink()
     (tmp_path / "clips.csv").unlink()
-    synthetic.write_dataset(tmp_path, 2, size=32, workers=1)
+    rendering.write_dataset(tmp_path, 2, size=32, workers=1)
     assert kept.read_bytes() == b"not rendered again"
     kept.write_bytes((rendered / "train" / "left" / "0000.mp4").read_bytes())
     assert _contents(tmp_path) == _contents(rendered)
@@ -463,7 +463,7 @@ def test_a_second_run_renders_what_is_missing(rendered, tmp_path):
 def test_an_interrupted_run_leaves_only_whole_videos(rendered, tmp_path, monkeypatch, workers):
     # With two processes the failure is a folder where the video should be.
     if workers == 1:
-        encode, calls = synthetic._encode, []
+        encode, calls = rendering._encode, []
 
         def fail(frames, path):
             calls.append(path)
@@ -472,19 +472,19 @@ def test_an_interrupted_run_leaves_only_whole_videos(rendered, tmp_path, monkeyp
                 raise OSError("disk full")
             encode(frames, path)
 
-        monkeypatch.setattr(synthetic, "_encode", fail)
+        monkeypatch.setattr(rendering, "_encode", fail)
     else:
         (tmp_path / "test").mkdir()
         (tmp_path / "test" / "up").write_text("in the way")
         (tmp_path / "render.json").write_bytes((rendered / "render.json").read_bytes())
     with pytest.raises(OSError):
-        synthetic.write_dataset(tmp_path, 2, size=32, workers=workers)
+        rendering.write_dataset(tmp_path, 2, size=32, workers=workers)
     monkeypatch.undo()
     found, expected = _contents(tmp_path), _contents(rendered)
     assert "clips.csv" not in found
     assert all(found[path] == expected[path] for path in found if path != "test/up")
     (tmp_path / "test" / "up").unlink(missing_ok=True)
-    synthetic.write_dataset(tmp_path, 2, size=32, workers=1)
+    rendering.write_dataset(tmp_path, 2, size=32, workers=1)
     assert _contents(tmp_path) == expected
 
 
@@ -500,22 +500,22 @@ def test_an_interrupted_run_leaves_only_whole_videos(rendered, tmp_path, monkeyp
 def test_a_render_with_other_options_is_refused(rendered, options, difference):
     before = _contents(rendered)
     with pytest.raises(ValueError, match=f"other options.*{difference}.*choose another folder"):
-        synthetic.write_dataset(rendered, **{"clips_per_class": 2, "size": 32, **options})
+        rendering.write_dataset(rendered, **{"clips_per_class": 2, "size": 32, **options})
     assert _contents(rendered) == before
 
 
 def test_foreign_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="`output` must be a folder"):
-        synthetic.write_dataset(tmp_path / "file")
+        rendering.write_dataset(tmp_path / "file")
     (tmp_path / "other" / "train").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"holds train but no render\.json"):
-        synthetic.write_dataset(tmp_path / "other")
+        rendering.write_dataset(tmp_path / "other")
     assert not (tmp_path / "other" / "render.json").exists()
     for text in ("{", "[]", json.dumps({"seed": 0})):
         (tmp_path / "render.json").write_text(text)
         with pytest.raises(ValueError, match=r"render\.json"):
-            synthetic.write_dataset(tmp_path)
+            rendering.write_dataset(tmp_path)
         assert (tmp_path / "render.json").read_text() == text
 
 
@@ -531,5 +531,5 @@ def test_foreign_folders_are_refused(tmp_path):
 )
 def test_write_dataset_refuses_bad_arguments(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        synthetic.write_dataset(tmp_path / "new", **options)
+        rendering.write_dataset(tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()

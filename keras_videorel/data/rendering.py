@@ -1,0 +1,413 @@
+"""Clips of the embedded data set (`synthetic`): drawn, encoded as H.264 MP4, listed in a table."""
+
+import colorsys
+import csv
+import functools
+import io
+import json
+import math
+import multiprocessing
+import operator
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.data.synthetic import (
+    CLASSES,
+    FRAMES,
+    SIDE,
+    Layout,
+    draw_layout,
+    trajectory,
+    unit_vector,
+)
+from keras_videorel.files import write_json, written_whole
+
+SPLITS = ("train", "test")
+COLUMNS = ("path", "label", "split", "speed", "background", "disc", "square")
+
+FPS = 25
+DISC_RADIUS = (11.0, 12.5)
+SQUARE_SIDE = (17.5, 20.0)
+DRIFT = (0.1, 0.3)  # speed of the background in pixels per frame
+
+# Interleaved, so that no speed and no texture of a test clip occurs in training and yet both lie
+# within the range that training covers.
+SPEEDS = {
+    "train": ((1.00, 1.12), (1.30, 1.42), (1.60, 1.72)),
+    "test": ((1.15, 1.27), (1.45, 1.57)),
+}
+TEXTURES = {"train": range(0, 48), "test": range(48, 72)}
+_HUES = {"train": (0.0, 0.55), "test": (0.65, 0.9)}  # parts of each sixth of the colour circle
+_WAVELENGTHS = {
+    ("object", "train"): ((8.0, 9.0), (10.5, 12.0)),
+    ("object", "test"): ((9.2, 10.3),),
+    ("background", "train"): ((14.0, 17.0), (22.0, 28.0)),
+    ("background", "test"): ((17.5, 21.5),),
+}
+
+_RENDERER = 1  # part of render.json: to be raised by any change to what is drawn or encoded
+_MIN_SIZE, _MAX_SIZE = 32, 512
+
+
+class Clip(NamedTuple):
+    """Everything that determines the frames of a clip."""
+
+    label: str
+    split: str
+    index: int
+    layout: Layout
+    speed: float
+    background: int  # texture ids
+    disc: int
+    square: int
+    disc_radius: float
+    square_side: float
+    texture_offsets: np.ndarray  # (3, 2): of background, disc and square, uniform on the torus
+    drift: tuple  # background velocity in pixels per frame
+
+    @property
+    def path(self):
+        """Path of the video relative to the folder of the data set, with forward slashes."""
+        return f"{self.split}/{self.label}/{self.index:04d}.mp4"
+
+
+def _check_size(size):
+    size = check_integer("size", size, _MIN_SIZE, _MAX_SIZE)
+    if size % 2:
+        raise ValueError(f"`size` must be even, as H.264 in yuv420p requires. Received: {size}")
+    return size
+
+
+def _draw_from(rng, intervals):
+    low, high = intervals[rng.integers(len(intervals))]
+    return rng.uniform(low, high)
+
+
+def draw_clip(label, split, index, seed):
+    """Draw all that determines a clip, from a generator of its own.
+
+    Args:
+        label: One of `CLASSES`.
+        split: `"train"` or `"test"`.
+        index: Number of the clip within its split and class, from 0.
+        seed: Seed of the data set, an integer of at least 0.
+
+    Returns:
+        A `Clip`.
+
+    Raises:
+        ValueError: An argument is none of these.
+    """
+    check_choice("label", label, CLASSES)
+    check_choice("split", split, SPLITS)
+    index = check_integer("index", index, 0)
+    seed = check_integer("seed", seed, 0)
+    rng = np.random.default_rng([seed, SPLITS.index(split), CLASSES.index(label), index])
+    layout = draw_layout(rng)
+    speed = round(_draw_from(rng, SPEEDS[split]), 4)  # as in clips.csv
+    background = rng.choice(TEXTURES[split])
+    disc, square = rng.choice(TEXTURES[split], 2, replace=False)
+    return Clip(
+        label=label,
+        split=split,
+        index=index,
+        layout=layout,
+        speed=speed,
+        background=int(background),
+        disc=int(disc),
+        square=int(square),
+        disc_radius=rng.uniform(*DISC_RADIUS),
+        square_side=rng.uniform(*SQUARE_SIDE),
+        texture_offsets=rng.uniform(0, SIDE, (3, 2)),
+        drift=tuple((rng.uniform(*DRIFT) * unit_vector(rng.uniform(0, 2 * np.pi))).tolist()),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _texture(kind, identifier, size):
+    """Draw a tileable texture.
+
+    Args:
+        kind: `"object"` (bright, fine, rich in contrast) or `"background"` (dark and coarse).
+        identifier: Texture id, which also tells the split.
+        size: Height and width of the tile in pixels; it stands for `SIDE` pixels.
+
+    Returns:
+        Float32 RGB array of shape `(size, size, 3)`, values from 0 to 255.
+    """
+    split = next(name for name in SPLITS if identifier in TEXTURES[name])
+    rng = np.random.default_rng([("object", "background").index(kind), identifier])
+    wavelength = _draw_from(rng, _WAVELENGTHS[kind, split])
+    hues = [(rng.integers(6) + rng.uniform(*_HUES[split])) / 6 for _ in range(2)]
+    saturations = rng.uniform(0.35, 0.75, 2)
+    values = (0.42, 1.0) if kind == "object" else (0.1, 0.35)
+    dark, light = (colorsys.hsv_to_rgb(*hsv) for hsv in zip(hues, saturations, values, strict=True))
+
+    # Noise limited to a band of frequencies; made with the FFT, it is periodic.
+    y, x = np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2, indexing="ij")
+    frequency = np.maximum(np.hypot(x, y), 1e-9)
+    band = np.exp(-((np.log(frequency * wavelength / SIDE) / 0.25) ** 2))
+    if split == "test" and identifier % 2:  # streaks: one orientation is favoured
+        band *= np.exp(np.cos(2 * (np.arctan2(y, x) - rng.uniform(0, np.pi))))
+    noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * band).real
+    noise /= noise.std()
+    if split == "train":  # soft or sharp blobs
+        level = 0.5 + 0.5 * np.tanh(noise * (3.0 if identifier % 2 else 1.4))
+    elif identifier % 2:
+        level = 0.5 + 0.5 * np.tanh(1.7 * noise)
+    else:  # terraces: three levels with soft steps
+        level = 0.5 + 0.25 * (np.tanh(5 * (noise - 0.6)) + np.tanh(5 * (noise + 0.6)))
+    dark, light = np.array(dark), np.array(light)
+    return (255 * (dark + level[..., None] * (light - dark))).astype(np.float32)
+
+
+def _sample(texture, x, y):
+    """Colours of a tileable texture at coordinates in its pixels, whose centres are at .5."""
+    x, y = np.broadcast_arrays(np.float32(x - 0.5), np.float32(y - 0.5))
+    return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+
+
+def _draw_object(frame, texture, offset, centre, angle, is_disc, extent):
+    """Draw an object into a frame, in place, wrapped around its borders.
+
+    Args:
+        frame: Float32 array of shape `(size, size, 3)`.
+        texture: Tile of the same shape.
+        offset: x and y of the object's centre within the tile, in pixels of the frame.
+        centre: x and y of the object's centre in the frame, in pixels of the frame.
+        angle: Orientation in radians.
+        is_disc: Whether to draw a disc or a square.
+        extent: Radius of the disc or half the side of the square, in pixels of the frame.
+    """
+    size = len(frame)
+    reach = math.ceil(extent * (1 if is_disc else math.sqrt(2))) + 1
+    columns, rows = (int(c // 1) + np.arange(-reach, reach + 1) for c in centre)
+    x = (columns + 0.5 - centre[0])[None, :]
+    y = (rows + 0.5 - centre[1])[:, None]
+    cosine, sine = math.cos(angle), math.sin(angle)
+    along, across = cosine * x + sine * y, cosine * y - sine * x
+    radius = np.hypot(along, across) if is_disc else np.maximum(abs(along), abs(across))
+    opacity = np.clip(extent - radius + 0.5, 0, 1).astype(np.float32)[..., None]
+    where = np.ix_(rows % size, columns % size)
+    colour = _sample(texture, along + offset[0], across + offset[1])
+    frame[where] += opacity * (colour - frame[where])
+
+
+def _render(clip, size):
+    scale = size / SIDE
+    path = trajectory(clip.label, clip.layout, clip.speed)
+    offsets = clip.texture_offsets * scale
+    background = _texture("background", clip.background, size)
+    objects = (
+        (clip.disc, offsets[1], path.disc * scale, path.disc_angle, True, clip.disc_radius),
+        (
+            clip.square,
+            offsets[2],
+            path.square * scale,
+            path.square_angle,
+            False,
+            clip.square_side / 2,
+        ),
+    )
+    grid = np.arange(size) + 0.5
+    frames = np.empty((FRAMES, size, size, 3), np.uint8)
+    for number in range(FRAMES):
+        x, y = offsets[0] - number * scale * np.asarray(clip.drift)
+        frame = _sample(background, (grid + x)[None, :], (grid + y)[:, None])
+        for identifier, offset, centre, angle, is_disc, extent in objects:
+            _draw_object(
+                frame,
+                _texture("object", identifier, size),
+                offset,
+                centre[number],
+                angle[number],
+                is_disc,
+                extent * scale,
+            )
+        frames[number] = np.rint(frame)
+    return frames
+
+
+def render_clip(label, split, index, seed, size=112):
+    """Draw the frames of a clip, as they are before encoding.
+
+    Args:
+        label: One of `CLASSES`.
+        split: `"train"` or `"test"`.
+        index: Number of the clip within its split and class, from 0.
+        seed: Seed of the data set, an integer of at least 0.
+        size: Height and width of the frames in pixels, even.
+
+    Returns:
+        Uint8 RGB array of shape `(FRAMES, size, size, 3)`.
+
+    Raises:
+        ValueError: An argument is none of these.
+    """
+    return _render(draw_clip(label, split, index, seed), _check_size(size))
+
+
+# --- Files ----------------------------------------------------------------------------------
+
+# Every block of every frame gets the same quantiser, so that the coding error, which a frame
+# shows, follows the motion as little as possible. One thread makes the bytes repeatable.
+_ENCODER = {
+    "preset": "veryfast",
+    "qp": "16",
+    "threads": "1",
+    "x264-params": "ipratio=1:pbratio=1:aq-mode=0:mbtree=0:scenecut=0:keyint=infinite",
+}
+
+
+def _encode(frames, path):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options=dict(_ENCODER))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _write_clip(output, clip, size):
+    path = Path(output, clip.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as beside:
+        _encode(_render(clip, size), beside)
+
+
+def _start_worker():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
+    cv2.setNumThreads(1)  # the processes share the cores already
+
+
+def _write_clips(output, clips, size, workers):
+    progress = functools.partial(tqdm, total=len(clips), unit="clip", desc="render")
+    if workers == 1 or len(clips) <= 1:
+        for clip in progress(clips):
+            _write_clip(output, clip, size)
+        return
+    executor = ProcessPoolExecutor(
+        min(workers, len(clips)), multiprocessing.get_context("spawn"), _start_worker
+    )
+    try:
+        jobs = [executor.submit(_write_clip, output, clip, size) for clip in clips]
+        for job in progress(as_completed(jobs)):
+            job.result()
+    except BrokenProcessPool:
+        raise OSError(
+            f"a rendering process died (memory may be short; workers={workers}); the same "
+            "command again renders the clips that are missing"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _claim(output, options):
+    """Check that a folder is free for a render with these options, and mark it as theirs."""
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"`output` must be a folder. Received: {str(output)!r}, a file")
+    record = output / "render.json"
+    if record.exists():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+            found = {name: found[name] for name in options}
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"`output` holds a render.json that is none of a render; choose another folder. "
+                f"Received: {str(output)!r}"
+            ) from None
+        different = [
+            f"{name}={found[name]} there, {value} wanted"
+            for name, value in options.items()
+            if found[name] != value
+        ]
+        if different:
+            raise ValueError(
+                f"`output` holds a render with other options ({'; '.join(different)}); choose "
+                f"another folder or repeat its options. Received: {str(output)!r}"
+            )
+        return
+    foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
+    if foreign:
+        raise ValueError(
+            f"`output` holds {', '.join(foreign)} but no render.json, so it is no render to "
+            f"complete; choose another folder. Received: {str(output)!r}"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(record, options)
+
+
+def write_dataset(
+    output, clips_per_class=38, test_clips_per_class=None, seed=0, size=112, workers=None
+):
+    """Render the data set as `SPLIT/LABEL/NNNN.mp4` with a table of the clips, `clips.csv`.
+
+    A second call with the same options renders what is missing and leaves the rest alone.
+
+    Args:
+        output: Folder of the data set; made if need be.
+        clips_per_class: Training clips per class.
+        test_clips_per_class: Test clips per class; by default a third of `clips_per_class`, and
+            at least 1.
+        seed: Seed of the data set, an integer of at least 0.
+        size: Height and width of the frames in pixels, even.
+        workers: Number of processes; by default one for each available core.
+
+    Returns:
+        Path of `clips.csv`. Its columns are `COLUMNS`: the path relative to the folder, label,
+        split, speed factor, and the texture ids of background, disc and square.
+
+    Raises:
+        ValueError: An argument is none of these, or the folder holds something else, such as a
+            render with other options.
+        OSError: A file cannot be written.
+    """
+    clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
+    if test_clips_per_class is None:
+        test_clips_per_class = max(1, clips_per_class // 3)
+    test_clips_per_class = check_integer("test_clips_per_class", test_clips_per_class, 1)
+    seed = check_integer("seed", seed, 0)
+    size = _check_size(size)
+    if workers is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        workers = os.cpu_count() if affinity is None else len(affinity(0))
+    workers = check_integer("workers", workers, 1)
+    output = Path(output)
+    options = {
+        "clips_per_class": clips_per_class,
+        "test_clips_per_class": test_clips_per_class,
+        "seed": seed,
+        "size": size,
+        "renderer": _RENDERER,
+    }
+    _claim(output, options)
+    counts = {"train": clips_per_class, "test": test_clips_per_class}
+    clips = [
+        draw_clip(label, split, index, seed)
+        for split in SPLITS
+        for label in CLASSES
+        for index in range(counts[split])
+    ]
+    clips.sort(key=operator.attrgetter("path"))
+    missing = [clip for clip in clips if not Path(output, clip.path).exists()]
+    _write_clips(output, missing, size, workers)
+
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
+    path = output / "clips.csv"
+    with written_whole(path) as beside:
+        Path(beside).write_bytes(table.getvalue().encode())
+    return path
