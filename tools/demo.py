@@ -33,7 +33,6 @@ def videorel(*words):
 
 def main(_):
     start = time.monotonic()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     config = os.path.join(here, "configs", "demo.py")
     out = FLAGS.output
@@ -53,7 +52,7 @@ def main(_):
         )  # fmt: skip
         videorel("evaluate", "--workdir", workdir)
     videorel("export", "--workdir", f"{out}/runs/artnet_s", "--output", exported)
-    folder = f"{videos}/test/turn_cw"
+    folder = f"{videos}/test/circle_cw"
     videorel("predict", "--model", exported, os.path.join(folder, sorted(os.listdir(folder))[0]))
 
     print(f"\n{'':14}top-1    top-5    (test clips; textures and speeds never seen in training)")

@@ -113,8 +113,9 @@ def run_all(data, models, shards, *options):
     return {model: [runs[model, seed].result() for seed in FLAGS.seeds] for model in models}
 
 
-def spread(values, factor=100.0):
-    return f"{factor * np.mean(values):.1f} ± {factor * np.std(values, ddof=1):.1f}"
+def spread(values, factor=100.0, digits=1):
+    mean, deviation = factor * np.mean(values), factor * np.std(values, ddof=1)
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def print_table(title, rows, seeds):
@@ -126,7 +127,7 @@ def print_table(title, rows, seeds):
         cells = [
             spread([r[key] for r in results]) for key in ("top1", "top5", "mean_class_accuracy")
         ]
-        print(f"| {name} | {' | '.join(cells)} | {spread([r['loss'] for r in results], 1)} |")
+        print(f"| {name} | {' | '.join(cells)} | {spread([r['loss'] for r in results], 1, 2)} |")
     chance = next(iter(rows.values()))[0]["chance"]
     print(f"| chance | {100 * chance:.1f} | {500 * chance:.1f} | {100 * chance:.1f} | |")
 
