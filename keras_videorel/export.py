@@ -31,7 +31,8 @@ def export_saved_model(
 
     Args:
         model: A `keras.Model` from clips `(batch, frames, size, size, 3)` to scores.
-        path: The folder to write; an older one of that name is replaced.
+        path: The folder to write; an older export of that name is replaced, any other folder
+            refused.
         labels: Names of the classes, in index order; numbers by default.
         from_logits: Whether the model gives logits. If not, the logits are the logarithms of
             its probabilities.
@@ -45,13 +46,19 @@ def export_saved_model(
         `path`.
 
     Raises:
-        ValueError: If the labels do not fit the model, or the crop the frames.
+        ValueError: If the labels do not fit the model, or the crop the frames, or `path` holds
+            something else than an export.
     """
     frames, height, width = model.input_shape[1:4]
     classes = model.output_shape[-1]
     if None in (frames, height, width):
         raise ValueError(
             f"`model` must have a known input shape. Received: input_shape={model.input_shape}"
+        )
+    if os.path.exists(path) and not os.path.exists(os.path.join(path, "export.json")):
+        raise ValueError(
+            "`path` must be a new folder or an older export; what it holds would be lost. "
+            f"Received: {os.fspath(path)!r}, which has no export.json"
         )
     labels = [str(i) for i in range(classes)] if labels is None else list(labels)
     if len(labels) != classes:

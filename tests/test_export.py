@@ -106,3 +106,19 @@ def test_errors(exported, tmp_path):
     with pytest.raises(ValueError, match="`model` must have a known input shape"):
         export.export_saved_model(anywhere, str(tmp_path / "m"))
     assert not list(tmp_path.iterdir())
+
+
+def test_another_folder_is_not_replaced(exported, tmp_path):
+    """`--output saved_models`, the name forgotten, must not cost the models that are there."""
+    model, _ = exported
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights").write_bytes(b"precious")
+    options = {"from_logits": True, "frame_size": (28, 36)}
+    for path in (tmp_path, tmp_path / "other" / "weights"):
+        with pytest.raises(ValueError, match=r"`path` must be a new folder or an older export"):
+            export.export_saved_model(model, str(path), LABELS, **options)
+    assert (tmp_path / "other" / "weights").read_bytes() == b"precious"
+    path = str(tmp_path / "model")
+    for clips in (1, 2):  # an older export is replaced
+        export.export_saved_model(model, path, LABELS, clips=clips, **options)
+        assert json.loads((tmp_path / "model" / "export.json").read_text())["clips"] == clips

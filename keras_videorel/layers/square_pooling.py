@@ -137,8 +137,8 @@ class SquarePooling(keras.layers.Layer):
         self.hidden_normalization.build(hidden_shape)
         codes = self.filters // self.group_size
         self.code_normalization.build((*hidden_shape[:-1], codes))
-        # Cross-channel pooling is a 1x1x1 convolution with fixed weights: as one product with
-        # a constant matrix it is four times as fast on a CPU as a sum over a reshaped axis.
+        # Cross-channel pooling is a 1x1x1 convolution with fixed weights: one product with a
+        # constant matrix, which a CPU does sooner than a sum over a reshaped axis of two.
         self._pooling = self.pooling_weight * np.repeat(np.eye(codes), self.group_size, axis=0)
 
     def call(self, inputs, training=None):
