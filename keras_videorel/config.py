@@ -23,6 +23,14 @@ VIDEO_RESNETS = {
     "artnet_d": {"name": "ARTNetResNet18", "variant": "d"},
 }
 
+# The networks of Relational LSTM's Tables 1 and 3, which take `config.data.segments` snippets.
+RELATIONAL_LSTMS = {
+    "two_branch": {"name": "RelationalLSTMResNet", "branches": ("local", "nonlocal")},
+    "local": {"name": "RelationalLSTMResNet", "branches": ("local",)},
+    "nonlocal": {"name": "RelationalLSTMResNet", "branches": ("nonlocal",)},
+    "tsn": {"name": "SnippetClassifier"},
+}
+
 
 def video_resnet(key, width=64, dropout=0.2):
     """The `model` of a config: a row of ARTNet's Table 2.
@@ -43,6 +51,24 @@ def video_resnet(key, width=64, dropout=0.2):
     return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
+def relational_lstm(key="two_branch", **arguments):
+    """The `model` of a config: the two-branch network, one of its branches, or TSN.
+
+    Args:
+        key: One of `RELATIONAL_LSTMS`.
+        **arguments: Further arguments of the constructor.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    if key not in RELATIONAL_LSTMS:
+        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
+    return {**RELATIONAL_LSTMS[key], **arguments}
+
+
 def base(model=None):
     """Settings of a training run, with the values of ARTNet on Kinetics (Sec. 3.3).
 
@@ -61,15 +87,18 @@ def base(model=None):
             "model": model,
             "data": {
                 "path": "shards",  # folder written by make-tfrecords
+                "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,
                 "frame_stride": 1,
                 "crop_size": 112,
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),
                 "mirror": True,  # off where left and right are different classes
                 "mean": (123.0, 117.0, 104.0),
+                "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,
             },
             "train": {
+                "initialize_from": "",  # another run's folder: weights of layers of equal name
                 "epochs": 100,
                 "batch_size": 256,  # of all devices together
                 "learning_rate": 0.1,
@@ -78,11 +107,11 @@ def base(model=None):
                 "decay_factor": 0.1,
                 "momentum": 0.9,
                 "nesterov": False,
-                "weight_decay": 5e-4,  # L2 on kernels
+                "weight_decay": 5e-4,  # L2 on matrices
                 "gradient_clip_norm": 0.0,  # 0: none
             },
             "eval": {
-                "clips": 25,
+                "clips": 25,  # or groups of snippets
                 "crops": 10,
                 "batch_size": 64,  # views at once
             },

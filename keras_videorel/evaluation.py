@@ -9,13 +9,14 @@ from tqdm import tqdm
 from keras_videorel import figures, training, workdir
 from keras_videorel.data import pipeline
 from keras_videorel.files import write_json, written_whole
+from keras_videorel.training import load_model
 
 
 def video_scores(model, views, batch_size=64, total=None):
     """Scores of each video: the mean of its views' logits, before any softmax.
 
     Args:
-        model: A `keras.Model` from clips to logits.
+        model: A `keras.Model` from clips, or groups of snippets, to logits.
         views: A dataset of `(views, label, path)` as `pipeline.evaluation_views` gives it.
         batch_size: Views in a batch of the model.
         total: Number of videos, for the progress bar.
@@ -74,27 +75,6 @@ def confusion_matrix(logits, labels):
     counts = np.zeros((logits.shape[1],) * 2, np.int64)
     np.add.at(counts, (np.asarray(labels), logits.argmax(axis=1)), 1)
     return counts
-
-
-def load_model(folder, config=None):
-    """The model of a run with its newest checkpoint.
-
-    Args:
-        folder: The run's folder.
-        config: The run's config, read from the folder by default.
-
-    Returns:
-        `(model, epochs)`: a `keras.Model` giving logits, and how long it was trained.
-
-    Raises:
-        FileNotFoundError: If there is no run or no checkpoint.
-        ValueError: If the checkpoint is of another model.
-    """
-    config = workdir.read_config(folder) if config is None else config
-    if not workdir.checkpoints(folder):
-        raise FileNotFoundError(f"{folder!r} holds no checkpoint yet: train it first")
-    model = training.build_model(config, len(workdir.read_labels(folder)))
-    return model, workdir.load_checkpoint(model, folder)
 
 
 def evaluate(config, folder, scores_path=None, split="test"):

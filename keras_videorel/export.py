@@ -5,7 +5,7 @@ import os
 import keras
 import tensorflow as tf
 
-from keras_videorel.data import sampling, transforms
+from keras_videorel.data import pipeline, sampling, transforms
 from keras_videorel.files import write_json, written_whole
 
 
@@ -17,20 +17,25 @@ def export_saved_model(
     from_logits=False,
     frame_size=(128, 170),
     clips=10,
+    segments=0,
     frame_stride=1,
     mean=(123.0, 117.0, 104.0),
+    std=1.0,
 ):
-    """Export a clip classifier as a SavedModel with preprocessing inside.
+    """Export a classifier of clips or of snippets as a SavedModel with preprocessing inside.
 
     The signature `serving_default` takes `frames`, uint8 `(batch, time, height, width, 3)` RGB
     with any number of frames of any size, and gives `probabilities` and `logits`, float32
-    `(batch, classes)`: frames are resized, clips are taken at equal distances (the last frame
-    repeats in a short video), cropped in the center, normalized, scored, and averaged before
-    the softmax. The signature `labels` gives the names of the classes, a string tensor. The
-    folder also holds `labels.txt` and `export.json`.
+    `(batch, classes)`: frames are resized, clips (or groups of snippets) are taken at equal
+    distances (the last frame repeats in a short video), cropped in the center, normalized,
+    scored, and averaged before the softmax. The signature `clips` takes `clips`, the frames of
+    clips or groups that were taken already, and gives the same of each of them. The signature
+    `labels` gives the names of the classes, a string tensor. The folder also holds `labels.txt`
+    and `export.json`.
 
     Args:
-        model: A `keras.Model` from clips `(batch, frames, size, size, 3)` to scores.
+        model: A `keras.Model` to scores, from clips `(batch, frames, height, width, 3)`, or from
+            snippets as `data.pipeline.sample_shape` has them.
         path: The folder to write; an older export of that name is replaced, any other folder
             refused.
         labels: Names of the classes, in index order; numbers by default.
@@ -38,23 +43,21 @@ def export_saved_model(
             its probabilities.
         frame_size: `(height, width)` that frames are resized to before the crop, or an integer:
             their shorter side.
-        clips: Clips that are averaged.
-        frame_stride: Step between the frames of a clip.
+        clips: Clips, or groups of snippets, that are averaged.
+        segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
+        frame_stride: Step between the frames of a clip or snippet.
         mean: Mean of the channels (R, G, B), subtracted.
+        std: What they are then divided by.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: If the labels do not fit the model, or the crop the frames, or `path` holds
-            something else than an export.
+        ValueError: If the labels or `segments` do not fit the model, or the crop the frames, or
+            `path` holds something else than an export.
     """
-    frames, height, width = model.input_shape[1:4]
+    frames, height, width = _sample_size(model, segments)
     classes = model.output_shape[-1]
-    if None in (frames, height, width):
-        raise ValueError(
-            f"`model` must have a known input shape. Received: input_shape={model.input_shape}"
-        )
     if os.path.exists(path) and not os.path.exists(os.path.join(path, "export.json")):
         raise ValueError(
             "`path` must be a new folder or an older export; what it holds would be lost. "
@@ -73,19 +76,30 @@ def export_saved_model(
             f"Received: frame_size={frame_size}"
         )
 
+    shape = pipeline.sample_shape(segments, frames, (height, width))
+    sampled = max(segments, 1) * frames  # frames of a clip, or of a group of snippets
+
+    # One function for both signatures: the network is traced and stored once.
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    def score(images):
+        """Logits `(samples, classes)` of the frames of samples, one after the other."""
+        x = transforms.center_crop(transforms.resize(images, whole), (height, width))
+        x = tf.reshape(transforms.normalize(x, mean, std), (-1, *shape))
+        scores = tf.cast(model(x, training=False), tf.float32)
+        return scores if from_logits else tf.math.log(tf.maximum(scores, 1e-30))
+
     def serve(videos):
         batch, time = tf.unstack(tf.shape(videos)[:2])
         # A short video has room for fewer different clips.
-        count = tf.minimum(clips, sampling.last_start(time, frames, frame_stride) + 1)
-        indices = sampling.uniform_clips(time, count, frames, frame_stride)
-        x = tf.gather(videos, indices, axis=1)  # (batch, count, frames, height, width, 3)
-        x = tf.reshape(x, tf.concat([[-1], tf.shape(videos)[2:]], axis=0))
-        x = transforms.center_crop(transforms.resize(x, whole), (height, width))
-        x = tf.reshape(x, (-1, frames, height, width, 3))
-        scores = tf.cast(model(transforms.normalize(x, mean), training=False), tf.float32)
-        if not from_logits:
-            scores = tf.math.log(tf.maximum(scores, 1e-30))
-        logits = tf.reduce_mean(tf.reshape(scores, (batch, count, classes)), axis=1)
+        count = tf.minimum(clips, sampling.most_samples(time, segments, frames, frame_stride))
+        indices = sampling.uniform_samples(time, count, segments, frames, frame_stride)
+        x = tf.gather(videos, indices, axis=1)  # (batch, count, sampled, height, width, 3)
+        logits = score(tf.reshape(x, tf.concat([[-1], tf.shape(videos)[2:]], axis=0)))
+        logits = tf.reduce_mean(tf.reshape(logits, (batch, count, classes)), axis=1)
+        return {"probabilities": tf.nn.softmax(logits), "logits": logits}
+
+    def serve_clips(taken):
+        logits = score(tf.reshape(taken, tf.concat([[-1], tf.shape(taken)[2:]], axis=0)))
         return {"probabilities": tf.nn.softmax(logits), "logits": logits}
 
     archive = keras.export.ExportArchive()
@@ -94,6 +108,11 @@ def export_saved_model(
         "serve",
         serve,
         input_signature=[tf.TensorSpec((None, None, None, None, 3), tf.uint8, name="frames")],
+    )
+    archive.add_endpoint(
+        "clips",
+        serve_clips,
+        input_signature=[tf.TensorSpec((None, sampled, None, None, 3), tf.uint8, name="clips")],
     )
     archive.add_endpoint("labels", lambda: {"labels": tf.constant(labels)}, input_signature=[])
     with written_whole(path) as beside:
@@ -104,12 +123,32 @@ def export_saved_model(
             os.path.join(beside, "export.json"),
             {
                 "model": model.name,
+                "segments": segments,
                 "frames": frames,
                 "frame_stride": frame_stride,
                 "frame_size": whole,
                 "clips": clips,
                 "crop_size": [height, width],
                 "mean": list(mean),
+                "std": std,
             },
         )
     return path
+
+
+def _sample_size(model, segments):
+    """Frames of a clip or snippet, height and width of a model's input."""
+    shape = tuple(model.input_shape[1:])
+    if None in shape:
+        raise ValueError(
+            f"`model` must have a known input shape. Received: input_shape={model.input_shape}"
+        )
+    size = shape[-3:-1]
+    frames = shape[-4] if len(shape) == (5 if segments else 4) else 1
+    if len(size) < 2 or shape != pipeline.sample_shape(segments, frames, size):
+        taken = "(T, [frames,] height, width, 3)" if segments else "(frames, height, width, 3)"
+        raise ValueError(
+            f"`model` must take samples {taken}, T the number of segments. "
+            f"Received: input_shape={model.input_shape} with segments={segments}"
+        )
+    return frames, *size

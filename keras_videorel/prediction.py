@@ -34,6 +34,7 @@ class Predictor:
 
     Raises:
         FileNotFoundError: If it is none.
+        ValueError: If it is one of an older version.
     """
 
     def __init__(self, path):
@@ -44,7 +45,9 @@ class Predictor:
             )
         self.settings = read_json(manifest)
         self._model = tf.saved_model.load(path)  # holds the variables of the signatures
-        self._serve = self._model.signatures["serving_default"]
+        if "clips" not in self._model.signatures:
+            raise ValueError(f"{path!r} was exported by an older version: export it again")
+        self._score = self._model.signatures["clips"]
         names = self._model.signatures["labels"]()["labels"].numpy()
         self.labels = [name.decode() for name in names]
 
@@ -66,15 +69,15 @@ class Predictor:
         """
         settings = self.settings
         frames = video.count_frames(path, threads=0)
-        length, stride = settings["frames"], settings["frame_stride"]
-        count = min(settings["clips"], int(sampling.last_start(frames, length, stride)) + 1)
-        indices = sampling.uniform_clips(frames, count, length, stride).numpy()
+        taken = settings["segments"], settings["frames"], settings["frame_stride"]
+        count = min(settings["clips"], int(sampling.most_samples(frames, *taken)))
+        indices = sampling.uniform_samples(frames, count, *taken).numpy()
         size = settings["frame_size"]
         size = size if isinstance(size, int) else tuple(size)
         images = video.read_frames(path, indices.ravel(), size, threads=0)
         clips = images.reshape(*indices.shape, *images.shape[1:])
-        # Clip by clip: what the signature does for a whole video, in bounded memory.
-        logits = [self._serve(frames=tf.constant(clip[None]))["logits"][0] for clip in clips]
+        # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
+        logits = [self._score(clips=tf.constant(clip[None]))["logits"][0] for clip in clips]
         probabilities = tf.nn.softmax(tf.reduce_mean(logits, axis=0)).numpy()
         best = np.argsort(-probabilities, kind="stable")[:top]
         return Prediction(

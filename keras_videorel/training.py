@@ -1,6 +1,7 @@
 """`model.fit` on shards, from a config: build, resume, train, log."""
 
 import csv
+import inspect
 import os
 import sys
 
@@ -13,40 +14,72 @@ from keras_videorel.data import pipeline
 from keras_videorel.files import written_whole
 
 
-def build_model(config, classes):
+def build_model(config, classes, pretrained=True):
     """The model of a config, giving logits.
+
+    With `config.data.segments`, a model of single snippets is put under a temporal segment
+    network; `RelationalLSTMResNet` takes the segments itself.
 
     Args:
         config: A config as `keras_videorel.config.base` makes it.
         classes: Number of classes.
+        pretrained: Whether to load the `weights` that the config names, if it does; a
+            checkpoint has its own.
 
     Returns:
-        A `keras.Model` from clips `(batch, frames, crop_size, crop_size, 3)` to logits
-        `(batch, classes)`.
+        A `keras.Model` from samples of `pipeline.sample_shape` to logits `(batch, classes)`.
 
     Raises:
         ValueError: If the config names no model, or arguments that the model does not take.
     """
     arguments = dict(config.model)
     name = arguments.pop("name")
-    if name not in models.__all__:
-        raise ValueError(
-            f"`config.model.name` must be one of {', '.join(models.__all__)}. Received: {name!r}"
-        )
-    size = config.data.crop_size
+    constructor = getattr(models, name, None)
+    if name not in models.__all__ or not name[:1].isupper():
+        known = ", ".join(name for name in models.__all__ if name[:1].isupper())
+        raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
+    segments = config.data.segments
+    shape = pipeline.sample_shape(segments, config.data.frames, config.data.crop_size)
+    snippet = shape[1:] if segments else shape
+    whole = "segments" in inspect.signature(constructor).parameters
+    if whole:
+        arguments["segments"] = segments
+    if "weights" in arguments and not pretrained:
+        arguments["weights"] = None
     try:
-        return getattr(models, name)(
-            input_shape=(config.data.frames, size, size, 3),
-            classes=classes,
-            classifier_activation=None,
-            **arguments,
+        model = constructor(
+            input_shape=snippet, classes=classes, classifier_activation=None, **arguments
         )
     except TypeError as error:
         raise ValueError(f"`config.model` has an argument that {name} lacks: {error}") from error
+    if segments and not whole:
+        return models.TemporalSegmentNetwork(model, segments, classifier_activation=None)
+    return model
+
+
+def load_model(folder, config=None):
+    """The model of a run with its newest checkpoint.
+
+    Args:
+        folder: The run's folder.
+        config: The run's config, read from the folder by default.
+
+    Returns:
+        `(model, epochs)`: a `keras.Model` giving logits, and how long it was trained.
+
+    Raises:
+        FileNotFoundError: If there is no run or no checkpoint.
+        ValueError: If the checkpoint is of another model.
+    """
+    config = workdir.read_config(folder) if config is None else config
+    if not workdir.checkpoints(folder):
+        raise FileNotFoundError(f"{folder!r} holds no checkpoint yet: train it first")
+    model = build_model(config, len(workdir.read_labels(folder)), pretrained=False)
+    return model, workdir.load_checkpoint(model, folder)
 
 
 def add_weight_decay(model, weight_decay):
-    """L2 of kernels, as both papers train; not of biases nor of batch normalization.
+    """L2 of all matrices, as both papers train; not of biases nor of batch normalization.
 
     The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w`,
     inside the momentum: what Caffe does, and what Keras's own decoupled `weight_decay` does not.
@@ -54,7 +87,7 @@ def add_weight_decay(model, weight_decay):
     """
     regularizer = keras.regularizers.L2(weight_decay / 2)
     for variable in model.trainable_variables:
-        if variable.path.split("/")[-1] == "kernel":
+        if variable.path.split("/")[-1] not in ("bias", "beta", "gamma"):
             variable.regularizer = regularizer
 
 
@@ -119,6 +152,8 @@ def train(config, folder):
     try:
         with distribution().scope():
             model = build_model(config, len(info.labels))
+            if config.train.initialize_from and not workdir.checkpoints(folder):
+                print(initialize(model, config.train.initialize_from))
             compile_model(model, config)
             model.optimizer.build(model.trainable_variables)
             # Bad input has been refused by now, with nothing written.
@@ -166,9 +201,35 @@ def train(config, folder):
     return model
 
 
+def initialize(model, path):
+    """Initialize a model from another run, by the names of its layers (Sec. 5.2 and 5.3).
+
+    Args:
+        model: The `keras.Model` to initialize.
+        path: The other run's folder, or a `.keras` file.
+
+    Returns:
+        A `models.transfer.Transfer`: what was loaded, and what was not and why.
+
+    Raises:
+        FileNotFoundError: If there is no trained model.
+        ValueError: If it has nothing in common with this one.
+    """
+    if os.path.isdir(path):
+        source, _ = load_model(path)
+    elif os.path.isfile(path):
+        source = keras.saving.load_model(path)
+    else:
+        raise FileNotFoundError(
+            "`config.train.initialize_from` must be the folder of a run or a .keras file. "
+            f"Received: {path!r}"
+        )
+    return models.initialize_from(model, source)
+
+
 def clip_settings(config):
-    """The settings of a config that training and test clips share."""
-    keys = ("frames", "frame_stride", "crop_size", "mean")
+    """The settings of a config that training and test samples share."""
+    keys = ("segments", "frames", "frame_stride", "crop_size", "mean", "std")
     return {key: config.data[key] for key in keys}
 
 

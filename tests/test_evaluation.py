@@ -49,3 +49,42 @@ def test_views_are_averaged_before_the_softmax():
     logits, labels, paths = evaluation.video_scores(model, data, batch_size=2)
     np.testing.assert_allclose(logits, [[2.0, 3.2, 0.0]], rtol=1e-6)
     assert labels.tolist() == [0] and paths == ["a.mp4"]
+
+
+def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
+    """Scores of gray videos, counted by hand from the frames of 2 groups of 4 segments."""
+    import keras
+
+    from keras_videorel import training, workdir
+    from keras_videorel.config import base
+    from keras_videorel.data import pipeline
+    from tests.shards import gray_video, write_shards
+
+    lengths, size = (16, 40, 3), (24, 32)
+    videos = [(gray_video(n, size, first=10, step=5), i % 2) for i, n in enumerate(lengths)]
+    folder = write_shards(tmp_path / "shards", {"test": videos}, ["a", "b"], size)
+    config = base()
+    config.data.update({"path": str(folder), "segments": 4, "frames": 1, "crop_size": 16})
+    config.data.update({"mean": (127.5,) * 3, "std": 127.5})
+    config.eval.update({"clips": 2, "crops": 5, "batch_size": 4})  # 10 views: two and a half
+    assert training.clip_settings(config)["segments"] == 4
+
+    snippets = keras.Input((4, 16, 16, 3))
+    x = keras.layers.Lambda(lambda x: keras.ops.mean(x, (2, 3, 4)) ** 2)(snippets)
+    model = keras.Model(snippets, keras.layers.Dense(2, use_bias=False)(x))
+    run = str(tmp_path / "run")
+    workdir.open_run(run, config, pipeline.read_info(str(folder)))
+    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 7))
+    results = evaluation.evaluate(config, run, str(tmp_path / "scores.npz"))
+    assert results["videos"] == 3 and results["clips"] == 2 and results["epochs"] == 7
+
+    frames = {
+        "test/0.mp4": [[1, 5, 9, 13], [3, 7, 11, 15]],
+        "test/1.mp4": [[2, 12, 22, 32], [7, 17, 27, 37]],
+        "test/2.mp4": [[0, 0, 1, 2], [0, 0, 1, 2]],
+    }
+    kernel = model.get_weights()[0]
+    scores = np.load(tmp_path / "scores.npz")
+    for path, logits in zip(scores["paths"], scores["logits"], strict=True):
+        levels = (10 + 5 * np.array(frames[path]) - 127.5) / 127.5
+        np.testing.assert_allclose(logits, (levels**2 @ kernel).mean(axis=0), atol=0.02)

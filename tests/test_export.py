@@ -1,15 +1,21 @@
 """The SavedModel: raw frames in, the model's own scores out, without this package."""
 
+import copy
 import json
 import subprocess
 import sys
+from typing import ClassVar
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_videorel import export, models
-from keras_videorel.data import sampling
+from keras_videorel.data import sampling, video
+from keras_videorel.files import read_json
+from keras_videorel.prediction import Predictor
+from tests.videos import LOSSLESS, write_video
 
 MEAN = (123.0, 117.0, 104.0)
 LABELS = ["walk", "run", "jump"]
@@ -108,9 +114,10 @@ def test_errors(exported, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_folder_is_not_replaced(exported, tmp_path):
+def test_another_folder_is_not_replaced(tmp_path):
     """`--output saved_models`, the name forgotten, must not cost the models that are there."""
-    model, _ = exported
+    inputs = keras.Input((4, 24, 24, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "weights").write_bytes(b"precious")
     options = {"from_logits": True, "frame_size": (28, 36)}
@@ -122,3 +129,147 @@ def test_another_folder_is_not_replaced(exported, tmp_path):
     for clips in (1, 2):  # an older export is replaced
         export.export_saved_model(model, path, LABELS, clips=clips, **options)
         assert json.loads((tmp_path / "model" / "export.json").read_text())["clips"] == clips
+
+
+# Input shape of a model, segments, frames of a clip or snippet.
+SAMPLES = {"clips": ((4, 24, 24, 3), 0, 4), "images": ((4, 24, 24, 3), 4, 1)}
+SAMPLES["snippets"] = ((3, 2, 24, 24, 3), 3, 2)
+SCALED = {"mean": (127.5, 120.0, 110.0), "std": 127.5}
+
+
+@pytest.fixture(scope="module", params=list(SAMPLES))
+def strided(request, tmp_path_factory):
+    """A model for which the order of frames matters, and its export with a stride of 2."""
+    shape, segments, frames = SAMPLES[request.param]
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    x = keras.layers.AveragePooling3D((1, 4, 4))(keras.layers.Reshape((-1, 24, 24, 3))(inputs))
+    x = keras.layers.Dense(16, activation="tanh")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    path = str(tmp_path_factory.mktemp("export") / request.param)
+    export.export_saved_model(
+        model, path, LABELS, from_logits=True, frame_size=(28, 36), clips=3, segments=segments,
+        frame_stride=2, **SCALED,
+    )  # fmt: skip
+    return model, path, segments, frames
+
+
+def samples_by_hand(video, segments, frames):
+    """`(count, frames of a sample)`: frame numbers that an export with 3 clips, stride 2 takes."""
+    last, span = len(video) - 1, 2 * (frames - 1) + 1
+    if not segments:
+        room = max(len(video) - span, 0)
+        starts = {0: [0], 1: [0, 1]}.get(room, [0, int(room / 2 + 0.5), room])
+        return [[min(s + 2 * i, last) for i in range(frames)] for s in starts]
+    parts = [
+        (k * len(video) // segments, (k + 1) * len(video) // segments) for k in range(segments)
+    ]
+    places = [max(end - first - span, 0) + 1 for first, end in parts]
+    groups = min(3, max(places))
+    return [
+        [
+            min(first + (2 * p + 1) * room // (2 * groups) + 2 * i, last)
+            for (first, _), room in zip(parts, places, strict=True)
+            for i in range(frames)
+        ]
+        for p in range(groups)
+    ]
+
+
+def logits_by_hand(model, video, segments, frames):
+    taken = video[samples_by_hand(video, segments, frames)][:, :, 2:26, 6:30]
+    x = (taken.astype("float32") - SCALED["mean"]) / SCALED["std"]
+    return model.predict(x.reshape(-1, *model.input_shape[1:]).astype("float32"), verbose=0)
+
+
+@pytest.mark.parametrize("num_frames", [2, 11, 40])
+def test_signatures_sample_with_a_stride(strided, num_frames):
+    model, path, segments, frames = strided
+    signatures = tf.saved_model.load(path).signatures
+    videos = np.random.default_rng(2).integers(0, 256, (2, num_frames, 28, 36, 3), np.uint8)
+    outputs = signatures["serving_default"](frames=tf.constant(videos))
+    by_hand = [logits_by_hand(model, video, segments, frames) for video in videos]
+    expected = np.stack([logits.mean(axis=0) for logits in by_hand])
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-6)
+    assert np.ptp(expected, axis=1).min() > 0.05
+
+    clips = videos[0][samples_by_hand(videos[0], segments, frames)]
+    outputs = signatures["clips"](clips=tf.constant(clips))
+    np.testing.assert_allclose(outputs["logits"], by_hand[0], atol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(by_hand[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_frames", [3, 23])
+def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_path):
+    """The stride is applied once, whether the predictor or the signature takes the frames."""
+    model, path, segments, frames = strided
+    pixels = np.random.default_rng(3).integers(0, 256, (num_frames, 28, 36, 3), np.uint8)
+    file = write_video(tmp_path / "noise.mp4", pixels, **LOSSLESS)
+    prediction = Predictor(path)(file)
+    assert prediction.frames == num_frames
+    found = [dict(zip(prediction.labels, prediction.probabilities, strict=True))[k] for k in LABELS]
+
+    decoded = video.read_frames(file, range(num_frames))
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    served = serve(frames=tf.constant(decoded[None]))["probabilities"][0]
+    np.testing.assert_allclose(found, served, atol=1e-6)
+    logits = logits_by_hand(model, decoded, segments, frames).mean(axis=0)
+    np.testing.assert_allclose(found, tf.nn.softmax(logits), atol=1e-6)
+    assert np.ptp(found) > 0.01
+
+
+def test_export_json_tells_how_samples_are_taken(strided):
+    _, path, segments, frames = strided
+    settings = read_json(f"{path}/export.json")
+    assert settings["segments"] == segments and settings["frames"] == frames
+    assert settings["std"] == 127.5 and settings["frame_stride"] == 2
+    assert settings["crop_size"] == [24, 24]
+
+
+@pytest.mark.parametrize(
+    ("shape", "segments"),
+    [
+        ((4, 24, 24, 3), 3),
+        ((3, 2, 24, 24, 3), 0),
+        ((3, 2, 24, 24, 3), 2),
+        ((3, 1, 24, 24, 3), 3),  # a snippet of one frame is an image
+        ((4, 24, 24, 2), 0),
+        ((10,), 0),
+    ],
+)
+def test_segments_must_fit_the_model(shape, segments, tmp_path):
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(ValueError, match=rf"`model` must take samples.*segments={segments}"):
+        export.export_saved_model(model, str(tmp_path / "m"), segments=segments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatch):
+    _, path = exported
+
+    class Older:
+        signatures: ClassVar = {"serving_default": None, "labels": None}
+
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: Older)
+    with pytest.raises(ValueError, match="exported by an older version: export it again"):
+        Predictor(str(path))
+
+
+def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
+    from keras_videorel import cli, evaluation, workdir
+    from keras_videorel.cli import export as command
+    from keras_videorel.config import base
+    from keras_videorel.data.pipeline import ShardInfo
+
+    model, _, segments, frames = strided
+    config = base()
+    config.data.update({"segments": segments, "frames": frames, "frame_stride": 2, **SCALED})
+    workdir.open_run(str(tmp_path / "run"), config, ShardInfo("shards", LABELS, (28, 36), {}))
+    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
+    monkeypatch.setattr(command, "FLAGS", copy.deepcopy(command.FLAGS))
+    words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
+    assert cli.run("export", words) == 0
+    settings, expected = (read_json(f"{p}/export.json") for p in (tmp_path / "m", strided[1]))
+    assert settings == expected

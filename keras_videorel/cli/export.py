@@ -11,7 +11,13 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "Folder to write, saved_models/NAME.", flag_values=FLAGS)
 flags.DEFINE_list("formats", "saved_model", "What to write: saved_model.", flag_values=FLAGS)
-flags.DEFINE_integer("clips", 10, "Clips averaged per video.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "clips",
+    10,
+    "Clips, or groups of snippets, averaged per video.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
 
 
@@ -33,8 +39,10 @@ def main(arguments):
         from_logits=True,
         frame_size=workdir.read_frame_size(FLAGS.workdir),
         clips=FLAGS.clips,
+        segments=config.data.segments,
         frame_stride=config.data.frame_stride,
         mean=config.data.mean,
+        std=config.data.std,
     )
     print(
         f"{model.name} after {epochs} epochs as a SavedModel in {FLAGS.output}\n"

@@ -1,10 +1,13 @@
 """Print parameters and multiply-adds of a network, layer by layer, beside the paper's figures.
 
     videorel summary --model ARTNetResNet18 --variant d
+    videorel summary --model RelationalLSTMResNet --classes 101
 
-The multiply-adds come out 3-4% above those printed in the paper's Table 1; the differences
-between its networks agree.
+The multiply-adds come out 3-4% above those printed in ARTNet's Table 1; the differences between
+its networks agree. Those of networks of snippets are not counted.
 """
+
+import inspect
 
 from absl import flags
 
@@ -12,23 +15,37 @@ from keras_videorel import models
 from keras_videorel.models.summary import model_summary
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_enum("model", "ARTNetResNet18", models.__all__, "Network.", flag_values=FLAGS)
-flags.DEFINE_enum("variant", "d", ["s", "d"], "Variant, of those that have it.", flag_values=FLAGS)
-flags.DEFINE_integer("classes", 400, "Number of classes.", flag_values=FLAGS)
-flags.DEFINE_integer("width", 64, "Channels of conv1.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "model",
+    "ARTNetResNet18",
+    [
+        name
+        for name in models.__all__
+        if "classes" in inspect.signature(getattr(models, name)).parameters
+    ],
+    "Network.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum("variant", None, ["s", "d"], "Variant, of those that have it.", flag_values=FLAGS)
+flags.DEFINE_string("backbone", None, "Backbone, of those that have it.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "stream", None, ["rgb", "flow"], "Stream, of those that have it.", flag_values=FLAGS
+)
+flags.DEFINE_integer("classes", None, "Number of classes.", flag_values=FLAGS)
+flags.DEFINE_integer("width", None, "Channels of an ARTNet's conv1.", flag_values=FLAGS)
 flags.DEFINE_list(
-    "input_shape", "16,112,112,3", "Time, height, width and channels.", flag_values=FLAGS
+    "input_shape", None, "[Time,] height, width and channels, 16,112,112,3.", flag_values=FLAGS
 )
 
 
 def main(arguments):
-    options = (
-        {"variant": FLAGS.variant} if FLAGS.model in ("ARTNetResNet18", "RelationResNet18") else {}
-    )
-    model = getattr(models, FLAGS.model)(
-        input_shape=tuple(int(n) for n in FLAGS.input_shape),
-        classes=FLAGS.classes,
-        width=FLAGS.width,
-        **options,
-    )
-    print(model_summary(model))
+    constructor = getattr(models, FLAGS.model)
+    keys = ("variant", "backbone", "stream", "classes", "width", "input_shape")
+    options = {key: FLAGS[key].value for key in keys if FLAGS[key].value is not None}
+    known = inspect.signature(constructor).parameters
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"`--{unknown[0]}` is not of {FLAGS.model}")
+    if "input_shape" in options:
+        options["input_shape"] = tuple(int(n) for n in options["input_shape"])
+    print(model_summary(constructor(**options, weights=None)))

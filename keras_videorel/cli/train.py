@@ -23,9 +23,10 @@ def main(arguments):
 
     config = FLAGS.config
     model = training.train(config, FLAGS.workdir)
+    madds = multiply_adds(model)
     print(
-        f"{model.name}: {trainable_parameters(model):,} trainable parameters, "
-        f"{multiply_adds(model) / 1e9:.2f} G multiply-adds a clip\n"
+        f"{model.name}: {trainable_parameters(model):,} trainable parameters"
+        f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
         f"checkpoint  {workdir.checkpoints(FLAGS.workdir)[0][1]}\n"
         f"curves      {FLAGS.workdir}/figures/curves.png\n"
         f"logs        {FLAGS.workdir}/logs (train.csv, TensorBoard)"

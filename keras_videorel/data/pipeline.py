@@ -73,47 +73,79 @@ def shard_files(path, split):
     return files
 
 
+def sample_shape(segments, frames, size):
+    """Shape of a sample: what a model takes of one video, without the batch.
+
+    Args:
+        segments: 0 for a clip of consecutive frames; T > 0 for a snippet of each of T segments.
+        frames: Frames in the clip, or in each snippet.
+        size: Height and width, an integer or a pair.
+
+    Returns:
+        `(frames, height, width, 3)` for a clip; `(segments, height, width, 3)` for snippets of
+        one frame, which are images; `(segments, frames, height, width, 3)` for longer ones.
+
+    Raises:
+        ValueError: If `segments` is no number of segments.
+    """
+    if isinstance(segments, bool) or not isinstance(segments, int) or segments < 0:
+        raise ValueError(
+            "`segments` must be 0 (clips) or the number of segments. "
+            f"Received: segments={segments!r}"
+        )
+    height, width = (size, size) if isinstance(size, int) else size
+    if not segments:
+        return (frames, height, width, 3)
+    return (segments, *((frames,) if frames > 1 else ()), height, width, 3)
+
+
 def training_batches(
     info,
     batch_size,
     *,
+    segments=0,
     frames=16,
     frame_stride=1,
     crop_size=112,
     crop_scales=(1.0, 0.875, 0.75, 0.66),
     mirror=True,
     mean=(123.0, 117.0, 104.0),
+    std=1.0,
     shuffle_buffer=256,
     seed=0,
     first_epoch=0,
     split="train",
 ):
-    """Batches of randomly cropped training clips, without end.
+    """Batches of randomly cropped training samples, clips or snippets, without end.
 
     Everything random is a function of `seed`, the epoch and the place in it, so the batches of
     an epoch are the same whether training began there or before.
 
     Args:
         info: A `ShardInfo`.
-        batch_size: Clips in a batch. What is left of an epoch is dropped.
-        frames: Frames in a clip.
+        batch_size: Samples in a batch. What is left of an epoch is dropped.
+        segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
+        frames: Frames in a clip or snippet.
         frame_stride: Step between them.
-        crop_size: Height and width of the clips.
+        crop_size: Height and width of the samples.
         crop_scales: Ratios of the multi-scale crop.
-        mirror: Whether to mirror half of the clips. Turn it off where left and right differ.
+        mirror: Whether to mirror half of the samples. Turn it off where left and right differ.
         mean: Mean of the channels (R, G, B), subtracted.
+        std: What they are then divided by.
         shuffle_buffer: Records that are shuffled at a time; shards are shuffled besides.
         seed: Seed.
         first_epoch: Epoch to begin with.
         split: The split to read.
 
     Returns:
-        A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop_size, crop_size,
-        3)` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)` batches make an epoch.
+        A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
+        frames, crop_size))` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)` batches
+        make an epoch.
 
     Raises:
-        ValueError: If the split has fewer clips than a batch.
+        ValueError: If the split has fewer clips than a batch, or `segments` is negative.
     """
+    shape = sample_shape(segments, frames, crop_size)
     files = shard_files(info.path, split)
     steps = steps_per_epoch(info, batch_size, split)
 
@@ -137,25 +169,26 @@ def training_batches(
         seeds = places.map(lambda place: tf.stack([seed, epoch * info.clips[split] + place]))
         return tf.data.Dataset.zip(mixed, seeds)
 
-    def clip(serialized, example_seed):
+    def sample(serialized, example_seed):
         context, sequence = records.parse(serialized)
         jpegs = sequence["image/encoded"]
         seeds = tf.unstack(tf.random.split(tf.cast(example_seed, tf.int32), 3))
-        indices = sampling.random_clip(tf.size(jpegs), frames, frame_stride, seed=seeds[0])
+        indices = sampling.random_sample(
+            tf.size(jpegs), segments, frames, frame_stride, seed=seeds[0]
+        )
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
         box = transforms.multi_scale_box(height, width, crop_scales, seed=seeds[1])
-        crop = decode(tf.gather(jpegs, indices), box)
-        crop = tf.image.resize(crop, (crop_size, crop_size))
+        crop = tf.image.resize(decode(jpegs, indices, box), (crop_size, crop_size))
         if mirror:
             flip = tf.random.stateless_uniform((), seeds[2]) < 0.5
             crop = tf.cond(flip, lambda: transforms.mirror(crop), lambda: crop)
-        crop = tf.ensure_shape(crop, (frames, crop_size, crop_size, 3))
-        return transforms.normalize(crop, mean), context["clip/label/index"]
+        crop = transforms.normalize(tf.reshape(crop, shape), mean, std)
+        return crop, context["clip/label/index"]
 
     return (
         tf.data.Dataset.range(first_epoch, tf.int64.max)
         .flat_map(epoch_records)
-        .map(clip, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -182,30 +215,40 @@ def evaluation_views(
     *,
     clips=25,
     crops=10,
+    segments=0,
     frames=16,
     frame_stride=1,
     crop_size=112,
     mean=(123.0, 117.0, 104.0),
+    std=1.0,
 ):
     """The test views of each video: uniform clips times fixed crops (ARTNet, Sec. 3.3).
+
+    With segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2).
 
     Args:
         info: A `ShardInfo`.
         split: The split to read.
-        clips: Clips at equal distances; 25 in the paper.
-        crops: 1, 5 or 10 crops of each; 10 in the paper.
-        frames: Frames in a clip.
+        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that
+            of the relational LSTM.
+        crops: 1, 5 or 10 crops of each; 10 and 5 in the papers.
+        segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
+        frames: Frames in a clip or snippet.
         frame_stride: Step between them.
         crop_size: Height and width of the crops.
         mean: Mean of the channels (R, G, B), subtracted.
+        std: What they are then divided by.
 
     Returns:
         A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
-        float32 `(clips * crops, frames, crop_size, crop_size, 3)`, int64 and string scalars.
+        float32 `(clips * crops, *sample_shape(segments, frames, crop_size))`, the crops of a
+        clip together, int64 and string scalars.
 
     Raises:
-        ValueError: If the stored frames are smaller than the crops, or `crops` is another number.
+        ValueError: If the stored frames are smaller than the crops, `crops` is another number,
+            or `segments` negative.
     """
+    shape = sample_shape(segments, frames, crop_size)
     transforms.check_crops(crops)
     smallest = info.frame_size if isinstance(info.frame_size, int) else min(info.frame_size)
     if smallest < crop_size:
@@ -217,19 +260,16 @@ def evaluation_views(
     def views(serialized):
         context, sequence = records.parse(serialized)
         jpegs = sequence["image/encoded"]
-        indices = sampling.uniform_clips(tf.size(jpegs), clips, frames, frame_stride)
-        # Clips overlap in short videos: each frame is decoded once.
-        used, places = tf.unique(tf.reshape(indices, [-1]))
+        indices = sampling.uniform_samples(tf.size(jpegs), clips, segments, frames, frame_stride)
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
-        whole = decode(tf.gather(jpegs, used), tf.stack([0, 0, height, width]))
-        whole = tf.gather(whole, tf.reshape(places, (clips, frames)))
+        whole = decode(jpegs, indices, tf.stack([0, 0, height, width]))
         boxes = transforms.view_boxes(height, width, crop_size, crops)
         crop = [whole[:, :, b[0] : b[0] + b[2], b[1] : b[1] + b[3]] for b in tf.unstack(boxes)]
         if crops == 10:
             crop += [transforms.mirror(c) for c in crop]
-        crop = tf.reshape(tf.stack(crop, 1), (clips * crops, frames, crop_size, crop_size, 3))
+        crop = tf.reshape(tf.stack(crop, 1), (clips * crops, *shape))
         label, path = context["clip/label/index"], context["clip/data_path"]
-        return transforms.normalize(crop, mean), label, path
+        return transforms.normalize(crop, mean, std), label, path
 
     return (
         tf.data.TFRecordDataset(shard_files(info.path, split))
@@ -239,13 +279,25 @@ def evaluation_views(
     )
 
 
-def decode(jpegs, box):
-    """Decode the part of each JPEG inside a box, as uint8 `(frames, height, width, 3)`."""
-    return tf.map_fn(
+def decode(jpegs, indices, box):
+    """Decode the part inside a box of some of the JPEGs.
+
+    Args:
+        jpegs: String tensor `(frames,)`.
+        indices: Which of them, of any shape. Clips overlap in short videos and the last frame
+            may repeat: each is decoded once.
+        box: Top, left, height, width.
+
+    Returns:
+        uint8 tensor, the shape of `indices` with `(height, width, 3)` added at the end.
+    """
+    used, places = tf.unique(tf.reshape(indices, [-1]))
+    pictures = tf.map_fn(
         lambda jpeg: tf.image.decode_and_crop_jpeg(jpeg, box, channels=3),
-        jpegs,
+        tf.gather(jpegs, used),
         fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
     )
+    return tf.gather(pictures, tf.reshape(places, tf.shape(indices)))
 
 
 def _shuffle(values, seed):

@@ -1,4 +1,4 @@
-"""Which frames of a video a clip takes."""
+"""Which frames of a video a clip takes, or the snippets of its segments."""
 
 import tensorflow as tf
 
@@ -64,3 +64,107 @@ def uniform_clips(num_frames, clips, length, stride=1):
     position = tf.where(gaps > 0, places / tf.maximum(gaps, 1), 0.5)
     starts = tf.floor(tf.cast(position, tf.float32) * last + 0.5)
     return clip_indices(starts, num_frames, length, stride)
+
+
+def segment_bounds(num_frames, segments):
+    """First frame and number of frames of each of `segments` equal parts of a video.
+
+    Segment k begins at frame k * num_frames // segments. In a video of fewer frames than
+    segments some are empty, and begin where the next one does.
+
+    Returns:
+        Two int32 tensors `(segments,)`.
+    """
+    bounds = tf.range(segments + 1) * tf.cast(num_frames, tf.int32) // segments
+    return bounds[:-1], bounds[1:] - bounds[:-1]
+
+
+def random_snippets(num_frames, segments, length, stride=1, *, seed):
+    """A snippet at a random place of each segment (relational LSTM, Sec. 3, after TSN; training).
+
+    A snippet lies inside its segment; one that is longer begins with the segment and runs on.
+
+    Args:
+        num_frames: Frames in the video, a scalar.
+        segments: Equal parts that the video is divided into; 8 in the paper (Sec. 5.2).
+        length: Frames in a snippet; 1 in the paper's spatial stream.
+        stride: Step between them.
+        seed: Two integers: the same seed gives the same snippets.
+
+    Returns:
+        int32 tensor `(segments, length)` of frame indices.
+    """
+    first, room = segment_bounds(num_frames, segments)
+    places = tf.cast(last_start(room, length, stride) + 1, tf.float32)
+    chosen = tf.floor(tf.random.stateless_uniform((segments,), seed) * places)
+    return clip_indices(first + tf.cast(chosen, tf.int32), num_frames, length, stride)
+
+
+def uniform_snippets(num_frames, groups, segments, length, stride=1):
+    """Groups of snippets from the same position of each segment (relational LSTM, Sec. 5.2).
+
+    Group p starts in the middle of the p-th of `groups` equal parts of the places that a segment
+    has for a snippet, so that the groups are equally spaced over the whole video too; a single
+    group lies in the middle of each segment.
+
+    Args:
+        num_frames: Frames in the video, a scalar.
+        groups: Number of positions, an integer or a scalar tensor; 4 in the paper.
+        segments: Equal parts that the video is divided into; 8 in the paper.
+        length: Frames in a snippet; 1 in the paper's spatial stream.
+        stride: Step between them.
+
+    Returns:
+        int32 tensor `(groups, segments, length)` of frame indices.
+    """
+    first, room = segment_bounds(num_frames, segments)
+    places = last_start(room, length, stride) + 1
+    position = tf.range(groups)[:, tf.newaxis]
+    starts = first + (2 * position + 1) * places // (2 * groups)
+    return clip_indices(starts, num_frames, length, stride)
+
+
+def random_sample(num_frames, segments, length, stride=1, *, seed):
+    """Frames of a training sample: a random clip, or random snippets one after the other.
+
+    Args:
+        num_frames: Frames in the video, a scalar.
+        segments: 0 for a clip; T > 0 for a snippet of each of T segments.
+        length: Frames in the clip, or in each snippet.
+        stride: Step between them.
+        seed: Two integers.
+
+    Returns:
+        int32 tensor `(max(segments, 1) * length,)`.
+    """
+    if not segments:
+        return random_clip(num_frames, length, stride, seed=seed)
+    return tf.reshape(random_snippets(num_frames, segments, length, stride, seed=seed), [-1])
+
+
+def uniform_samples(num_frames, count, segments, length, stride=1):
+    """Frames of the test samples of a video: uniform clips, or groups of uniform snippets.
+
+    Args:
+        num_frames: Frames in the video, a scalar.
+        count: Number of clips or groups, an integer or a scalar tensor.
+        segments: 0 for clips; T > 0 for a snippet of each of T segments.
+        length: Frames in each clip or snippet.
+        stride: Step between them.
+
+    Returns:
+        int32 tensor `(count, max(segments, 1) * length)`.
+    """
+    if not segments:
+        return uniform_clips(num_frames, count, length, stride)
+    indices = uniform_snippets(num_frames, count, segments, length, stride)
+    return tf.reshape(indices, (-1, segments * length))
+
+
+def most_samples(num_frames, segments, length, stride=1):
+    """The places of a clip in a video, or of a snippet in its longest segment.
+
+    `uniform_samples` gives up to that many without repeating one.
+    """
+    longest = -(-tf.cast(num_frames, tf.int32) // max(segments, 1))
+    return last_start(longest, length, stride) + 1

@@ -95,6 +95,14 @@ def mirror(clip):
     return tf.reverse(clip, axis=[-2])
 
 
-def normalize(clip, mean):
-    """A uint8 or float clip as float32 with the mean of each channel subtracted."""
-    return tf.cast(clip, tf.float32) - tf.constant(mean, tf.float32)
+def normalize(clip, mean, std=1.0):
+    """A uint8 or float clip as float32 `(clip - mean) / std`.
+
+    Args:
+        clip: `(..., channels)`.
+        mean: A number for each channel.
+        std: A number, or one for each channel.
+    """
+    return (tf.cast(clip, tf.float32) - tf.constant(mean, tf.float32)) / tf.constant(
+        std, tf.float32
+    )

@@ -1,7 +1,23 @@
 """Keras layers of the two papers; they import Keras alone and run on each of its backends."""
 
+from keras_videorel.layers.progressive_batch_normalization import (
+    ProgressiveBatchNormalization,
+    swap_batch_normalization,
+)
+from keras_videorel.layers.relational_lstm import RelationalLSTM
+from keras_videorel.layers.relational_lstm_cell import RelationalLSTMCell
+from keras_videorel.layers.segment_consensus import SegmentConsensus
 from keras_videorel.layers.smart import SMART
 from keras_videorel.layers.square_pooling import SquarePooling
 from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 
-__all__ = ["SMART", "SquarePooling", "SymmetricConv3D"]
+__all__ = [
+    "SMART",
+    "ProgressiveBatchNormalization",
+    "RelationalLSTM",
+    "RelationalLSTMCell",
+    "SegmentConsensus",
+    "SquarePooling",
+    "SymmetricConv3D",
+    "swap_batch_normalization",
+]

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_videorel.layers.progressive_batch_normalization import ProgressiveBatchNormalization
 from keras_videorel.layers.square_pooling import SquarePooling
 from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 
@@ -34,6 +35,8 @@ class SMART(keras.layers.Layer):
             the last block of a residual unit must.
         momentum: Momentum of the moving statistics of the batch normalizations.
         epsilon: Added to variances in the batch normalizations.
+        progressive: Whether the batch normalizations are `ProgressiveBatchNormalization`, which
+            wants a `momentum` such as 0.999.
         kernel_initializer: Initializer of the three kernels.
         kernel_regularizer: Regularizer of the three kernels.
         kernel_constraint: Constraint of the three kernels.
@@ -80,6 +83,7 @@ class SMART(keras.layers.Layer):
         final_activation="relu",
         momentum=0.9,
         epsilon=1e-5,
+        progressive=False,
         kernel_initializer="lecun_uniform",
         kernel_regularizer=None,
         kernel_constraint=None,
@@ -97,6 +101,7 @@ class SMART(keras.layers.Layer):
             activation=activation,
             momentum=momentum,
             epsilon=epsilon,
+            progressive=progressive,
             kernel_initializer=kernel_initializer,
             kernel_regularizer=kernel_regularizer,
             kernel_constraint=kernel_constraint,
@@ -114,6 +119,7 @@ class SMART(keras.layers.Layer):
         self.final_activation = keras.activations.get(final_activation)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.progressive = progressive
         self.kernel_initializer = self.relation.kernel_initializer
         self.kernel_regularizer = self.relation.kernel_regularizer
         self.kernel_constraint = self.relation.kernel_constraint
@@ -125,7 +131,10 @@ class SMART(keras.layers.Layer):
             "kernel_constraint": kernel_constraint,
             "dtype": self.dtype_policy,
         }
-        normalization = {"momentum": momentum, "epsilon": epsilon, "dtype": self.dtype_policy}
+        normalization = (
+            ProgressiveBatchNormalization if progressive else keras.layers.BatchNormalization
+        )
+        statistics = {"momentum": momentum, "epsilon": epsilon, "dtype": self.dtype_policy}
         self.appearance = SymmetricConv3D(
             self.filters,
             (1, *self.kernel_size[1:]),
@@ -135,15 +144,11 @@ class SMART(keras.layers.Layer):
             name="appearance",
             **shared,
         )
-        self.appearance_normalization = keras.layers.BatchNormalization(
-            name="appearance_normalization", **normalization
-        )
+        self.appearance_normalization = normalization(name="appearance_normalization", **statistics)
         # The bias is the batch normalization's to absorb; with it the networks of Table 1 have
         # the parameter counts that they are known by (docs/architecture.md).
         self.reduction = keras.layers.Conv3D(self.filters, 1, name="reduction", **shared)
-        self.reduction_normalization = keras.layers.BatchNormalization(
-            name="reduction_normalization", **normalization
-        )
+        self.reduction_normalization = normalization(name="reduction_normalization", **statistics)
 
     def build(self, input_shape):
         self.relation.build(input_shape)
@@ -186,6 +191,7 @@ class SMART(keras.layers.Layer):
             "final_activation": keras.activations.serialize(self.final_activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "progressive": self.progressive,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),

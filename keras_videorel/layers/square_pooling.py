@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_videorel.layers.progressive_batch_normalization import ProgressiveBatchNormalization
 from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 
 
@@ -33,6 +34,8 @@ class SquarePooling(keras.layers.Layer):
         activation: Activation of the codes.
         momentum: Momentum of the moving statistics of the batch normalizations.
         epsilon: Added to variances in the batch normalizations.
+        progressive: Whether the batch normalizations are `ProgressiveBatchNormalization`, which
+            wants a `momentum` such as 0.999.
         kernel_initializer: Initializer of the convolution's kernel.
         kernel_regularizer: Regularizer of the convolution's kernel.
         kernel_constraint: Constraint of the convolution's kernel.
@@ -74,6 +77,7 @@ class SquarePooling(keras.layers.Layer):
         activation="relu",
         momentum=0.9,
         epsilon=1e-5,
+        progressive=False,
         kernel_initializer="lecun_uniform",
         kernel_regularizer=None,
         kernel_constraint=None,
@@ -99,6 +103,7 @@ class SquarePooling(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.progressive = progressive
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
@@ -116,7 +121,10 @@ class SquarePooling(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="convolution",
         )
-        self.hidden_normalization = keras.layers.BatchNormalization(
+        normalization = (
+            ProgressiveBatchNormalization if progressive else keras.layers.BatchNormalization
+        )
+        self.hidden_normalization = normalization(
             momentum=momentum,
             epsilon=epsilon,
             dtype=self.dtype_policy,
@@ -124,7 +132,7 @@ class SquarePooling(keras.layers.Layer):
         )
         # Squares leave the range of float16 and the precision of bfloat16, so from the square
         # to the normalized code the layer computes in the dtype of its variables.
-        self.code_normalization = keras.layers.BatchNormalization(
+        self.code_normalization = normalization(
             momentum=momentum,
             epsilon=epsilon,
             dtype=self.variable_dtype,
@@ -167,6 +175,7 @@ class SquarePooling(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "progressive": self.progressive,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
@@ -175,7 +184,8 @@ class SquarePooling(keras.layers.Layer):
 
 def positive_integer(name, value):
     """`value` as an int, or a `ValueError` that names the argument."""
-    if isinstance(value, bool) or value != int(value) or value < 1:
+    number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
+    if not number or value != int(value) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return int(value)
 

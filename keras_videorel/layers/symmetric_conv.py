@@ -14,19 +14,45 @@ class SymmetricConv3D(keras.layers.Conv3D):
     those of the networks that the paper's figures come from. Output sizes are the same,
     `ceil(n / stride)`.
 
+    With a stride it computes a 2D convolution of stacked frames, which is the same sum: the
+    gradients of a strided 3D convolution are a hundred times slower on processors for which
+    TensorFlow has no kernels for them (`benchmarks/strided_convolution.py`).
+
     Takes the arguments of `keras.layers.Conv3D`, channels last.
     """
 
     def convolution_op(self, inputs, kernel):
-        if self.padding != "same" or all(stride == 1 for stride in self.strides):
+        if all(stride == 1 for stride in self.strides):
             return super().convolution_op(inputs, kernel)  # "same" is symmetric at stride 1
-        spans = [(k - 1) * d for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
-        pads = [(span // 2, span - span // 2) for span in spans]
-        return ops.conv(
-            ops.pad(inputs, [(0, 0), *pads, (0, 0)]),
+        if self.padding == "same":
+            spans = [(k - 1) * d for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
+            pads = [(span // 2, span - span // 2) for span in spans]
+            inputs = ops.pad(inputs, [(0, 0), *pads, (0, 0)])
+        if self.groups > 1:
+            return ops.conv(inputs, kernel, self.strides, "valid", self.data_format)
+        return self._convolve_stacked_frames(inputs, kernel)
+
+    def _convolve_stacked_frames(self, inputs, kernel):
+        """A "valid" 3D convolution as a 2D one: the frames of a kernel side by side as channels."""
+        time, height, width, channels, filters = kernel.shape
+        step, reach = self.dilation_rate[0], (time - 1) * self.dilation_rate[0]
+        x = ops.concatenate(
+            [
+                inputs[:, i : (i - reach) or None : self.strides[0]]
+                for i in range(0, reach + 1, step)
+            ],
+            axis=-1,
+        )
+        _, frames, *sizes = ops.shape(x)
+        kernel = ops.reshape(
+            ops.transpose(kernel, (1, 2, 0, 3, 4)), (height, width, time * channels, filters)
+        )
+        y = ops.conv(
+            ops.reshape(x, (-1, *sizes)),  # (batch * frames, height, width, time * channels)
             kernel,
-            strides=self.strides,
+            strides=self.strides[1:],
             padding="valid",
-            dilation_rate=self.dilation_rate,
+            dilation_rate=self.dilation_rate[1:],
             data_format=self.data_format,
         )
+        return ops.reshape(y, (-1, frames, *ops.shape(y)[1:]))

@@ -1,5 +1,9 @@
 """Networks of the two papers, with the signatures of `keras.applications`."""
 
+from keras_videorel.models.relational_lstm_resnet import RelationalLSTMResNet
+from keras_videorel.models.snippet_classifier import SnippetClassifier
+from keras_videorel.models.temporal_segment_network import TemporalSegmentNetwork
+from keras_videorel.models.transfer import initialize_from
 from keras_videorel.models.video_resnet import (
     ARTNetResNet18,
     C2DResNet18,
@@ -14,4 +18,8 @@ __all__ = [
     "C3DResNet18",
     "C3DResNet34",
     "RelationResNet18",
+    "RelationalLSTMResNet",
+    "SnippetClassifier",
+    "TemporalSegmentNetwork",
+    "initialize_from",
 ]

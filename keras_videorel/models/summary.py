@@ -2,6 +2,10 @@
 
 import math
 
+import keras
+
+from keras_videorel.layers import RelationalLSTM
+
 # ARTNet, Table 1, at 16x112x112 and 400 classes: millions of parameters, billions of
 # multiply-adds as printed. Ours come out 3-4% higher; the differences between the networks agree.
 PAPER = {
@@ -23,7 +27,7 @@ def multiply_adds(model):
         model: A functional model whose input shape is known but for the batch.
 
     Returns:
-        An integer.
+        An integer; `None` for a network of snippets, whose parts see a snippet or a video.
 
     Raises:
         ValueError: If time, height or width of the input is unknown.
@@ -33,6 +37,8 @@ def multiply_adds(model):
             "`model` must have a known input shape to count multiply-adds. "
             f"Received: input_shape={model.input_shape}"
         )
+    if any(isinstance(layer, keras.Model) for layer in model.layers):
+        return None
     return sum(layer_multiply_adds(layer) for layer in model.layers)
 
 
@@ -52,7 +58,8 @@ def model_summary(model):
 
     Args:
         model: A functional model whose input shape is known but for the batch. Where its name
-            is that of a network in the paper's Table 1, the paper's figures are added.
+            is that of a network in the paper's Table 1, the paper's figures are added. The
+            weights of a relational LSTM have a row each.
 
     Returns:
         The table, a string of several lines.
@@ -60,19 +67,29 @@ def model_summary(model):
     total = multiply_adds(model)
     rows = [("layer", "output (time, height, width, channels)", "parameters", "multiply-adds")]
     for layer in model.layers:
-        parameters, madds = layer.count_params(), layer_multiply_adds(layer)
-        if parameters:
-            shape = " x ".join(map(str, layer.output.shape[1:]))
-            rows.append((layer.name, shape, f"{parameters:,}", f"{madds / 1e6:,.1f} M"))
-    rows.append(("total", "trainable", f"{trainable_parameters(model):,}", f"{total / 1e9:.2f} G"))
+        parameters = layer.count_params()
+        if not parameters:
+            continue
+        of_layer = "" if total is None else f"{layer_multiply_adds(layer) / 1e6:,.1f} M"
+        rows.append((layer.name, _sizes(layer.output.shape[1:]), f"{parameters:,}", of_layer))
+        if isinstance(layer, RelationalLSTM):
+            for weight in layer.cell.weights:
+                size = math.prod(weight.shape)
+                rows.append((f"  {weight.name}", _sizes(weight.shape), f"{size:,}", ""))
+    of_model = "" if total is None else f"{total / 1e9:.2f} G"
+    rows.append(("total", "trainable", f"{trainable_parameters(model):,}", of_model))
     if model.name in PAPER:
         parameters, madds = PAPER[model.name]
         rows.append(("paper", "Table 1, 400 classes", f"{parameters:.2f} M", f"{madds:.2f} G"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
+        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
         for a, b, c, d in rows
     ]
-    rule = "-" * len(lines[0])
+    rule = "-" * max(map(len, lines))
     tail = 2 if model.name in PAPER else 1
     return "\n".join([lines[0], rule, *lines[1:-tail], rule, *lines[-tail:]])
+
+
+def _sizes(shape):
+    return " x ".join(map(str, shape))

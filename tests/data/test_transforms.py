@@ -37,6 +37,11 @@ def test_mirror_and_normalize():
     values = transforms.normalize(tf.constant(clip), (1.0, 2.0, 3.0)).numpy()
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, clip.astype("float32") - [1, 2, 3])
+    scaled = transforms.normalize(tf.constant([[0, 51, 255]], tf.uint8), (127.5,) * 3, 127.5)
+    np.testing.assert_allclose(scaled, [[-1, -0.6, 1]], rtol=1e-6)
+    for std in (2.0, (2.0, 4.0, 8.0)):
+        values = transforms.normalize(tf.constant(clip), (1.0, 2.0, 3.0), std)
+        np.testing.assert_allclose(values, (clip - np.array([1.0, 2.0, 3.0])) / std)
 
 
 def test_resize_keeps_the_shorter_side():

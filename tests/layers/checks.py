@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 
-def check_layer(layer_class, arguments, input_shape, directory, atol=1e-5):
+def check_layer(layer_class, arguments, input_shape, directory, atol=1e-5, unknown=None):
     """Config round trip, symbolic and eager call, a training step, mixed precision, save and load.
 
     Args:
@@ -13,6 +13,7 @@ def check_layer(layer_class, arguments, input_shape, directory, atol=1e-5):
         input_shape: Shape of an input, with the batch.
         directory: Where to save.
         atol: Tolerance of equal outputs.
+        unknown: Axes of the input whose size may be unknown; None is all but the channels.
     """
     x = np.random.default_rng(0).normal(size=input_shape).astype("float32")
 
@@ -27,8 +28,9 @@ def check_layer(layer_class, arguments, input_shape, directory, atol=1e-5):
     eager = keras.ops.convert_to_numpy(layer(x))
     assert np.isfinite(eager).all()
     assert layer.compute_output_shape(input_shape) == eager.shape
-    unknown = (None,) * (len(input_shape) - 1) + input_shape[-1:]
-    symbolic = layer_class(**arguments)(keras.Input(batch_shape=unknown))
+    unknown = range(len(input_shape) - 1) if unknown is None else unknown
+    batch_shape = [None if k in unknown else size for k, size in enumerate(input_shape)]
+    symbolic = layer_class(**arguments)(keras.Input(batch_shape=batch_shape))
     assert len(symbolic.shape) == eager.ndim and symbolic.shape[-1] == eager.shape[-1]
 
     # A functional model gives what the layer gives, and learns with every weight.

@@ -1,0 +1,185 @@
+"""A relational LSTM over feature maps."""
+
+import keras
+from keras import ops
+
+from keras_videorel.layers.relational_lstm_cell import RelationalLSTMCell
+
+OF_THE_CELL = {"spatial_shape", "name", "trainable", "dtype"}  # not arguments of the layer's own
+
+
+@keras.saving.register_keras_serializable(package="keras_videorel")
+class RelationalLSTM(keras.layers.RNN):
+    """Relational LSTM over a sequence of feature maps (Sec. 3, Eq. 3).
+
+    The same as `keras.layers.RNN(RelationalLSTMCell(...))`, with the same weights (see
+    `RelationalLSTMCell`), but for feature maps in and out, and in less time: `r(X_t, X_t)` and
+    `theta(X_t)` of all steps are computed at once, and the loop over time keeps what depends on
+    `H_{t-1}`.
+
+    Args:
+        units: Channels of the hidden state; half of the input's in the paper.
+        embedding_dim: Size of the embeddings; `units` by default.
+        return_sequences: Whether to return the hidden state of all steps or of the last one.
+        return_state: Whether to return the last hidden state and cell state as well.
+        stateful: Whether the last states of a batch are the first of the next one.
+        go_backwards: Whether to go from the last step to the first.
+        unroll: Whether to unroll the loop: faster for a few steps, and what LiteRT needs.
+        **kwargs: Other arguments of `RelationalLSTMCell` (activations, `use_bias`,
+            initializers, regularizers, constraints, `dropout`, `recurrent_dropout`, `seed`,
+            `use_scale`); `zero_output_for_mask` as for `keras.layers.RNN`; `name`, `dtype`,
+            `trainable`.
+
+    Call arguments:
+        sequences: Feature maps of all steps.
+        initial_state: `[H_0, C_0]`, zeros by default: feature maps `(batch, height, width,
+            units)`, or flat.
+        mask: Boolean `(batch, time)`; a step that is `False` leaves the states as they are.
+        training: Whether to drop.
+
+    Input shape:
+        `(batch, time, height, width, channels)`; height and width must be known.
+
+    Output shape:
+        `(batch, height, width, units)`, or `(batch, time, height, width, units)` with
+        `return_sequences=True`; with `return_state=True` a tuple of it and two states
+        `(batch, height, width, units)`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the input is no sequence of feature maps.
+
+    Example:
+
+    >>> features = keras.Input((8, 7, 7, 2048))
+    >>> y = RelationalLSTM(1024)(features)
+    >>> y.shape
+    (None, 7, 7, 1024)
+
+    References:
+        [Relational Long Short-Term Memory for Video Action Recognition](
+        https://arxiv.org/abs/1811.07059), Sec. 3.
+    """
+
+    def __init__(
+        self,
+        units,
+        embedding_dim=None,
+        return_sequences=False,
+        return_state=False,
+        stateful=False,
+        go_backwards=False,
+        unroll=False,
+        **kwargs,
+    ):
+        of_the_layer = {
+            key: kwargs.pop(key)
+            for key in ("name", "trainable", "activity_regularizer", "zero_output_for_mask")
+            if key in kwargs
+        }
+        # The size of the feature maps is set when the layer is built.
+        cell = RelationalLSTMCell(
+            units, spatial_shape=(1, 1), embedding_dim=embedding_dim, name="cell", **kwargs
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            stateful=stateful,
+            go_backwards=go_backwards,
+            unroll=unroll,
+            dtype=cell.dtype_policy,
+            **of_the_layer,
+        )
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        if len(sequences_shape) != 5 or None in sequences_shape[2:]:
+            raise ValueError(
+                "`sequences` must be of shape (batch, time, height, width, channels) with known "
+                f"height, width and channels. Received: shape {tuple(sequences_shape)}"
+            )
+        self.cell.set_spatial_shape(tuple(sequences_shape[2:4]))
+        self.state_size = list(self.cell.state_size)
+        super().build(sequences_shape)
+        self.input_spec = keras.layers.InputSpec(
+            ndim=5, axes={axis: sequences_shape[axis] for axis in (2, 3, 4)}
+        )
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if initial_state is not None:
+            initial_state = [ops.reshape(s, (-1, self.cell.output_size)) for s in initial_state]
+        outputs = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        if not self.return_state:
+            return self._as_maps(outputs)
+        return tuple(self._as_maps(output) for output in outputs)
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        if training and self.cell.dropout > 0:
+            # One mask for all steps.
+            sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
+        terms = self.cell.project_inputs(self._at_positions(sequences))
+        return super().inner_loop(terms, initial_state, mask, training)
+
+    def relation_maps(self, sequences, initial_state=None, per_gate=False):
+        """The weights of `r(X_t, X_t)` and `r(X_t, H_{t-1})`: who looks where.
+
+        Args:
+            sequences: Feature maps `(batch, time, height, width, channels)` of a known number
+                of steps.
+            initial_state: As for a call.
+            per_gate: Whether to return the weights of the four gates (i, f, g, o) or their mean.
+
+        Returns:
+            Two tensors `(batch, time, height, width, height, width)`, or `(batch, time, 4,
+            height, width, height, width)` with `per_gate=True`: for each step and each position
+            of X_t, weights over the positions of X_t, and of H_{t-1}, which sum to 1. Steps are
+            in the order of `sequences`, also with `go_backwards=True`.
+        """
+        sequences = ops.convert_to_tensor(sequences, dtype=self.compute_dtype)
+        if not self.built:
+            self.build(sequences.shape)
+        states = initial_state
+        if states is None:
+            states = self.get_initial_state(batch_size=ops.shape(sequences)[0])
+        states = [ops.reshape(s, (-1, self.cell.output_size)) for s in states]
+        steps = ops.unstack(self._at_positions(sequences), axis=1)
+        maps = []
+        for x in reversed(steps) if self.go_backwards else steps:
+            maps.append(self.cell.relation_maps(x, states[0]))
+            _, states = self.cell(self.cell.project_inputs(x), states)
+        if self.go_backwards:
+            maps.reverse()
+        height, width = self.cell.spatial_shape
+        results = []
+        for weights in zip(*maps, strict=True):  # (batch, 4, positions, positions) of each step
+            weights = ops.stack(weights, axis=1)
+            gates = weights.shape[2:3] if per_gate else ()
+            weights = weights if per_gate else ops.mean(weights, axis=2)
+            shape = (-1, len(steps), *gates, height, width, height, width)
+            results.append(ops.reshape(weights, shape))
+        return tuple(results)
+
+    def _at_positions(self, sequences):
+        """`(batch, time, positions, channels)`."""
+        time, channels = ops.shape(sequences)[1], sequences.shape[-1]
+        return ops.reshape(sequences, (-1, time, self.cell.positions, channels))
+
+    def _as_maps(self, x):
+        """`(batch, [time,] height, width, units)` from flat features."""
+        time = (ops.shape(x)[1],) if len(x.shape) == 3 else ()
+        return ops.reshape(x, (-1, *time, *self.cell.spatial_shape, self.cell.units))
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        batch, time, height, width = sequences_shape[:4]
+        state = (batch, height, width, self.cell.units)
+        output = (batch, time, *state[1:]) if self.return_sequences else state
+        return (output, state, state) if self.return_state else output
+
+    def get_config(self):
+        config = super().get_config()
+        del config["cell"]
+        cell = self.cell.get_config()
+        return {**{k: v for k, v in cell.items() if k not in OF_THE_CELL}, **config}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)  # keras.layers.RNN looks for a cell

@@ -1,0 +1,334 @@
+"""The cell of a relational LSTM."""
+
+import keras
+from keras import ops
+
+from keras_videorel.layers.square_pooling import positive_integer
+from keras_videorel.ops.relation import project, relate
+
+GATES = 4  # i, f, g, o: input, forget, candidate, output, in the order of keras.layers.LSTM
+
+
+@keras.saving.register_keras_serializable(package="keras_videorel")
+class RelationalLSTMCell(keras.layers.LSTMCell):
+    """Cell of a relational LSTM (Sec. 3, Eq. 3), for `keras.layers.RNN`.
+
+    An LSTM cell whose state is a feature map, and whose transitions are generalized non-local
+    operations `r` over its positions in place of matrix products:
+
+        i_t = sigmoid(r_ix(X_t, X_t) + r_ih(X_t, H_{t-1}))
+        f_t = sigmoid(r_fx(X_t, X_t) + r_fh(X_t, H_{t-1}))
+        o_t = sigmoid(r_ox(X_t, X_t) + r_oh(X_t, H_{t-1}))
+        g_t = tanh(r_gx(X_t, X_t) + r_gh(X_t, H_{t-1}))
+        C_t = f_t * C_{t-1} + i_t * g_t
+        H_t = o_t * tanh(C_t)
+
+    with `r(X, Y)_i = sum_j softmax_j(theta(x_i)^T phi(y_j)) g(y_j)` (Eq. 2 and 4); see
+    `keras_videorel.ops.nonlocal_operation`. With one position it is a `keras.layers.LSTMCell`.
+    `keras_videorel.layers.RelationalLSTM` gives the same in less time.
+
+    The eight relations have their own embeddings, stored by kind; the axis of size 4 is the gate,
+    in the order i, f, g, o. With C input channels, u units and embedding dimension d:
+
+    | weight    | shape     | symbol                       |                       |
+    |-----------|-----------|------------------------------|-----------------------|
+    | `theta_x` | (C, 4, d) | W_theta of r_ix, r_fx, r_gx, r_ox | embeds x_i       |
+    | `phi_x`   | (C, 4, d) | W_phi of the same            | embeds x_j            |
+    | `g_x`     | (C, 4, u) | W_g of the same              | what is taken of x_j  |
+    | `theta_h` | (C, 4, d) | W_theta of r_ih, r_fh, r_gh, r_oh | embeds x_i       |
+    | `phi_h`   | (u, 4, d) | W_phi of the same            | embeds h_j of t - 1   |
+    | `g_h`     | (u, 4, u) | W_g of the same              | what is taken of h_j  |
+    | `bias`    | (4, u)    | none in Eq. 3                | if `use_bias`         |
+
+    The paper leaves some choices open; the defaults are d = u, no scale and no bias, since the
+    equations have none, and zero initial states (Sec. 4).
+
+    Args:
+        units: Channels u of the hidden state; C / 2 in the paper.
+        spatial_shape: `(height, width)` of the feature maps, or any tuple of sizes whose product
+            is the number of positions.
+        embedding_dim: Size d of the embeddings; `units` by default.
+        activation: Activation of the candidate and of the cell state.
+        recurrent_activation: Activation of the gates.
+        use_bias: Whether gates have a bias; not in Eq. 3.
+        kernel_initializer: Initializer of the projections of the input: `theta_x`, `phi_x`,
+            `g_x`, `theta_h`. It is called for each of their four matrices, so the fan of
+            Glorot's is that of a projection.
+        recurrent_initializer: The same for the projections of the state: `phi_h`, `g_h`.
+        bias_initializer: Initializer of the bias.
+        unit_forget_bias: Whether the bias of the forget gate begins at 1.
+        kernel_regularizer: Regularizer of the projections of the input.
+        recurrent_regularizer: Regularizer of the projections of the state.
+        bias_regularizer: Regularizer of the bias.
+        kernel_constraint: Constraint of the projections of the input.
+        recurrent_constraint: Constraint of the projections of the state.
+        bias_constraint: Constraint of the bias.
+        dropout: Rate at which input features are dropped, the same ones in all steps.
+        recurrent_dropout: Rate at which features of the hidden state are dropped.
+        seed: Seed of dropout.
+        use_scale: Whether to divide exponents by sqrt(d); Eq. 4 does not.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        inputs: Feature maps of one step; or, of rank 3, what `project_inputs` made of them.
+        states: Hidden and cell state, `[H_{t-1}, C_{t-1}]`.
+        training: Whether to drop.
+
+    Input shape:
+        `(batch, height, width, channels)` or flat `(batch, height * width * channels)`; states
+        `(batch, height * width * units)`.
+
+    Output shape:
+        `(batch, height * width * units)`, with states of the same shape: `keras.layers.RNN`
+        handles states of rank 2.
+
+    Raises:
+        ValueError: If an argument is out of range, or the input does not fit `spatial_shape`.
+
+    Example:
+
+    >>> features = keras.Input((8, 7, 7, 1280))  # 8 steps
+    >>> cell = RelationalLSTMCell(256, spatial_shape=(7, 7))
+    >>> y = keras.layers.RNN(cell)(features)
+    >>> y = keras.layers.Reshape((7, 7, 256))(y)
+
+    References:
+        [Relational Long Short-Term Memory for Video Action Recognition](
+        https://arxiv.org/abs/1811.07059), Sec. 3.
+    """
+
+    def __init__(
+        self,
+        units,
+        spatial_shape,
+        embedding_dim=None,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=False,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        unit_forget_bias=False,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        use_scale=False,
+        **kwargs,
+    ):
+        # keras.layers.LSTMCell keeps these arguments, their config, and one dropout mask for all
+        # steps of a sequence; states, weights and the step are ours.
+        super().__init__(
+            positive_integer("units", units),
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            **kwargs,
+        )
+        self.dropout_mask_count = None  # one mask, which the four gates share
+        self.embedding_dim = (
+            self.units
+            if embedding_dim is None
+            else positive_integer("embedding_dim", embedding_dim)
+        )
+        self.use_scale = use_scale
+        self.set_spatial_shape(spatial_shape)
+
+    def set_spatial_shape(self, spatial_shape):
+        """Set the size of the feature maps, on which no weight depends."""
+        if not isinstance(spatial_shape, (tuple, list)) or not spatial_shape:
+            raise ValueError(
+                "`spatial_shape` must be the (height, width) of the feature maps. "
+                f"Received: spatial_shape={spatial_shape!r}"
+            )
+        self.spatial_shape = tuple(positive_integer("spatial_shape", s) for s in spatial_shape)
+        self.positions = 1
+        for size in self.spatial_shape:
+            self.positions *= size
+        self.output_size = self.positions * self.units
+        self.state_size = [self.output_size, self.output_size]
+
+    def build(self, input_shape):
+        channels = self._channels(input_shape)
+        u, d = self.units, self.embedding_dim
+        self.theta_x = self._add_projection("theta_x", channels, d)
+        self.phi_x = self._add_projection("phi_x", channels, d)
+        self.g_x = self._add_projection("g_x", channels, u)
+        self.theta_h = self._add_projection("theta_h", channels, d)
+        self.phi_h = self._add_projection("phi_h", u, d, recurrent=True)
+        self.g_h = self._add_projection("g_h", u, u, recurrent=True)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(GATES, u),
+                name="bias",
+                initializer=self._initial_bias,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.built = True
+
+    def call(self, inputs, states, training=False):
+        h_tm1, c_tm1 = states
+        if len(inputs.shape) != 3:
+            if training and self.dropout > 0:
+                inputs = inputs * self.get_dropout_mask(inputs)
+            inputs = self.project_inputs(self._at_positions(inputs))
+        # From (batch, positions, 4 * (units + embedding_dim)).
+        x_terms, queries = ops.split(inputs, [GATES * self.units], axis=-1)
+        x_terms = ops.reshape(x_terms, (-1, self.positions, GATES, self.units))
+        queries = ops.reshape(queries, (-1, self.positions, GATES, self.embedding_dim))
+
+        if training and self.recurrent_dropout > 0:
+            h_tm1 = h_tm1 * self.get_recurrent_dropout_mask(h_tm1)
+        h_tm1 = ops.reshape(h_tm1, (-1, self.positions, self.units))
+        h_terms, _ = self.relate_state(queries, h_tm1)
+        gates = x_terms + h_terms  # (batch, positions, 4, units)
+        i, f, g, o = (
+            ops.reshape(gates[:, :, gate], (-1, self.output_size)) for gate in range(GATES)
+        )
+        i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
+        c = f * c_tm1 + i * self.activation(g)
+        h = o * self.activation(c)
+        return h, [h, c]
+
+    def project_inputs(self, x):
+        """All of a step that needs no state: `r(X_t, X_t)`, bias, and `theta(X_t)` for `H_{t-1}`.
+
+        Args:
+            x: Features `(..., positions, channels)`; leading axes may be batch and time.
+
+        Returns:
+            `(..., positions, 4 * (units + embedding_dim))`.
+        """
+        x_terms, _ = self.relate_inputs(x)
+        if self.bias is not None:
+            x_terms = x_terms + self.bias
+        queries = project(x, self.theta_h)
+        leading = tuple(ops.shape(x)[:-1])
+        return ops.concatenate(
+            [ops.reshape(t, (*leading, GATES * t.shape[-1])) for t in (x_terms, queries)], axis=-1
+        )
+
+    def relate_inputs(self, x):
+        """The four `r(X_t, X_t)`, and their weights.
+
+        Args:
+            x: Features `(..., positions, channels)`.
+
+        Returns:
+            `(Z, omega)`: `(..., positions, 4, units)` and `(..., 4, positions, positions)`.
+        """
+        return relate(
+            project(x, self.theta_x),
+            project(x, self.phi_x),
+            project(x, self.g_x),
+            use_scale=self.use_scale,
+        )
+
+    def relate_state(self, queries, h):
+        """The four `r(X_t, H_{t-1})`, and their weights.
+
+        Args:
+            queries: `theta(X_t)`, `(batch, positions, 4, embedding_dim)`.
+            h: `H_{t-1}`, `(batch, positions, units)`.
+
+        Returns:
+            As `relate_inputs`.
+        """
+        return relate(
+            queries, project(h, self.phi_h), project(h, self.g_h), use_scale=self.use_scale
+        )
+
+    def relation_maps(self, x, h):
+        """The weights alone of `r(X_t, X_t)` and `r(X_t, H_{t-1})`.
+
+        Args:
+            x: `X_t`, `(batch, positions, channels)`.
+            h: `H_{t-1}`, `(batch, positions * units)`.
+
+        Returns:
+            Two tensors `(batch, 4, positions, positions)`.
+        """
+        h = ops.reshape(h, (-1, self.positions, self.units))
+        of_state = self.relate_state(project(x, self.theta_h), h)
+        return self.relate_inputs(x)[1], of_state[1]
+
+    def _add_projection(self, name, rows, columns, recurrent=False):
+        kind = "recurrent" if recurrent else "kernel"
+        initializer = getattr(self, f"{kind}_initializer")
+        place = len(self.weights)
+
+        def initialize(shape, dtype=None):
+            # Gate by gate, for the fan of a projection; stored as one matrix, for one product.
+            gates = [_reseeded(initializer, GATES * place + gate) for gate in range(GATES)]
+            return ops.stack([gate((rows, columns), dtype=dtype) for gate in gates], axis=1)
+
+        return self.add_weight(
+            shape=(rows, GATES, columns),
+            name=name,
+            initializer=initialize,
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+        )
+
+    def _initial_bias(self, shape, dtype=None):
+        i, f, g, o = ops.unstack(self.bias_initializer(shape, dtype=dtype))
+        return ops.stack([i, ops.ones_like(f) if self.unit_forget_bias else f, g, o])
+
+    def _channels(self, input_shape):
+        """Input channels, of feature maps or of flat features."""
+        sizes = tuple(input_shape[1:])
+        if len(sizes) == len(self.spatial_shape) + 1 and sizes[:-1] == self.spatial_shape:
+            return sizes[-1]
+        if len(sizes) == 1 and sizes[0] is not None and sizes[0] % self.positions == 0:
+            return sizes[0] // self.positions
+        spatial = ", ".join(map(str, self.spatial_shape))
+        raise ValueError(
+            f"inputs of a step must be of shape (batch, {spatial}, channels), or flat, (batch, "
+            f"{self.positions} * channels), for spatial_shape={self.spatial_shape}. "
+            f"Received: shape {tuple(input_shape)}"
+        )
+
+    def _at_positions(self, inputs):
+        """`(batch, positions, channels)`."""
+        return ops.reshape(inputs, (-1, self.positions, self._channels(inputs.shape)))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "spatial_shape": self.spatial_shape,
+            "embedding_dim": self.embedding_dim,
+            "use_scale": self.use_scale,
+        }
+
+
+def _reseeded(initializer, place):
+    """An initializer that draws other numbers for each place.
+
+    One of Keras's gives the same numbers whenever it is called.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += place
+    return initializer.__class__.from_config(config)

@@ -1,0 +1,196 @@
+"""Snippet encoders: networks cut in two where the branches of a relational LSTM network begin."""
+
+import warnings
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from keras_videorel.layers import swap_batch_normalization
+from keras_videorel.models.transfer import initialize_from
+from keras_videorel.models.video_resnet import ARTNetResNet18
+
+STREAMS = ("rgb", "flow")
+FLOW_FIELDS = 10  # of x and y, stacked on channels: a snippet of the temporal stream (Sec. 3)
+
+
+class Backbone(NamedTuple):
+    """A network by name.
+
+    Attributes:
+        network: Function of `input_shape` and `weights`, giving feature maps.
+        cut: The layer whose output the branches share: "conv5_2" in the paper (Sec. 4). What
+            follows is "conv5_3".
+        snippet_shape: Shape of a snippet without its channels.
+    """
+
+    network: object
+    cut: str
+    snippet_shape: tuple = (224, 224)
+
+
+def _artnet(variant):
+    def network(input_shape, weights, width=64):
+        return ARTNetResNet18(
+            variant, include_top=False, weights=weights, input_shape=input_shape, width=width
+        )
+
+    return network
+
+
+def _application(name):
+    def network(input_shape, weights):
+        constructor = getattr(keras.applications, name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*usually expects 1 or 3 input channels")
+            return constructor(include_top=False, weights=weights, input_shape=input_shape)
+
+    return network
+
+
+BACKBONES = {
+    "resnet50v2": Backbone(_application("ResNet50V2"), "conv5_block2_out"),
+    "resnet101v2": Backbone(_application("ResNet101V2"), "conv5_block2_out"),
+    "mobilenet_v2": Backbone(_application("MobileNetV2"), "block_15_add"),
+    # Clips as snippets: the future work that both papers name.
+    "artnet_resnet18_s": Backbone(_artnet("s"), "conv5_1_relu", (16, 112, 112)),
+    "artnet_resnet18_d": Backbone(_artnet("d"), "conv5_1_relu", (16, 112, 112)),
+}
+
+
+def snippet_shape(backbone, stream, input_shape=None):
+    """Shape of a snippet, checked or by default.
+
+    Args:
+        backbone: One of `BACKBONES`.
+        stream: `"rgb"` or `"flow"`.
+        input_shape: `(height, width, channels)`, or `(time, height, width, channels)` for a
+            network of clips. By default the paper's: 224x224 images and 3 channels, or 20
+            (10 flow fields of x and y); 16x112x112 clips of 3 or 2 channels.
+
+    Returns:
+        A tuple.
+
+    Raises:
+        ValueError: If an argument is unknown or does not fit.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(
+            f"`backbone` must be one of {', '.join(map(repr, BACKBONES))}. "
+            f"Received: backbone={backbone!r}"
+        )
+    if stream not in STREAMS:
+        raise ValueError(f'`stream` must be "rgb" or "flow". Received: stream={stream!r}')
+    sizes = BACKBONES[backbone].snippet_shape
+    if input_shape is None:
+        channels = 3 if stream == "rgb" else 2 if len(sizes) == 3 else 2 * FLOW_FIELDS
+        return (*sizes, channels)
+    if len(input_shape) != len(sizes) + 1 or None in input_shape:
+        expected = ("time, " if len(sizes) == 3 else "") + "height, width, channels"
+        raise ValueError(
+            f"`input_shape` must give the ({expected}) of a snippet for backbone={backbone!r}. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    return tuple(input_shape)
+
+
+def backbone_network(backbone, shape, weights=None, width=None):
+    """The network of a backbone, without its classifier.
+
+    Args:
+        backbone: One of `BACKBONES`.
+        shape: Shape of a snippet. Where its channels are not those of the weights, the first
+            convolution is initialized across modalities, see `initialize_from`.
+        weights: `None`, `"imagenet"`, or the path of a weights file of the network without its
+            top.
+        width: For ARTNet: its width.
+
+    Returns:
+        A functional `keras.Model` from snippets to feature maps.
+
+    Raises:
+        ValueError: If the backbone has no such weights or no width.
+    """
+    clips = len(BACKBONES[backbone].snippet_shape) == 3
+    options = {}
+    if width is not None:
+        if not clips:
+            raise ValueError(
+                f"`width` must be None for backbone={backbone!r}; it is ARTNet's. "
+                f"Received: width={width!r}"
+            )
+        options["width"] = width
+    if weights == "imagenet" and clips:
+        raise ValueError(
+            f'`weights` must be None or a path for backbone={backbone!r}. Received: "imagenet"'
+        )
+    build = BACKBONES[backbone].network
+    if weights is None or shape[-1] == 3:
+        return build(shape, weights, **options)
+    of_rgb = build((*shape[:-1], 3), weights, **options)
+    network = build(shape, None, **options)
+    initialize_from(network, of_rgb)
+    return network
+
+
+def split_backbone(network, cut, name):
+    """A backbone in two: up to the cut, and what follows.
+
+    Args:
+        network: What `backbone_network` gives.
+        cut: Name of the last layer of the first part.
+        name: Name of the first part.
+
+    Returns:
+        `(trunk, tail)`, two functional models that share the network's weights.
+    """
+    middle = network.get_layer(cut).output
+    trunk = keras.Model(network.input, middle, name=name)
+    return trunk, keras.Model(middle, network.output, name="local")
+
+
+def fresh_copy(model, prefix):
+    """A model of the same layers with weights of their own, initialized as if just made.
+
+    Args:
+        model: A functional model.
+        prefix: Begins the names of its layers, and names the model.
+
+    Returns:
+        A functional model.
+    """
+
+    def renamed(layer):
+        config = layer.get_config()
+        return layer.__class__.from_config({**config, "name": f"{prefix}_{layer.name}"})
+
+    copy = keras.models.clone_model(model, clone_function=renamed)
+    copy.name = prefix
+    return copy
+
+
+def with_normalization(model, momentum):
+    """The model with progressive batch normalization of a momentum, or as it is for `None`."""
+    return model if momentum is None else swap_batch_normalization(model, momentum=momentum)
+
+
+def known_momentum(progressive_momentum, weights):
+    """The momentum of progressive batch normalization, with `"auto"` resolved."""
+    if progressive_momentum != "auto":
+        return progressive_momentum
+    return None if weights is None else 0.999
+
+
+def average_pool(x, name):
+    """Average over all positions."""
+    rank = "3D" if len(x.shape) == 5 else "2D"
+    return getattr(layers, f"GlobalAveragePooling{rank}")(name=name)(x)
+
+
+def classify(x, classes, dropout, activation):
+    """Dropout and the dense classifier."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # Scores leave in float32 under mixed precision too, for the softmax and the loss.
+    return layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(x)

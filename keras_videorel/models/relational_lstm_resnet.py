@@ -1,0 +1,162 @@
+"""The two-branch network of Relational LSTM (Sec. 4, Fig. 2)."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from keras_videorel.layers import ProgressiveBatchNormalization, RelationalLSTM, SegmentConsensus
+from keras_videorel.models.backbones import (
+    BACKBONES,
+    average_pool,
+    backbone_network,
+    classify,
+    fresh_copy,
+    known_momentum,
+    snippet_shape,
+    split_backbone,
+    with_normalization,
+)
+from keras_videorel.models.temporal_segment_network import (
+    fold_segments,
+    positive_segments,
+    unfold_segments,
+)
+
+BRANCHES = ("local", "nonlocal")
+
+
+def RelationalLSTMResNet(
+    stream="rgb",
+    segments=8,
+    branches=BRANCHES,
+    backbone="resnet101v2",
+    weights="imagenet",
+    input_shape=None,
+    classes=101,
+    dropout=0.8,
+    classifier_activation="softmax",
+    units=None,
+    embedding_dim=None,
+    progressive_momentum="auto",
+    width=None,
+    name=None,
+):
+    """The two-branch network of Relational LSTM (Sec. 4, Fig. 2), one stream of it.
+
+    A backbone encodes the snippet of each segment up to conv5_2, as `X_t` of `C` channels.
+
+    - Local branch: conv5_3 of each snippet, average over space, average over the snippets.
+    - Non-local branch: batch normalization, relational LSTM to `C / 2` channels, whose last
+      hidden state goes through a 1x1 convolution back to `C`, a conv5_3 of its own, and the
+      average over space.
+
+    The two are concatenated for dropout and one dense layer. Inputs are prepared as the
+    backbone wants them: `keras.applications.resnet_v2.preprocess_input` or that of
+    `mobilenet_v2`, which is mean 127.5 and standard deviation 127.5 in a config.
+
+    Args:
+        stream: `"rgb"`, the spatial stream, or `"flow"`, the temporal stream of 10 flow fields
+            (x and y: 20 channels).
+        segments: Number T of snippets; 8 in the paper.
+        branches: `("local", "nonlocal")`, or one of them for Tables 1 and 3.
+        backbone: `"resnet101v2"` as in the paper, `"resnet50v2"`, `"mobilenet_v2"` for small
+            machines, or `"artnet_resnet18_s"`, `"artnet_resnet18_d"`, whose snippets are clips.
+        weights: Of the backbone, both conv1 to conv5_2 and the local conv5_3: `"imagenet"`
+            (downloaded), `None` for random ones, or the path of a weights file of the backbone
+            without its top. For the flow stream the first convolution is initialized across
+            modalities. To start from another trained model see `models.initialize_from`.
+        input_shape: Shape of a snippet, `(height, width, channels)`, or `(time, height, width,
+            channels)` for ARTNet; the shape of all, with the segments in front, will do as well.
+            By default 224x224 with 3 or 20 channels, 16x112x112 with 3 or 2 for ARTNet.
+        classes: Number of classes.
+        dropout: Rate before the classifier: 0.8 for the spatial stream in the paper, 0.7 for the
+            temporal one.
+        classifier_activation: Activation of the classifier; `None` gives logits.
+        units: Channels of the relational LSTM; half of conv5_2's by default.
+        embedding_dim: Size of its embeddings; `units` by default.
+        progressive_momentum: Momentum of `ProgressiveBatchNormalization` in place of the batch
+            normalizations (Sec. 5.2); 0.999 or 0.9995 in the paper. `None` for ordinary batch
+            normalization; `"auto"`: 0.999 if there are weights, otherwise `None`, since
+            random statistics are no substitute for those of a batch.
+        width: Width of an ARTNet backbone; 64 by default.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model` from snippets `(batch, segments, height, width, channels)`, or
+        `(batch, segments, time, height, width, channels)`, to `(batch, classes)`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> model = RelationalLSTMResNet(classes=51)
+    >>> model.input_shape
+    (None, 8, 224, 224, 3)
+
+    References:
+        [Relational Long Short-Term Memory for Video Action Recognition](
+        https://arxiv.org/abs/1811.07059), Sec. 4.
+    """
+    segments = positive_segments(segments)
+    branches = _known_branches(branches)
+    if input_shape is not None and backbone in BACKBONES:
+        input_shape = _without_segments(tuple(input_shape), segments, backbone)
+    shape = snippet_shape(backbone, stream, input_shape)
+    momentum = known_momentum(progressive_momentum, weights)
+
+    network = backbone_network(backbone, shape, weights, width)
+    trunk, local = split_backbone(network, BACKBONES[backbone].cut, backbone)
+    trunk = with_normalization(trunk, momentum)
+
+    snippets = keras.Input((segments, *shape), name="snippets")
+    x = trunk(fold_segments(snippets))  # (batch * segments, [time,] height, width, channels)
+    features = []
+    if "local" in branches:
+        y = with_normalization(local, momentum)(x)
+        y = unfold_segments(average_pool(y, "local_pool"), segments)
+        features.append(SegmentConsensus(name="local_consensus")(y))
+    if "nonlocal" in branches:
+        *sizes, channels = x.shape[1:]
+        y = _batch_normalization(momentum, name="nonlocal_bn")(x)
+        # Positions of time stand below those of height: relations know no direction.
+        y = ops.reshape(y, (-1, segments, math.prod(sizes[:-1]), sizes[-1], channels))
+        units = channels // 2 if units is None else units
+        y = RelationalLSTM(units, embedding_dim, name="relational_lstm")(y)
+        y = layers.Conv2D(channels, 1, name="nonlocal_conv")(y)
+        own = with_normalization(fresh_copy(local, "nonlocal"), momentum)
+        y = own(ops.reshape(y, (-1, *sizes, channels)))
+        features.append(average_pool(y, "nonlocal_pool"))
+    y = layers.Concatenate(name="concatenate")(features) if len(features) > 1 else features[0]
+    y = classify(y, classes, dropout, classifier_activation)
+    name = f"relational_lstm_{backbone}_{stream}" if name is None else name
+    return keras.Model(snippets, y, name=name)
+
+
+def _known_branches(branches):
+    branches = (branches,) if isinstance(branches, str) else tuple(branches)
+    if not branches or set(branches) - set(BRANCHES) or len(set(branches)) < len(branches):
+        raise ValueError(
+            '`branches` must be ("local", "nonlocal"), ("local",) or ("nonlocal",). '
+            f"Received: branches={branches!r}"
+        )
+    return branches
+
+
+def _without_segments(shape, segments, backbone):
+    """The shape of a snippet from that of all snippets."""
+    if len(shape) != len(BACKBONES[backbone].snippet_shape) + 2:
+        return shape
+    if shape[0] not in (None, segments):
+        raise ValueError(
+            f"`input_shape` must begin with the {segments} segments. Received: "
+            f"input_shape={shape}, segments={segments}"
+        )
+    return shape[1:]
+
+
+def _batch_normalization(momentum, name):
+    if momentum is None:
+        return layers.BatchNormalization(name=name)
+    return ProgressiveBatchNormalization(momentum=momentum, name=name)

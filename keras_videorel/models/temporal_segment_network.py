@@ -1,0 +1,68 @@
+"""Temporal segment networks: one model on the snippets of a video, and their consensus."""
+
+import keras
+from keras import layers, ops
+
+from keras_videorel.layers import SegmentConsensus
+
+
+def TemporalSegmentNetwork(
+    model, segments=3, consensus="average", classifier_activation="softmax", name=None
+):
+    """Temporal segment network (TSN): the consensus of a snippet classifier's scores.
+
+    Both papers compare with it, and ARTNet is also trained under it (Sec. 3.3). The classifier
+    scores each snippet, all with the same weights; the scores are averaged before the softmax.
+
+    Args:
+        model: A `keras.Model` from a snippet, `(height, width, channels)` or `(time, height,
+            width, channels)`, to scores before any softmax.
+        segments: Number of snippets; 3 in TSN, 2 in ARTNet's TSN, 8 in the relational LSTM's.
+        consensus: `"average"` or `"max"`.
+        classifier_activation: Activation of the consensus; `None` gives scores.
+        name: Name of the network.
+
+    Returns:
+        A functional `keras.Model` from `(batch, segments, *snippet)` to `(batch, classes)`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the model ends with a softmax.
+
+    Example:
+
+    >>> clips = ARTNetResNet18("d", classes=101, classifier_activation=None)
+    >>> network = TemporalSegmentNetwork(clips, segments=2)
+    >>> network.input_shape
+    (None, 2, 16, 112, 112, 3)
+
+    References:
+        [Temporal Segment Networks](https://arxiv.org/abs/1608.00859), Sec. 3.1.
+    """
+    segments = positive_segments(segments)
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        raise ValueError(
+            "`model` must give scores before the softmax, for their consensus: build it with "
+            f"classifier_activation=None. Received: {model.name!r}, which ends with a softmax"
+        )
+    snippets = keras.Input((segments, *model.input_shape[1:]), name="snippets")
+    scores = unfold_segments(model(fold_segments(snippets)), segments)
+    scores = SegmentConsensus(consensus, dtype="float32", name="consensus")(scores)
+    scores = layers.Activation(classifier_activation, dtype="float32", name="predictions")(scores)
+    return keras.Model(snippets, scores, name=f"tsn_{model.name}" if name is None else name)
+
+
+def positive_segments(segments):
+    """`segments` as an int, or a `ValueError`."""
+    if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
+        raise ValueError(f"`segments` must be a positive integer. Received: segments={segments!r}")
+    return segments
+
+
+def fold_segments(x):
+    """`(batch, segments, ...)` as `(batch * segments, ...)`."""
+    return ops.reshape(x, (-1, *x.shape[2:]))
+
+
+def unfold_segments(x, segments):
+    """`(batch * segments, ...)` as `(batch, segments, ...)`."""
+    return ops.reshape(x, (-1, segments, *x.shape[1:]))

@@ -1,0 +1,112 @@
+"""Weights of one model for another, by the names of their layers."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+
+class Transfer(NamedTuple):
+    """What `initialize_from` did.
+
+    Attributes:
+        loaded: Names of the layers whose weights were copied.
+        adapted: Names of the layers that were initialized across modalities.
+        skipped: Dict from the names of the layers that were left alone to the reason.
+    """
+
+    loaded: list
+    adapted: list
+    skipped: dict
+
+    def __str__(self):
+        lines = [
+            f"{len(self.loaded)} layers loaded, {len(self.adapted)} adapted to other channels "
+            f"({', '.join(self.adapted) or 'none'}), {len(self.skipped)} left as initialized"
+        ]
+        reasons = {}
+        for name, reason in self.skipped.items():
+            reasons.setdefault(reason, []).append(name)
+        for reason, names in reasons.items():
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            lines.append(f"  {reason}: {', '.join(names[:3])}{more}")
+        return "\n".join(lines)
+
+
+def initialize_from(model, source):
+    """Copy the weights of another model wherever layers have the same name and shapes.
+
+    Layers are matched by name, however the models nest them: a relational LSTM network takes
+    conv1 to conv5_3 from a temporal segment network or from the backbone alone (Sec. 5.3), and
+    keeps its own classifier if the classes differ.
+
+    Where a convolution differs in its input channels alone, as the first one of a flow stream
+    does from that of a trained spatial stream, it is initialized across modalities (Sec. 5.2):
+    its kernel is averaged over the source's channels and repeated over the model's. It is scaled
+    so that an input whose channels are all equal gives the response it gave the source, which
+    the batch normalizations that follow are used to.
+
+    Args:
+        model: The `keras.Model` to initialize, in place.
+        source: A trained `keras.Model`.
+
+    Returns:
+        A `Transfer`: what was loaded, what was adapted, what was left alone and why.
+
+    Raises:
+        ValueError: If no layer of the source has a counterpart.
+    """
+    sources = dict(_leaves(source))
+    loaded, adapted, skipped = [], [], {}
+    for name, layer in _leaves(model):
+        values = sources.get(name)
+        if values is None:
+            skipped[name] = "no such layer in the source"
+            continue
+        theirs = [keras.ops.convert_to_numpy(v) for v in values.weights]
+        wanted = [tuple(v.shape) for v in layer.weights]
+        if [v.shape for v in theirs] == wanted:
+            layer.set_weights(theirs)
+            loaded.append(name)
+        elif _differ_in_input_channels(theirs, wanted):
+            layer.set_weights(
+                [_across_modalities(v, shape) for v, shape in zip(theirs, wanted, strict=True)]
+            )
+            adapted.append(name)
+        else:
+            skipped[name] = "other shapes in the source"
+    if not loaded and not adapted:
+        raise ValueError(
+            f"`source` must have layers of the same names as the model. Received: {source.name!r}, "
+            f"whose layers have nothing in common with those of {model.name!r}"
+        )
+    return Transfer(loaded, adapted, skipped)
+
+
+def _leaves(model):
+    """Names and layers with weights, nested models flattened."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        elif layer.weights:
+            yield layer.name, layer
+
+
+def _differ_in_input_channels(theirs, wanted):
+    different = [
+        (value.shape, shape)
+        for value, shape in zip(theirs, wanted, strict=False)
+        if value.shape != shape
+    ]
+    return len(theirs) == len(wanted) and all(
+        # The next to last axis of a kernel, which has an axis or more of space before it.
+        len(a) == len(b) >= 4 and a[:-2] == b[:-2] and a[-1] == b[-1]
+        for a, b in different
+    )
+
+
+def _across_modalities(value, shape):
+    if value.shape == shape:
+        return value
+    mean = value.mean(axis=-2, keepdims=True) * (value.shape[-2] / shape[-2])
+    return np.broadcast_to(mean, shape)

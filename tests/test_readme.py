@@ -1,0 +1,46 @@
+"""The README's Python, run as written."""
+
+import re
+
+import numpy as np
+
+
+def blocks(root):
+    return re.findall(r"^ *```python\n(.*?)^ *```", (root / "README.md").read_text(), re.M | re.S)
+
+
+def run(root, word):
+    (code,) = [block for block in blocks(root) if word in block]
+    indent = re.match(r" *", code).group()
+    names = {}
+    exec(compile(re.sub(f"^{indent}", "", code, flags=re.M), "README.md", "exec"), names)
+    return names
+
+
+def test_a_relational_lstm_in_ones_own_model_learns(root):
+    model = run(root, "RelationalLSTMCell")["model"]
+    rng = np.random.default_rng(0)
+    videos = rng.normal(size=(4, 8, 96, 96, 3)).astype("float32")
+    losses = model.fit(videos, np.arange(4), batch_size=4, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert model.predict(videos, verbose=0).shape == (4, 10)
+
+
+def test_the_network_of_the_paper(root):
+    names = run(root, "RelationalLSTMResNet(classes")
+    assert names["temporal"].input_shape == (None, 8, 224, 224, 20)
+
+
+def test_a_smart_block_in_ones_own_model(root):
+    names = run(root, "SMART(64)")
+    assert names["model"].output_shape == (None, 10)
+    assert names["features"].output_shape == (None, 512)
+
+
+def test_a_config_of_ones_own(root):
+    config = run(root, "def get_config")["get_config"]()
+    assert config.data.path == "shards/mine" and config.train.epochs == 30
+
+
+def test_every_block_is_run(root):
+    assert len(blocks(root)) == 4
