@@ -40,9 +40,7 @@ DATA = ("ucf101", "hmdb51")
 
 
 def get_config(argument=None):
-    argument = parse_argument(
-        argument, data="ucf101", stream="rgb", model="two_branch", segments=8
-    )
+    argument = parse_argument(argument, data="ucf101", stream="rgb", model="two_branch", segments=8)
     stream, data = argument["stream"], argument["data"]
     if stream not in STREAMS:
         raise ValueError(f"`stream` must be one of {', '.join(STREAMS)}. Received: {stream!r}")

@@ -17,6 +17,7 @@ import warnings
 
 from ml_collections import ConfigDict
 
+from keras_videorel.config import base
 from keras_videorel.files import read_json, write_json, written_whole
 
 
@@ -35,7 +36,7 @@ def open_run(workdir, config, info):
     path = os.path.join(workdir, "config.json")
     ours = json.loads(config.to_json())
     if os.path.exists(path):
-        theirs = read_json(path)
+        theirs = _with_defaults(read_json(path))
         differences = [
             f"{key} is {theirs_value!r} there and {ours_value!r} here"
             for key, theirs_value, ours_value in _differences(theirs, ours)
@@ -68,7 +69,7 @@ def read_config(workdir):
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{workdir!r} holds no training run (no config.json)")
-    return ConfigDict(_tuples(read_json(path))).lock()
+    return ConfigDict(_tuples(_with_defaults(read_json(path)))).lock()
 
 
 def read_labels(workdir):
@@ -124,6 +125,15 @@ def load_checkpoint(model, workdir):
     if reasons:
         raise ValueError(f"no checkpoint can be read: {'; '.join(reasons)}")
     return 0
+
+
+def _with_defaults(config):
+    """A stored config with the keys that it lacks: those that came later, at their defaults."""
+    defaults = json.loads(base(model=config.get("model")).to_json())
+    for group, values in defaults.items():
+        if isinstance(values, dict) and group != "model":
+            config[group] = {**values, **config.get(group, {})}
+    return config
 
 
 def _differences(theirs, ours, prefix=""):

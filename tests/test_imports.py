@@ -19,7 +19,7 @@ ALLOWED = {
     "quiet": {"quiet"},
     "data": {"data", "checks", "files", "quiet"},
     "figures": {"figures", "files"},
-    "workdir": {"workdir", "files"},
+    "workdir": {"workdir", "files", "config"},
     "training": {"training", "models", "data", "figures", "workdir", "files", "config"},
     "evaluation": {"evaluation", "training", "models", "data", "figures", "workdir", "files"},
     "export": {"export", "data", "files"},

@@ -1,5 +1,7 @@
 """Training from a config: schedule, weight decay, learning, resuming."""
 
+import importlib.util
+import json
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_videorel import evaluation, training, workdir
-from keras_videorel.config import base, parse_argument, video_resnet
+from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
 from tests.shards import two_classes
 
 
@@ -206,3 +208,116 @@ def test_a_torn_log_is_mended(tmp_path):
     path.write_bytes(b"")
     training._forget_epochs(str(path), 1)
     assert path.read_bytes() == b""
+
+
+def test_runs_of_older_versions_keep_working(shards, tmp_path):
+    """Keys of the config that came later have their defaults."""
+    config = small_config(shards, epochs=1)
+    training.train(config, str(tmp_path))
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["data"]["segments"], stored["data"]["std"], stored["train"]["initialize_from"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert workdir.read_config(str(tmp_path)).to_dict() == config.to_dict()
+    training.train(config, str(tmp_path))  # goes on: nothing to do
+
+
+def relational_config(shards, **model):
+    config = small_config(shards)
+    config.data.segments = 2
+    with config.unlocked():
+        config.model = relational_lstm(
+            **{
+                "backbone": "artnet_resnet18_s",
+                "weights": None,
+                "width": 4,
+                "dropout": 0.0,
+                **model,
+            }
+        )
+    return config
+
+
+def test_trains_on_segments_from_another_run(shards, tmp_path, capsys):
+    """ARTNet alone, then the relational LSTM network over its features, then a stop and on."""
+    first, second = tmp_path / "artnet", tmp_path / "two_branch"
+    training.train(small_config(shards, epochs=1), str(first))
+    config = relational_config(shards)
+    config.train.initialize_from = str(first)
+    config.train.learning_rate = 0.0
+    model = training.train(config, str(second))
+    assert "layers loaded" in capsys.readouterr().out
+    source, _ = training.load_model(str(first))
+    np.testing.assert_array_equal(
+        model.get_layer("artnet_resnet18_s").get_layer("conv2_1_1_conv").kernel,
+        source.get_layer("conv2_1_1_conv").kernel,
+    )
+    assert model.input_shape == (None, 2, 8, 24, 24, 3)
+    results = evaluation.evaluate(config, str(second))
+    assert results["videos"] == 8
+    config.train.epochs = 3
+    training.train(config, str(second))
+    assert "layers loaded" not in capsys.readouterr().out  # it has a checkpoint of its own
+
+
+def test_a_source_that_is_none_is_refused(shards, tmp_path):
+    config = relational_config(shards)
+    config.train.initialize_from = str(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match=r"`config.train.initialize_from`.*nothing"):
+        training.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_of_snippets_goes_under_tsn(shards):
+    config = small_config(shards)
+    config.data.segments = 3
+    model = training.build_model(config, 2)
+    assert model.input_shape == (None, 3, 8, 24, 24, 3) and model.name.startswith("tsn_")
+
+
+def test_weight_decay_is_of_matrices(shards):
+    config = relational_config(shards)
+    model = training.build_model(config, 2)
+    training.add_weight_decay(model, 2.0)
+    decayed = {
+        v.path.split("/")[-1] for v in model.trainable_variables if v.regularizer is not None
+    }
+    assert decayed == {"kernel", "theta_x", "phi_x", "g_x", "theta_h", "phi_h", "g_h"}
+    expected = sum(
+        float(np.sum(np.square(keras.ops.convert_to_numpy(v))))
+        for v in model.trainable_variables
+        if v.path.split("/")[-1] not in ("gamma", "beta", "bias")
+    )
+    np.testing.assert_allclose(float(sum(model.losses)), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "stream", "classes", "videos"),
+    [("ucf101", "rgb", 101, 9537), ("hmdb51", "flow", 51, 3570)],
+)
+def test_the_papers_configs(data, stream, classes, videos, root):
+    """Sec. 5.2: epochs, rates, decay, batch, segments, dropout, test views."""
+    spec = importlib.util.spec_from_file_location("c", root / "configs" / "relational_lstm.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(f"data={data},stream={stream}")
+    epochs, decays, dropout = {"rgb": (50, (35, 45), 0.8), "flow": (60, (45, 55), 0.7)}[stream]
+    assert (config.train.epochs, config.train.decay_epochs) == (epochs, decays)
+    rates = [training.learning_rate(config, epoch) for epoch in range(epochs)]
+    assert sorted(set(rates), reverse=True) == pytest.approx([5e-4, 5e-5, 5e-6])
+    assert [rates.count(rate) for rate in sorted(set(rates), reverse=True)] == [
+        decays[0], decays[1] - decays[0], epochs - decays[1],
+    ]  # fmt: skip
+    assert config.train.batch_size == 24 and config.data.segments == 8
+    assert (config.train.momentum, config.train.weight_decay) == (0.9, 5e-4)
+    assert (config.eval.clips, config.eval.crops) == (4, 5)
+    assert config.data.frames == {"rgb": 1, "flow": 10}[stream]
+    assert config.model.weights == {"rgb": "imagenet", "flow": None}[stream]
+    with config.unlocked():
+        config.model.backbone = "mobilenet_v2"  # at a reduced size
+    config.model.weights = None
+    config.data.crop_size = 64
+    model = training.build_model(config, classes, pretrained=False)
+    assert model.get_layer("dropout").rate == dropout
+    assert model.output_shape == (None, classes)
+    assert model.input_shape == (None, 8, 64, 64, {"rgb": 3, "flow": 20}[stream])
+    assert videos // config.train.batch_size == {"ucf101": 397, "hmdb51": 148}[data]

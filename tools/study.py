@@ -20,7 +20,12 @@ from absl import app, flags
 flags.DEFINE_string("output", "runs/study", "Folder for everything.")
 flags.DEFINE_string("hand_gestures", None, "Folder of videos.csv; left out if not given.")
 flags.DEFINE_list("seeds", "0,1,2", "Seeds.")
-flags.DEFINE_list("models", "c2d,c3d,artnet_s,artnet_d", "Networks.")
+flags.DEFINE_list("models", "c2d,c3d,artnet_s,artnet_d", "Networks on the hand gestures.")
+flags.DEFINE_list(
+    "embedded_models",
+    "artnet_s,c2d,local,two_branch",
+    "Networks on the embedded data set; local, nonlocal and two_branch begin with artnet_s.",
+)
 flags.DEFINE_integer("parallel", 2, "Runs at a time, which share the cores.")
 flags.DEFINE_list("data", "hand_gestures,frame,embedded", "Experiments.")
 FLAGS = flags.FLAGS
@@ -46,7 +51,7 @@ def shards_of(data):
         )  # fmt: skip
     else:
         videos = f"{FLAGS.output}/videos/{data}"
-        videorel("render-videos", "--output", videos, "--clips_per_class", "60")
+        videorel("render-videos", "--output", videos, "--clips_per_class", "48")
         videorel(
             "make-tfrecords", "--dataset", "folder", "--videos", videos, "--output", shards,
             "--resize", "56x56",
@@ -59,6 +64,9 @@ def run(data, model, seed, shards, *options):
     workdir = f"{FLAGS.output}/{data}/{model}-{seed}"
     config = "hand_gestures" if data == "hand_gestures" else "demo"
     results, scores = f"{workdir}/results.json", f"{workdir}/scores.npz"
+    if model in ("local", "nonlocal", "two_branch"):
+        source = f"{FLAGS.output}/{data}/artnet_s-{seed}"
+        options = (*options, f"--config.train.initialize_from={source}")
     if not os.path.exists(scores):
         # Small networks make better use of two cores as two runs than as one.
         threads = str(max(1, os.cpu_count() // FLAGS.parallel))
@@ -107,8 +115,8 @@ def run_all(data, models, shards, *options):
     with concurrent.futures.ThreadPoolExecutor(FLAGS.parallel) as pool:
         runs = {
             (model, seed): pool.submit(run, data, model, seed, shards, *options)
+            for model in models  # one after the other: some begin with what another learned
             for seed in FLAGS.seeds
-            for model in models
         }
     return {model: [runs[model, seed].result() for seed in FLAGS.seeds] for model in models}
 
@@ -155,7 +163,7 @@ def main(_):
         rows = {"single frame": run_all("frame", ["c2d"], shards, *options)["c2d"]}
         tables.append(("Embedded data set, one frame at a time", rows))
     if "embedded" in FLAGS.data:
-        tables.append(("Embedded data set", run_all("embedded", FLAGS.models, shards)))
+        tables.append(("Embedded data set", run_all("embedded", FLAGS.embedded_models, shards)))
     for title, rows in tables:
         print_table(title, rows, FLAGS.seeds)
         if title != "Hand gestures":

@@ -1,10 +1,10 @@
 """A small embedded data set: videos of two moving objects, drawn and encoded as H.264 MP4.
 
-A textured disc and a textured square move over a slowly drifting textured background. Sixteen
-classes form eight pairs whose members share their frames: the second member of a pair shows the
-trajectories of the first one backwards or, for the last pair, with the halves of the clip
-exchanged. Only motion tells the members of a pair apart, and for most pairs only the motion of
-the two objects relative to each other:
+A textured disc and a textured square move over a slowly drifting textured background. Twenty
+classes form ten pairs whose members share their frames: the second member of a pair shows the
+trajectories of the first one backwards or, for the last three pairs, with the halves of the clip
+exchanged (`ORDER_PAIRS`). Only motion tells the members of a pair apart, and for most pairs only the
+motion of the two objects relative to each other:
 
     left, right                                 both translate together, horizontally
     up, down                                    both translate together, vertically
@@ -14,6 +14,8 @@ the two objects relative to each other:
     approach, part                              their distance shrinks or grows over the clip
     square_follows_disc, disc_follows_square    one moves, the other imitates it, a pause
     approach_then_part, part_then_approach      two halves in one or the other order
+    left_then_right, right_then_left            the same of translations
+    up_then_down, down_then_up
 
 A single frame carries no information on the class. Everything lives on a torus (what leaves the
 frame on one side enters on the other), so that positions are uniform; orientations and the
@@ -23,8 +25,8 @@ classes with a constant distance draw it from there and the sweeps run through i
 
 `speed` is a factor per clip. It multiplies the velocity of translation, spin and orbit and the
 number of imitation cycles in a clip. A sweep covers the whole range of distances once per clip
-(twice in the last pair) whatever the speed, because any other pace would change the distribution
-of the distance; there `speed` scales the loop that both objects ride together.
+(twice where it goes there and back) whatever the speed, because any other pace would change the
+distribution of the distance; there `speed` scales the loop that both objects ride together.
 
 Lengths are in pixels of a frame of `SIDE` x `SIDE` pixels, x to the right and y down; angles are
 in radians and grow clockwise as seen on the screen. Rendering scales lengths to the frame's size.
@@ -47,7 +49,10 @@ PAIRS = (
     ("approach", "part"),
     ("square_follows_disc", "disc_follows_square"),
     ("approach_then_part", "part_then_approach"),
+    ("left_then_right", "right_then_left"),
+    ("up_then_down", "down_then_up"),
 )
+ORDER_PAIRS = PAIRS[-3:]
 CLASSES = tuple(label for pair in PAIRS for label in pair)
 
 FRAMES = 60
@@ -162,6 +167,12 @@ def _translate(direction, layout, speed, time):
     return _assemble(layout, centre=shift)
 
 
+def _translate_and_return(direction, layout, speed, time):
+    # The halves can be exchanged without a jump: both end where the other begins.
+    shift = TRANSLATION * speed * np.abs(time)[:, None] * -np.asarray(direction)
+    return _assemble(layout, centre=shift)
+
+
 def _spin(square_sense, layout, speed, time):
     turn = SPIN * speed * time
     return _assemble(layout, disc_turn=turn, square_turn=square_sense * turn)
@@ -225,6 +236,8 @@ _FIRST_MEMBERS = {
     "approach": _approach,
     "square_follows_disc": _imitate,
     "approach_then_part": _approach_then_part,
+    "left_then_right": functools.partial(_translate_and_return, (-1, 0)),
+    "up_then_down": functools.partial(_translate_and_return, (0, -1)),
 }
 
 
@@ -232,7 +245,7 @@ def trajectory(label, layout, speed, frames=FRAMES):
     """Positions and orientations of the two objects over a clip.
 
     The same layout and speed give the members of a pair the same frames: in reverse order or,
-    for the last pair, with the halves exchanged.
+    for `ORDER_PAIRS`, with the halves exchanged.
 
     Args:
         label: One of `CLASSES`.
@@ -259,7 +272,7 @@ def trajectory(label, layout, speed, frames=FRAMES):
     shapes = ((frames, 2), (frames, 2), (frames,), (frames,))
     path = (np.broadcast_to(values, shape) for values, shape in zip(path, shapes, strict=True))
     if label == second:
-        if first == "approach_then_part":
+        if (first, second) in ORDER_PAIRS:
             path = (np.roll(values, frames // 2, axis=0) for values in path)
         else:
             path = (values[::-1] for values in path)

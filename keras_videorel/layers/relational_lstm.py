@@ -119,6 +119,12 @@ class RelationalLSTM(keras.layers.RNN):
         terms = self.cell.project_inputs(self._at_positions(sequences))
         return super().inner_loop(terms, initial_state, mask, training)
 
+    def get_initial_state(self, batch_size):
+        """Zeros, flat; after the layer is built, which is when the size of maps is known."""
+        if not self.cell.built:
+            raise ValueError(f"{self.name!r} must be built before its initial state has a size")
+        return super().get_initial_state(batch_size)
+
     def relation_maps(self, sequences, initial_state=None, per_gate=False):
         """The weights of `r(X_t, X_t)` and `r(X_t, H_{t-1})`: who looks where.
 

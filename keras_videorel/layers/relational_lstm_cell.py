@@ -45,8 +45,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
 
     Args:
         units: Channels u of the hidden state; C / 2 in the paper.
-        spatial_shape: `(height, width)` of the feature maps, or any tuple of sizes whose product
-            is the number of positions.
+        spatial_shape: `(height, width)` of the feature maps.
         embedding_dim: Size d of the embeddings; `units` by default.
         activation: Activation of the candidate and of the cell state.
         recurrent_activation: Activation of the gates.
@@ -154,15 +153,13 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
 
     def set_spatial_shape(self, spatial_shape):
         """Set the size of the feature maps, on which no weight depends."""
-        if not isinstance(spatial_shape, (tuple, list)) or not spatial_shape:
+        if not isinstance(spatial_shape, (tuple, list)) or len(spatial_shape) != 2:
             raise ValueError(
                 "`spatial_shape` must be the (height, width) of the feature maps. "
                 f"Received: spatial_shape={spatial_shape!r}"
             )
         self.spatial_shape = tuple(positive_integer("spatial_shape", s) for s in spatial_shape)
-        self.positions = 1
-        for size in self.spatial_shape:
-            self.positions *= size
+        self.positions = self.spatial_shape[0] * self.spatial_shape[1]
         self.output_size = self.positions * self.units
         self.state_size = [self.output_size, self.output_size]
 
@@ -324,11 +321,11 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
 def _reseeded(initializer, place):
     """An initializer that draws other numbers for each place.
 
-    One of Keras's gives the same numbers whenever it is called.
+    One of Keras's gives the same numbers whenever it is called, unless its seed is a generator.
     """
-    if not isinstance(initializer, keras.initializers.Initializer):
+    if not isinstance(getattr(initializer, "seed", None), int):
         return initializer
     config = initializer.get_config()
-    if isinstance(config.get("seed"), int):
+    if config["seed"] is not None:
         config["seed"] += place
     return initializer.__class__.from_config(config)

@@ -1,5 +1,7 @@
 """Snippet encoders: networks cut in two where the branches of a relational LSTM network begin."""
 
+import math
+import re
 import warnings
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ import keras
 from keras import layers
 
 from keras_videorel.layers import swap_batch_normalization
+from keras_videorel.models.checkpointed_model import checkpointed
 from keras_videorel.models.transfer import initialize_from
 from keras_videorel.models.video_resnet import ARTNetResNet18
 
@@ -21,11 +24,13 @@ class Backbone(NamedTuple):
         network: Function of `input_shape` and `weights`, giving feature maps.
         cut: The layer whose output the branches share: "conv5_2" in the paper (Sec. 4). What
             follows is "conv5_3".
+        units: Regular expression of the layers that end its residual units.
         snippet_shape: Shape of a snippet without its channels.
     """
 
     network: object
     cut: str
+    units: str
     snippet_shape: tuple = (224, 224)
 
 
@@ -49,12 +54,14 @@ def _application(name):
 
 
 BACKBONES = {
-    "resnet50v2": Backbone(_application("ResNet50V2"), "conv5_block2_out"),
-    "resnet101v2": Backbone(_application("ResNet101V2"), "conv5_block2_out"),
-    "mobilenet_v2": Backbone(_application("MobileNetV2"), "block_15_add"),
+    "resnet50v2": Backbone(_application("ResNet50V2"), "conv5_block2_out", r"conv\d_block\d+_out"),
+    "resnet101v2": Backbone(
+        _application("ResNet101V2"), "conv5_block2_out", r"conv\d_block\d+_out"
+    ),
+    "mobilenet_v2": Backbone(_application("MobileNetV2"), "block_15_add", r"block_\d+_add"),
     # Clips as snippets: the future work that both papers name.
-    "artnet_resnet18_s": Backbone(_artnet("s"), "conv5_1_relu", (16, 112, 112)),
-    "artnet_resnet18_d": Backbone(_artnet("d"), "conv5_1_relu", (16, 112, 112)),
+    "artnet_resnet18_s": Backbone(_artnet("s"), "conv5_1_relu", r"conv\d_\d_relu", (16, 112, 112)),
+    "artnet_resnet18_d": Backbone(_artnet("d"), "conv5_1_relu", r"conv\d_\d_relu", (16, 112, 112)),
 }
 
 
@@ -147,6 +154,16 @@ def split_backbone(network, cut, name):
     middle = network.get_layer(cut).output
     trunk = keras.Model(network.input, middle, name=name)
     return trunk, keras.Model(middle, network.output, name="local")
+
+
+def with_checkpoints(trunk, backbone):
+    """The trunk in about sqrt(n) parts of its n residual units, for gradient checkpointing."""
+    units = [
+        layer.name for layer in trunk.layers if re.fullmatch(BACKBONES[backbone].units, layer.name)
+    ]
+    parts = round(math.sqrt(len(units)))
+    cuts = [units[len(units) * part // parts - 1] for part in range(1, parts)]
+    return checkpointed(trunk, cuts)
 
 
 def fresh_copy(model, prefix):

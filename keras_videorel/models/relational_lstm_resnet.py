@@ -15,6 +15,7 @@ from keras_videorel.models.backbones import (
     known_momentum,
     snippet_shape,
     split_backbone,
+    with_checkpoints,
     with_normalization,
 )
 from keras_videorel.models.temporal_segment_network import (
@@ -39,6 +40,7 @@ def RelationalLSTMResNet(
     units=None,
     embedding_dim=None,
     progressive_momentum="auto",
+    gradient_checkpointing=False,
     width=None,
     name=None,
 ):
@@ -79,6 +81,8 @@ def RelationalLSTMResNet(
             normalizations (Sec. 5.2); 0.999 or 0.9995 in the paper. `None` for ordinary batch
             normalization; `"auto"`: 0.999 if there are weights, otherwise `None`, since
             random statistics are no substitute for those of a batch.
+        gradient_checkpointing: Whether to compute the activations of conv1 to conv5_2 again for
+            their gradients: less memory, more time, the same gradients.
         width: Width of an ARTNet backbone; 64 by default.
         name: Name of the model.
 
@@ -109,6 +113,8 @@ def RelationalLSTMResNet(
     network = backbone_network(backbone, shape, weights, width)
     trunk, local = split_backbone(network, BACKBONES[backbone].cut, backbone)
     trunk = with_normalization(trunk, momentum)
+    if gradient_checkpointing:
+        trunk = with_checkpoints(trunk, backbone)
 
     snippets = keras.Input((segments, *shape), name="snippets")
     x = trunk(fold_segments(snippets))  # (batch * segments, [time,] height, width, channels)

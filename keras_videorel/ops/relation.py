@@ -131,6 +131,8 @@ def _weights(queries, keys, compatibility, w, use_scale):
         logits = logits / math.sqrt(queries.shape[-1])
     if compatibility == "dot_product":
         return logits / positions
+    if keys.shape[-2] == 1:
+        return ops.ones_like(logits)  # Keras warns of a softmax of one
     return ops.softmax(logits, axis=-1)
 
 

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 
 from keras_videorel.data import rendering, synthetic
-from keras_videorel.data.synthetic import CLASSES, FRAMES, PAIRS, SIDE, draw_layout, trajectory
+from keras_videorel.data.synthetic import (
+    CLASSES,
+    FRAMES,
+    ORDER_PAIRS,
+    PAIRS,
+    SIDE,
+    draw_layout,
+    trajectory,
+)
 
-REVERSED = PAIRS[:-1]
+REVERSED = PAIRS[:-3]
 
 
 def _cases(count, seed):
@@ -118,10 +126,11 @@ def test_the_second_member_of_a_pair_is_the_first_backwards(first, second):
         assert not _equal(one, other)
 
 
-def test_the_members_of_the_last_pair_share_their_halves():
+@pytest.mark.parametrize("pair", ORDER_PAIRS)
+def test_the_members_of_an_order_pair_share_their_halves(pair):
     half = FRAMES // 2
     for layout, speed in _cases(20, 8):
-        one, other = (trajectory(label, layout, speed) for label in PAIRS[-1])
+        one, other = (trajectory(label, layout, speed) for label in pair)
         assert _equal([values[:half] for values in one], [values[half:] for values in other])
         assert _equal([values[half:] for values in one], [values[:half] for values in other])
         assert not _equal(one, other)
@@ -163,6 +172,25 @@ def test_translations(label, direction):
         for values in (path.disc, path.square):
             np.testing.assert_allclose(np.diff(values, axis=0), [step] * (FRAMES - 1), atol=1e-9)
         assert np.ptp(path.disc_angle) == np.ptp(path.square_angle) == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "direction"),
+    [
+        ("left_then_right", (-1, 0)),
+        ("right_then_left", (1, 0)),
+        ("up_then_down", (0, -1)),
+        ("down_then_up", (0, 1)),
+    ],
+)
+def test_translations_there_and_back(label, direction):
+    half = FRAMES // 2
+    for layout, speed in _cases(5, 11):
+        path = trajectory(label, layout, speed)
+        step = synthetic.TRANSLATION * speed * np.array(direction)
+        steps = [step] * (half - 1) + [0 * step] + [-step] * (half - 1)
+        for values in (path.disc, path.square):
+            np.testing.assert_allclose(np.diff(values, axis=0), steps, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ def small():
 
 
 @pytest.fixture(scope="module")
+def images():
+    return models.RelationalLSTMResNet(**SMALL, input_shape=(64, 64, 3))  # 2x2 positions
+
+
+@pytest.fixture(scope="module")
 def clips():
     return models.RelationalLSTMResNet(**CLIPS, input_shape=CLIP)
 
@@ -100,7 +105,7 @@ def test_only_the_non_local_branch_knows_the_order():
 
 
 def test_temporal_average_of_features_is_consensus_of_scores():
-    """Sec. 5.5: the local branch differs from TSN in dropout alone, for the classifier is linear."""
+    """Sec. 5.5: local branch and TSN differ in dropout alone, for the classifier is linear."""
     arguments = {"backbone": "mobilenet_v2", "weights": None, "classes": 5, "input_shape": IMAGE}
     classifier = models.SnippetClassifier(**arguments, classifier_activation=None)
     tsn = models.TemporalSegmentNetwork(classifier, segments=3, classifier_activation=None)
@@ -123,7 +128,7 @@ def test_tsn_averages_scores_before_the_softmax():
     scores = np.stack([numpy(classifier(x[:, i])) for i in range(2)]).mean(axis=0)
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(numpy(tsn(x)), expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="before the softmax.*classifier_activation=None"):
+    with pytest.raises(ValueError, match=r"before the softmax.*classifier_activation=None"):
         models.TemporalSegmentNetwork(models.ARTNetResNet18("s", input_shape=CLIP, width=4))
 
 
@@ -165,9 +170,7 @@ def test_initialize_from_reports_what_it_did(small, clips):
 
 
 def test_progressive_batch_normalization_where_there_are_weights(tmp_path):
-    application = keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=IMAGE
-    )
+    application = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=IMAGE)
     path = str(tmp_path / "backbone.weights.h5")
     application.save_weights(path)
     kinds = {}
@@ -208,8 +211,8 @@ def test_clips_as_snippets(clips):
 
 
 @pytest.mark.parametrize("shape", ["images", "clips"])
-def test_learns_saves_and_loads(shape, small, clips, tmp_path):
-    model = {"images": small, "clips": clips}[shape]
+def test_learns_saves_and_loads(shape, images, clips, tmp_path):
+    model = {"images": images, "clips": clips}[shape]
     x = values((4, *model.input_shape[1:]))
     before = {v.path: numpy(v) for v in model.trainable_variables}
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
