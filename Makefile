@@ -4,13 +4,14 @@ BACKENDS_VENV ?= .venv-backends
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help demo test test-backends lint study clean
+.PHONY: help demo test test-backends lint bench study clean
 
 help:
 	@echo "make demo           the main job, whole, on an embedded data set (about 6 minutes)"
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make lint           ruff"
+	@echo "make bench          the benchmarks of docs/results.md (minutes)"
 	@echo "make study          the experiments of docs/results.md (hours)"
 	@echo "make clean          delete the demo's output and the environments"
 
@@ -33,6 +34,9 @@ test-backends: $(BACKENDS_VENV)/installed
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+bench: $(VENV)/installed
+	$(VENV)/bin/python tools/benchmark.py all
 
 study: $(VENV)/installed
 	$(VENV)/bin/python tools/study.py

@@ -87,6 +87,7 @@ def base(model=None):
             "model": model,
             "data": {
                 "path": "shards",  # folder written by make-tfrecords
+                "stream": "rgb",  # or "flow"
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,
                 "frame_stride": 1,

@@ -69,6 +69,28 @@ def accuracy(logits, labels):
     }
 
 
+def pair_accuracy(logits, labels, pair):
+    """Accuracy between two classes alone: which of them scores higher, on their videos.
+
+    Args:
+        logits: Scores `(videos, classes)`.
+        labels: Integers `(videos,)`.
+        pair: Indices of the two classes.
+
+    Returns:
+        A fraction; 0.5 is chance.
+
+    Raises:
+        ValueError: If no video is of either class.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    of_pair = np.isin(labels, pair)
+    if not of_pair.any():
+        raise ValueError(f"no video is of the classes of `pair`. Received: pair={tuple(pair)}")
+    chosen = np.asarray(pair)[logits[of_pair][:, list(pair)].argmax(axis=1)]
+    return float((chosen == labels[of_pair]).mean())
+
+
 def confusion_matrix(logits, labels):
     """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
     logits = np.asarray(logits)

@@ -39,7 +39,9 @@ def build_model(config, classes, pretrained=True):
         known = ", ".join(name for name in models.__all__ if name[:1].isupper())
         raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
     segments = config.data.segments
-    shape = pipeline.sample_shape(segments, config.data.frames, config.data.crop_size)
+    shape = pipeline.sample_shape(
+        segments, config.data.frames, config.data.crop_size, config.data.stream
+    )
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
     if whole:
@@ -228,7 +230,16 @@ def initialize(model, path):
 
 
 def clip_settings(config):
-    """The settings of a config that training and test samples share."""
+    """The settings of a config that training and test samples share.
+
+    Raises:
+        ValueError: If the samples are of optical flow.
+    """
+    if config.data.stream != "rgb":
+        raise ValueError(
+            "`config.data.stream` must be 'rgb': shards do not hold optical flow yet. "
+            f"Received: {config.data.stream!r}"
+        )
     keys = ("segments", "frames", "frame_stride", "crop_size", "mean", "std")
     return {key: config.data[key] for key in keys}
 

@@ -20,16 +20,17 @@ def test_demo(root, tmp_path):
     for command in ("render-videos", "make-tfrecords", "train", "evaluate", "export", "predict"):
         assert f"$ videorel {command} " in result.stdout
     summary = result.stdout[result.stdout.rindex("top-1    top-5") :]
-    assert "chance" in summary and "6.2%" in summary
-    assert f"tools/predict.py --model {out}/saved_models/artnet_s VIDEO" in summary
+    assert "chance" in summary and "5.0%" in summary
+    assert f"tools/predict.py --model {out}/saved_models/two_branch VIDEO" in summary
+    assert "artnet_s + two_branch" in summary
     for path in (
         "videos/clips.csv",
         "shards/dataset.json",
         "runs/c2d/results.json",
-        "runs/artnet_s/figures/curves.png",
+        "runs/two_branch/figures/curves.png",
         "runs/artnet_s/figures/confusion.png",
-        "saved_models/artnet_s/saved_model.pb",
+        "saved_models/two_branch/saved_model.pb",
     ):
         assert (out / path).stat().st_size > 0
     info = json.loads((out / "shards" / "dataset.json").read_text())
-    assert info["splits"]["train"]["clips"] == 16 and info["rejected"] == 0
+    assert info["splits"]["train"]["clips"] == 20 and info["rejected"] == 0

@@ -88,3 +88,11 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     for path, logits in zip(scores["paths"], scores["logits"], strict=True):
         levels = (10 + 5 * np.array(frames[path]) - 127.5) / 127.5
         np.testing.assert_allclose(logits, (levels**2 @ kernel).mean(axis=0), atol=0.02)
+
+
+def test_pair_accuracy_looks_at_two_classes_alone():
+    logits = [[1, 0, 9], [0, 1, 9], [3, 2, 0], [0, 5, 1]]
+    assert evaluation.pair_accuracy(logits, [0, 1, 1, 2], (0, 1)) == 2 / 3
+    assert evaluation.pair_accuracy(logits, [0, 1, 1, 2], (1, 0)) == 2 / 3
+    with pytest.raises(ValueError, match=r"`pair`.*3, 4"):
+        evaluation.pair_accuracy(logits, [0, 1, 1, 2], (3, 4))

@@ -274,6 +274,13 @@ def test_a_model_of_snippets_goes_under_tsn(shards):
     assert model.input_shape == (None, 3, 8, 24, 24, 3) and model.name.startswith("tsn_")
 
 
+def test_flow_is_refused_until_there_is_any(shards, tmp_path):
+    config = small_config(shards)
+    config.data.stream = "flow"
+    with pytest.raises(ValueError, match=r"`config.data.stream`.*optical flow yet"):
+        training.train(config, str(tmp_path / "run"))
+
+
 def test_weight_decay_is_of_matrices(shards):
     config = relational_config(shards)
     model = training.build_model(config, 2)

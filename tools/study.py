@@ -87,18 +87,17 @@ def run(data, model, seed, shards, *options):
 def within_pairs(path):
     """Accuracy within each pair of the embedded data set: which of the two scores higher."""
     from keras_videorel.data.synthetic import PAIRS
+    from keras_videorel.evaluation import pair_accuracy
 
     scores = np.load(path)
     classes = [str(name) for name in scores["classes"]]
-    accuracy = {}
-    for pair in PAIRS:
-        if set(pair) <= set(classes):
-            first, second = (classes.index(name) for name in pair)
-            of_pair = np.isin(scores["labels"], (first, second))
-            logits, labels = scores["logits"][of_pair], scores["labels"][of_pair]
-            chosen = np.where(logits[:, first] >= logits[:, second], first, second)
-            accuracy[" / ".join(pair)] = float((chosen == labels).mean())
-    return accuracy
+    return {
+        " / ".join(pair): pair_accuracy(
+            scores["logits"], scores["labels"], [classes.index(name) for name in pair]
+        )
+        for pair in PAIRS
+        if set(pair) <= set(classes)
+    }
 
 
 def test_loss(path):

@@ -73,21 +73,26 @@ def shard_files(path, split):
     return files
 
 
-def sample_shape(segments, frames, size):
+def sample_shape(segments, frames, size, stream="rgb"):
     """Shape of a sample: what a model takes of one video, without the batch.
 
     Args:
         segments: 0 for a clip of consecutive frames; T > 0 for a snippet of each of T segments.
         frames: Frames in the clip, or in each snippet.
         size: Height and width, an integer or a pair.
+        stream: `"rgb"`, or `"flow"` for optical flow in x and y.
 
     Returns:
         `(frames, height, width, 3)` for a clip; `(segments, height, width, 3)` for snippets of
-        one frame, which are images; `(segments, frames, height, width, 3)` for longer ones.
+        one frame, which are images; `(segments, frames, height, width, 3)` for longer ones. Of
+        flow a clip has 2 channels, and snippets are stacks of all their fields, `(segments,
+        height, width, 2 * frames)` (two-stream networks; relational LSTM, Sec. 3).
 
     Raises:
-        ValueError: If `segments` is no number of segments.
+        ValueError: If `segments` is no number of segments, or the stream is unknown.
     """
+    if stream not in ("rgb", "flow"):
+        raise ValueError(f'`stream` must be "rgb" or "flow". Received: stream={stream!r}')
     if isinstance(segments, bool) or not isinstance(segments, int) or segments < 0:
         raise ValueError(
             "`segments` must be 0 (clips) or the number of segments. "
@@ -95,7 +100,9 @@ def sample_shape(segments, frames, size):
         )
     height, width = (size, size) if isinstance(size, int) else size
     if not segments:
-        return (frames, height, width, 3)
+        return (frames, height, width, 3 if stream == "rgb" else 2)
+    if stream == "flow":
+        return (segments, height, width, 2 * frames)
     return (segments, *((frames,) if frames > 1 else ()), height, width, 3)
 
 

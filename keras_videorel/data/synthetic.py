@@ -3,8 +3,8 @@
 A textured disc and a textured square move over a slowly drifting textured background. Twenty
 classes form ten pairs whose members share their frames: the second member of a pair shows the
 trajectories of the first one backwards or, for the last three pairs, with the halves of the clip
-exchanged (`ORDER_PAIRS`). Only motion tells the members of a pair apart, and for most pairs only the
-motion of the two objects relative to each other:
+exchanged (`ORDER_PAIRS`). Only motion tells the members of a pair apart, and for most pairs only
+the motion of the two objects relative to each other:
 
     left, right                                 both translate together, horizontally
     up, down                                    both translate together, vertically
