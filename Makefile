@@ -28,8 +28,8 @@ test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest
 
 test-backends: $(BACKENDS_VENV)/installed
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest tests/layers tests/models
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest tests/layers tests/models
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

@@ -56,16 +56,16 @@ def test_weights_and_statistics_are_those_without(normalization, tmp_path):
 
 def test_of_the_two_branch_network():
     arguments = {
-        "backbone": "mobilenet_v2", "weights": None, "segments": 2, "classes": 3,
-        "input_shape": (32, 32, 3), "progressive_momentum": 0.9,
+        "backbone": "artnet_resnet18_s", "weights": None, "segments": 2, "classes": 3, "width": 2,
+        "input_shape": (8, 16, 16, 3), "progressive_momentum": 0.9,
     }  # fmt: skip
     plain = RelationalLSTMResNet(**arguments)
     parts = RelationalLSTMResNet(**arguments, gradient_checkpointing=True)
-    trunk = parts.get_layer("mobilenet_v2")
+    trunk = parts.get_layer("artnet_resnet18_s")
     assert [type(part) for part in trunk.layers[1:]] == [CheckpointedModel] * 3
     report = initialize_from(parts, plain)
     assert not report.skipped and parts.count_params() == plain.count_params()
-    x = np.random.default_rng(0).normal(size=(2, 2, 32, 32, 3)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, 2, 8, 16, 16, 3)).astype("float32")
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(parts(x)), keras.ops.convert_to_numpy(plain(x)), rtol=1e-5
     )
