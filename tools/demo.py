@@ -23,7 +23,11 @@ FLAGS = flags.FLAGS
 MODELS = {
     "c2d": ("--config.train.epochs=4", "--config.train.decay_epochs=(3,)"),
     "artnet_s": (),
-    "two_branch": ("--config.train.epochs=3", "--config.train.decay_epochs=(2,)"),
+    "two_branch": (
+        "--config.train.epochs=3",
+        "--config.train.decay_epochs=(2,)",
+        "--config.train.initialize_from={output}/runs/artnet_s",
+    ),
 }
 
 
@@ -69,12 +73,12 @@ def main(_):
         "--resize", "56x56",
     )  # fmt: skip
     extra = [] if FLAGS.epochs is None else [f"--config.train.epochs={FLAGS.epochs}"]
-    for model, shorter in MODELS.items():
+    for model, options in MODELS.items():
         workdir = f"{out}/runs/{model}"
-        source = [f"--config.train.initialize_from={out}/runs/artnet_s"]
+        options = [option.format(output=out) for option in options]
         videorel(
             "train", "--config", f"{config}:model={model}", "--workdir", workdir,
-            f"--config.data.path={shards}", *shorter, *extra, *(source if model == "two_branch" else []),
+            f"--config.data.path={shards}", *options, *extra,
         )  # fmt: skip
         videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz")
     videorel("export", "--workdir", f"{out}/runs/two_branch", "--output", exported)
