@@ -14,9 +14,9 @@ class SymmetricConv3D(keras.layers.Conv3D):
     those of the networks that the paper's figures come from. Output sizes are the same,
     `ceil(n / stride)`.
 
-    With a stride it computes a 2D convolution of stacked frames, which is the same sum: the
-    gradients of a strided 3D convolution are a hundred times slower on processors for which
-    TensorFlow has no kernels for them (`benchmarks/strided_convolution.py`).
+    With a stride, on TensorFlow, it computes a 2D convolution of stacked frames, which is the
+    same sum: TensorFlow's gradients of a strided 3D convolution are a hundred times slower on
+    processors without AVX-512 (`benchmarks/strided_convolution.py`).
 
     Takes the arguments of `keras.layers.Conv3D`, channels last.
     """
@@ -28,9 +28,16 @@ class SymmetricConv3D(keras.layers.Conv3D):
             spans = [(k - 1) * d for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
             pads = [(span // 2, span - span // 2) for span in spans]
             inputs = ops.pad(inputs, [(0, 0), *pads, (0, 0)])
-        if self.groups > 1:
-            return ops.conv(inputs, kernel, self.strides, "valid", self.data_format)
-        return self._convolve_stacked_frames(inputs, kernel)
+        if keras.backend.backend() == "tensorflow" and self.groups == 1:
+            return self._convolve_stacked_frames(inputs, kernel)
+        return ops.conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding="valid",
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
 
     def _convolve_stacked_frames(self, inputs, kernel):
         """A "valid" 3D convolution as a 2D one: the frames of a kernel side by side as channels."""
