@@ -7,7 +7,7 @@ export PYTHON
 .PHONY: help demo test test-backends lint bench study clean
 
 help:
-	@echo "make demo           the main job, whole, on an embedded data set (about 6 minutes)"
+	@echo "make demo           the main job, whole, on an embedded data set (under 10 minutes)"
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make lint           ruff"
