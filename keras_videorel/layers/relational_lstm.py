@@ -13,9 +13,9 @@ class RelationalLSTM(keras.layers.RNN):
     """Relational LSTM over a sequence of feature maps (Sec. 3, Eq. 3).
 
     The same as `keras.layers.RNN(RelationalLSTMCell(...))`, with the same weights (see
-    `RelationalLSTMCell`), but for feature maps in and out, and in less time: `r(X_t, X_t)` and
-    `theta(X_t)` of all steps are computed at once, and the loop over time keeps what depends on
-    `H_{t-1}`.
+    `RelationalLSTMCell`), but for feature maps in and out, and for what the loop over time does:
+    `r(X_t, X_t)` and `theta(X_t)` of all steps are computed at once before it, and it keeps what
+    depends on `H_{t-1}`.
 
     Args:
         units: Channels of the hidden state; half of the input's in the paper.
@@ -24,7 +24,7 @@ class RelationalLSTM(keras.layers.RNN):
         return_state: Whether to return the last hidden state and cell state as well.
         stateful: Whether the last states of a batch are the first of the next one.
         go_backwards: Whether to go from the last step to the first.
-        unroll: Whether to unroll the loop: faster for a few steps, and what LiteRT needs.
+        unroll: Whether to unroll the loop, as LiteRT needs.
         **kwargs: Other arguments of `RelationalLSTMCell` (activations, `use_bias`,
             initializers, regularizers, constraints, `dropout`, `recurrent_dropout`, `seed`,
             `use_scale`); `zero_output_for_mask` as for `keras.layers.RNN`; `name`, `dtype`,

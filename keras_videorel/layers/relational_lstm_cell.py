@@ -25,7 +25,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
 
     with `r(X, Y)_i = sum_j softmax_j(theta(x_i)^T phi(y_j)) g(y_j)` (Eq. 2 and 4); see
     `keras_videorel.ops.nonlocal_operation`. With one position it is a `keras.layers.LSTMCell`.
-    `keras_videorel.layers.RelationalLSTM` gives the same in less time.
+    `keras_videorel.layers.RelationalLSTM` takes and gives feature maps, with the same weights.
 
     The eight relations have their own embeddings, stored by kind; the axis of size 4 is the gate,
     in the order i, f, g, o. With C input channels, u units and embedding dimension d:

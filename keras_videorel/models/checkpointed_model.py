@@ -7,7 +7,7 @@ import keras
 class CheckpointedModel(keras.Model):
     """A functional model that keeps its input in training, and none of its activations.
 
-    They are computed again when gradients are taken: less memory for about a third more time. The
+    They are computed again when gradients are taken: less memory, more time. The
     weights and the statistics of batch normalization go in and out as values, so gradients and
     updates are those of the model without checkpointing; `keras.RematScope` would update the
     statistics once more with every recomputation.
