@@ -340,6 +340,7 @@ def per_frame_model():
     return keras.Model(frame, keras.layers.Dense(5, name="scores")(features))
 
 
+@pytest.mark.slow
 def test_swap_of_a_nested_network(tmp_path):
     model = per_frame_model()
     randomize(model)
@@ -382,6 +383,7 @@ def test_swap_of_a_nested_network(tmp_path):
     assert keras.layers.BatchNormalization not in kinds
 
 
+@pytest.mark.slow
 def test_swap_of_artnet(tmp_path):
     model = ARTNetResNet18("d", width=4, classes=5, input_shape=(8, 32, 32, 3))
     randomize(model)
