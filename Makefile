@@ -1,17 +1,19 @@
 # Each target sets up its virtual environment when that is missing or older than setup.cfg.
 VENV ?= .venv
 BACKENDS_VENV ?= .venv-backends
+IO_VENV ?= .venv-io
 PYTHON ?= python3
 export PYTHON
 
-.PHONY: help demo test test-backends lint bench study clean
+.PHONY: help demo test test-backends test-io lint bench study clean
 
 help:
 	@echo "make demo           the main job, whole, on an embedded data set (under 10 minutes)"
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
+	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
 	@echo "make lint           ruff"
-	@echo "make bench          the benchmarks of docs/results.md (minutes)"
+	@echo "make bench          the benchmarks of docs/results.md and docs/performance.md (many minutes)"
 	@echo "make study          the experiments of docs/results.md (hours)"
 	@echo "make clean          delete the demo's output and the environments"
 
@@ -20,6 +22,9 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 $(BACKENDS_VENV)/installed: setup.cfg pyproject.toml
 	@.ci/venv $(BACKENDS_VENV) --editable '.[dev,jax,torch]'
+
+$(IO_VENV)/installed: setup.cfg pyproject.toml
+	@.ci/venv $(IO_VENV) --editable '.[io,test_io]'
 
 demo: $(VENV)/installed
 	@$(VENV)/bin/python tools/demo.py
@@ -30,6 +35,9 @@ test: $(VENV)/installed
 test-backends: $(BACKENDS_VENV)/installed
 	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
 	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
+
+test-io: $(IO_VENV)/installed
+	$(IO_VENV)/bin/python -m pytest tests/data/test_s3.py
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -42,4 +50,4 @@ study: $(VENV)/installed
 	$(VENV)/bin/python tools/study.py
 
 clean:
-	rm -rf demo $(VENV) $(BACKENDS_VENV)
+	rm -rf demo $(VENV) $(BACKENDS_VENV) $(IO_VENV)

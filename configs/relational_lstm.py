@@ -11,8 +11,8 @@ https://arxiv.org/abs/1811.07059, Sec. 5
 `model` is two_branch, local or nonlocal (the branches of Table 3), or tsn (Table 1). The spatial
 stream begins with ImageNet's weights, the temporal stream with the spatial one's across
 modalities; the temporal stream of model=nonlocal with that of a trained TSN (Sec. 5.3).
-Frames are stored as 256x340. Tested on 4 positions x 5 crops. The temporal stream can be built, and
-trained on arrays of one's own; shards do not hold optical flow yet.
+Frames are stored with a shorter side of 256, beside them TV-L1 flow (`--short_side 256 --flow
+tvl1`); the temporal stream takes 10 fields of each segment. Tested on 4 positions x 5 crops.
 
 UCF-101, split 1, top-1 (Tables 1 to 3); ours: not run, needs the data set:
 
@@ -64,8 +64,8 @@ def get_config(argument=None):
     config.data.segments = argument["segments"]
     config.data.frames = 1 if stream == "rgb" else 10  # an image, or 10 flow fields
     config.data.crop_size = 224
-    config.data.mean = (127.5, 127.5, 127.5)
-    config.data.std = 127.5
+    config.data.mean = (127.5,) * (3 if stream == "rgb" else 2)  # one scale for both streams, so
+    config.data.std = 127.5  # that the weights of the one fit the other
     config.train.epochs = epochs
     config.train.decay_epochs = decay_epochs
     config.train.batch_size = 24

@@ -28,5 +28,7 @@ def check_choice(name, value, choices):
         ValueError: If it is none of them.
     """
     if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(str, choices))}. Received: {value!r}"
+        )
     return value

@@ -31,6 +31,9 @@ RELATIONAL_LSTMS = {
     "tsn": {"name": "SnippetClassifier"},
 }
 
+# Of the levels of the channels; that of flow, in the middle of 0 to 255, is rest.
+MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
+
 
 def video_resnet(key, width=64, dropout=0.2):
     """The `model` of a config: a row of ARTNet's Table 2.
@@ -87,16 +90,19 @@ def base(model=None):
             "model": model,
             "data": {
                 "path": "shards",  # folder written by make-tfrecords
-                "stream": "rgb",  # or "flow"
+                "split": 0,  # number of the official split; 0: that which the shards were made for
+                "stream": "rgb",  # or "flow", for shards made with --flow
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,
                 "frame_stride": 1,
                 "crop_size": 112,
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),
                 "mirror": True,  # off where left and right are different classes
-                "mean": (123.0, 117.0, 104.0),
+                "mean": MEAN["rgb"],
                 "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,
+                "deterministic": True,  # False: what is ready first comes first
+                "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {
                 "initialize_from": "",  # another run's folder: weights of layers of equal name
@@ -115,6 +121,7 @@ def base(model=None):
                 "clips": 25,  # or groups of snippets
                 "crops": 10,
                 "batch_size": 64,  # views at once
+                "averaged": "before",  # scores of views, "before" or "after" the softmax
             },
         }
     )

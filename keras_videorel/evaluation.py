@@ -1,38 +1,69 @@
 """Scores of videos over their test views, and the metrics of both papers."""
 
+import heapq
+import json
 import os
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_videorel import figures, training, workdir
+from keras_videorel import figures, report, scores, training, workdir
+from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.files import write_json, written_whole
+from keras_videorel.files import write_json
+from keras_videorel.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.training import load_model
 
 
-def video_scores(model, views, batch_size=64, total=None):
+def video_scores(
+    model, views, batch_size=64, total=None, clips=1, averaged="before", on_video=None
+):
     """Scores of each video: the mean of its views' logits, before any softmax.
 
     Args:
         model: A `keras.Model` from clips, or groups of snippets, to logits.
-        views: A dataset of `(views, label, path)` as `pipeline.evaluation_views` gives it.
+        views: A dataset of `(views, label, path)` as `pipeline.clip_views` gives it.
         batch_size: Views in a batch of the model.
         total: Number of videos, for the progress bar.
+        clips: Consecutive elements of `views` that belong to a video.
+        averaged: `"before"` the softmax, as in both papers, or `"after"`: then the scores are the
+            logarithms of the mean probabilities.
+        on_video: Optional function, called with logits, label, path and the first clip's views.
 
     Returns:
         `(logits, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and a list of
         strings.
+
+    Raises:
+        ValueError: If `averaged` is neither.
     """
+    check_choice("averaged", averaged, ("before", "after"))
     score = _compiled(model)
-    logits, labels, paths = [], [], []
-    for clips, label, path in tqdm(views, total=total, unit="video", desc="evaluate"):
-        batches = range(0, len(clips), batch_size)
-        scores = np.concatenate([np.asarray(score(clips[i : i + batch_size])) for i in batches])
-        logits.append(scores.mean(axis=0))
-        labels.append(int(label))
-        paths.append(path.numpy().decode())
+    logits, labels, paths, clip_scores = [], [], [], []
+    with tqdm(total=total, unit="video", desc="evaluate") as bar:
+        for taken, label, path in views:
+            batches = range(0, len(taken), batch_size)
+            scored = np.concatenate([np.asarray(score(taken[i : i + batch_size])) for i in batches])
+            scored = scored.astype(np.float32)
+            if not clip_scores:
+                first = taken
+            clip_scores.append(
+                scored.mean(axis=0)
+                if averaged == "before"
+                else np.exp(log_softmax(scored)).mean(axis=0)
+            )
+            if len(clip_scores) < clips:
+                continue
+            video = np.mean(clip_scores, axis=0)
+            video = video if averaged == "before" else np.log(np.maximum(video, 1e-30))
+            clip_scores = []
+            logits.append(video)
+            labels.append(int(label))
+            paths.append(path.numpy().decode("utf-8", "surrogateescape"))
+            if on_video is not None:
+                on_video(video, labels[-1], paths[-1], first)
+            bar.update()
     return np.array(logits, np.float32), np.array(labels, np.int64), paths
 
 
@@ -44,69 +75,15 @@ def _compiled(model):
     return model.predict_on_batch
 
 
-def accuracy(logits, labels):
-    """Top-1, top-5, their average, and the mean of the classes' accuracies.
-
-    Args:
-        logits: Scores `(videos, classes)`.
-        labels: Integers `(videos,)`.
-
-    Returns:
-        A dict of fractions: `top1`, `top5`, `average` (the metric of Kinetics, ARTNet
-        Sec. 4.1) and `mean_class_accuracy` (over the classes that have a video).
-    """
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    # A class ranks behind those that score more, and behind equals of a lower index.
-    order = np.argsort(-logits, axis=1, kind="stable")
-    rank = np.argmax(order == labels[:, None], axis=1)
-    top1, top5 = (rank < 1), (rank < 5)
-    per_class = [top1[labels == label].mean() for label in np.unique(labels)]
-    return {
-        "top1": float(top1.mean()),
-        "top5": float(top5.mean()),
-        "average": float((top1.mean() + top5.mean()) / 2),
-        "mean_class_accuracy": float(np.mean(per_class)),
-    }
-
-
-def pair_accuracy(logits, labels, pair):
-    """Accuracy between two classes alone: which of them scores higher, on their videos.
-
-    Args:
-        logits: Scores `(videos, classes)`.
-        labels: Integers `(videos,)`.
-        pair: Indices of the two classes.
-
-    Returns:
-        A fraction; 0.5 is chance.
-
-    Raises:
-        ValueError: If no video is of either class.
-    """
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    of_pair = np.isin(labels, pair)
-    if not of_pair.any():
-        raise ValueError(f"no video is of the classes of `pair`. Received: pair={tuple(pair)}")
-    chosen = np.asarray(pair)[logits[of_pair][:, list(pair)].argmax(axis=1)]
-    return float((chosen == labels[of_pair]).mean())
-
-
-def confusion_matrix(logits, labels):
-    """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
-    logits = np.asarray(logits)
-    counts = np.zeros((logits.shape[1],) * 2, np.int64)
-    np.add.at(counts, (np.asarray(labels), logits.argmax(axis=1)), 1)
-    return counts
-
-
-def evaluate(config, folder, scores_path=None, split="test"):
+def evaluate(config, folder, scores_path=None, split="test", report_folder=None):
     """Evaluate a run's newest checkpoint on the test views of its shards.
 
     Args:
         config: The run's config; `config.eval` and `config.data.path` may differ from training.
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
-        scores_path: Optional `.npz` to write: paths, labels, logits, names of the classes.
+        scores_path: Optional `.npz` to write, see `keras_videorel.scores`.
         split: The split to read.
+        report_folder: Optional folder for `report.html` and its figures.
 
     Returns:
         A dict: the metrics of `accuracy`, `videos`, `views`, `epochs`, `chance`.
@@ -114,7 +91,7 @@ def evaluate(config, folder, scores_path=None, split="test"):
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
     """
-    info = pipeline.read_info(config.data.path)
+    info = pipeline.read_info(config.data.path, config.data.split)
     labels = workdir.read_labels(folder)
     if info.labels != labels:
         raise ValueError(
@@ -122,12 +99,19 @@ def evaluate(config, folder, scores_path=None, split="test"):
             f"trained on: {_first_difference(info.labels, labels)}"
         )
     model, epochs = load_model(folder, config)
-    views = pipeline.evaluation_views(
+    views = pipeline.clip_views(
         info, split, clips=config.eval.clips, crops=config.eval.crops,
         **training.clip_settings(config),
     )  # fmt: skip
+    hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
-        model, views, config.eval.batch_size, info.clips.get(split)
+        model,
+        views,
+        config.eval.batch_size,
+        info.clips.get(split),
+        config.eval.clips,
+        config.eval.averaged,
+        hardest,
     )
     if not len(targets):
         raise ValueError(f"the {split!r} split of {info.path!r} has no videos")
@@ -143,10 +127,60 @@ def evaluate(config, folder, scores_path=None, split="test"):
     figures.save_confusion(
         confusion_matrix(logits, targets), labels, os.path.join(folder, "figures", "confusion.png")
     )
+    found = scores.Scores(
+        paths,
+        targets,
+        logits,
+        labels,
+        scores.config_hash(config),
+        {
+            "model": model.name,
+            "clips": config.eval.clips,
+            "crops": config.eval.crops,
+            "split": config.data.split,
+            "side": split,
+            "stream": config.data.stream,
+            "averaged": config.eval.averaged,
+            "epochs": epochs,
+        },
+    )
     if scores_path is not None:
-        with written_whole(scores_path) as beside, open(beside, "wb") as file:
-            np.savez(file, paths=paths, labels=targets, logits=logits, classes=labels)
+        scores.write(scores_path, found)
+    if report_folder is not None:
+        report.write_report(
+            report_folder,
+            os.path.basename(os.path.abspath(folder)),
+            [found],
+            log=os.path.join(folder, "logs", "train.csv"),
+            thumbnail=hardest.thumbnail,
+            config=json.loads(config.to_json()),
+        )
     return results
+
+
+class _HardestClips:
+    """Keeps pictures of the videos of highest loss, from their views: `on_video`."""
+
+    def __init__(self, data, count=12, frames=3):
+        self._data, self._count, self._frames = data, count, frames
+        self._kept = []  # a heap of (loss, path, picture)
+
+    def __call__(self, logits, label, path, views):
+        loss = float(losses(logits[None], [label])[0])
+        if self._data.stream != "rgb" or (
+            len(self._kept) == self._count and loss <= self._kept[0][0]
+        ):
+            return
+        view = np.asarray(views[0])
+        view = view.reshape(-1, *view.shape[-3:])  # (frames of all snippets, height, width, 3)
+        chosen = [(2 * i + 1) * len(view) // (2 * self._frames) for i in range(self._frames)]
+        pixels = view[chosen] * np.asarray(self._data.std) + np.asarray(self._data.mean)
+        picture = report.strip(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+        push = heapq.heappush if len(self._kept) < self._count else heapq.heappushpop
+        push(self._kept, (loss, path, picture))
+
+    def thumbnail(self, path):
+        return next((picture for _, kept, picture in self._kept if kept == path), None)
 
 
 def _first_difference(theirs, ours):

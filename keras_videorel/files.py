@@ -1,9 +1,171 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files, local and remote, and writing them so that a reader never sees half of one.
+
+A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs://`) goes through
+`tf.io.gfile`, every other one through the operating system; errors are `OSError` either way.
+"""
 
 import contextlib
+import fnmatch
 import json
 import os
 import shutil
+
+from keras_videorel import quiet
+
+_PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
+
+
+def is_remote(path):
+    """Whether a path has a scheme."""
+    return "://" in os.fspath(path)
+
+
+def absolute(path):
+    """A path that does not depend on the working folder."""
+    path = os.fspath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
+
+
+def join(folder, path):
+    """A path below a folder, unless it is absolute or has a scheme of its own."""
+    return path if is_remote(path) else os.path.join(folder, path)
+
+
+def matching(folder, pattern):
+    """Files that a pattern with wildcards in its last part matches, as the pattern names them.
+
+    Args:
+        folder: Where relative patterns start from.
+        pattern: A path, as of `fnmatch`.
+
+    Returns:
+        A sorted list.
+    """
+    parent, name = os.path.split(pattern)
+    names = list_folder(join(folder, parent))
+    return [os.path.join(parent, found) for found in fnmatch.filter(names, name)]
+
+
+def exists(path):
+    """Whether there is a file or folder."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return gfile.exists(path)
+    return os.path.exists(path)
+
+
+def is_folder(path):
+    """Whether there is such a folder."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return gfile.isdir(path)
+    return os.path.isdir(path)
+
+
+def size(path):
+    """Bytes of a file."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return gfile.stat(path).length
+    return os.path.getsize(path)
+
+
+def make_folder(path):
+    """Make a folder and those above it; nothing happens if it is there."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            gfile.makedirs(path)
+    else:
+        os.makedirs(path, exist_ok=True)
+
+
+def list_folder(path):
+    """Names of what lies in a folder, sorted; nothing for a folder that is not there."""
+    if not exists(path):
+        return []
+    if is_remote(path):
+        with _remote(path) as gfile:
+            return sorted(name.rstrip("/") for name in gfile.listdir(path))
+    return sorted(os.listdir(path))
+
+
+def walk(path):
+    """`(folder, names of folders, names of files)` of a folder and all below, as `os.walk`."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            yield from gfile.walk(path)
+    else:
+        yield from os.walk(path, followlinks=True)
+
+
+def remove(path):
+    """Delete a file or a whole folder; nothing happens if there is none."""
+    if is_remote(path):
+        with _remote(path) as gfile:
+            if gfile.isdir(path):
+                gfile.rmtree(path)
+            elif gfile.exists(path):
+                gfile.remove(path)
+    elif os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+
+
+def rename(path, target):
+    """Give a file another name, in the place of what has it."""
+    if is_remote(path):
+        with _remote(target) as gfile:
+            gfile.rename(path, target, overwrite=True)
+    else:
+        os.replace(path, target)
+
+
+@contextlib.contextmanager
+def opened(path, mode="r", newline=None):
+    """A UTF-8 text file; names of files in it need not be text (`surrogateescape`).
+
+    A local file that was written is on the disk when the block ends.
+    """
+    if is_remote(path):
+        with _remote(path) as gfile, _RemoteText(gfile.GFile(path, f"{mode}b")) as file:
+            yield file
+        return
+    with open(path, mode, encoding="utf-8", errors="surrogateescape", newline=newline) as file:
+        yield file
+        if "w" in mode:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_bytes(path):
+    """All of a file."""
+    if is_remote(path):
+        with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
+            return file.read()
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def local_copy(path, folder):
+    """A path under which programs that know local files only can read a file.
+
+    Args:
+        path: The file; a local one is used as it is.
+        folder: Local folder for the copy of a remote one, which is deleted afterwards.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    copy = os.path.join(folder, f"{os.getpid()}-{id(folder)}-{os.path.basename(path)}")
+    try:
+        with _remote(path) as gfile:
+            gfile.copy(path, copy, overwrite=True)
+        yield copy
+    finally:
+        remove(copy)
 
 
 @contextlib.contextmanager
@@ -14,34 +176,76 @@ def written_whole(path):
     behind, and the next to write `path` clears it. Folders work too; an older folder of that name
     is replaced.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
+    path = absolute(path)
+    folder, name = os.path.split(path)
+    make_folder(folder)
     beside = os.path.join(folder, f".tmp-{name}")
-    _remove(beside)
+    remove(beside)
     try:
         yield beside
-        if os.path.isdir(beside):
-            _remove(path)
-        os.replace(beside, path)
+        if is_folder(beside):
+            remove(path)
+        rename(beside, path)
     finally:
-        _remove(beside)
-
-
-def _remove(path):
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.exists(path):
-        os.remove(path)
+        remove(beside)
 
 
 def write_json(path, content):
     """Write `content` as indented JSON."""
-    with written_whole(path) as beside, open(beside, "w", encoding="utf-8") as file:
+    with written_whole(path) as beside, opened(beside, "w") as file:
         json.dump(content, file, indent=2)
         file.write("\n")
 
 
 def read_json(path):
     """Read a JSON file."""
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    with opened(path) as file:
+        return json.loads(file.read())
+
+
+class _RemoteText:
+    """Text over a `GFile` of bytes, which alone can hold names that are no text."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def read(self):
+        return self._file.read().decode("utf-8", "surrogateescape")
+
+    def write(self, text):
+        self._file.write(text.encode("utf-8", "surrogateescape"))
+
+    def writelines(self, lines):
+        self.write("".join(lines))
+
+    def __iter__(self):
+        return iter(self.read().splitlines(keepends=True))
+
+
+@contextlib.contextmanager
+def _remote(path):
+    """`tf.io.gfile`, with errors as `OSError`."""
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    scheme = path.split("://")[0]
+    if scheme in _PLUG_INS:
+        try:
+            import tensorflow_io  # noqa: F401  registers these file systems
+        except ImportError as error:
+            raise OSError(
+                f"{scheme}:// paths need the extra [io]: pip install 'keras-videorel[io]' with "
+                f"Python 3.10 or 3.11 ({error})"
+            ) from None
+    try:
+        yield tf.io.gfile
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"{path}: {error.message}") from None
+    except tf.errors.OpError as error:
+        raise OSError(f"{path}: {error.message}") from None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.data import sampling, video
+from keras_videorel.data import flow, sampling, video
 from keras_videorel.files import read_json
 
 
@@ -55,7 +55,8 @@ class Predictor:
         """Label one video.
 
         The file is decoded twice, once to count its frames and once for those that are needed,
-        so memory does not grow with its length.
+        so memory does not grow with its length. For a model of optical flow, that of these frames
+        is estimated on the way (DIS).
 
         Args:
             path: A video file.
@@ -74,7 +75,10 @@ class Predictor:
         indices = sampling.uniform_samples(frames, count, *taken).numpy()
         size = settings["frame_size"]
         size = size if isinstance(size, int) else tuple(size)
-        images = video.read_frames(path, indices.ravel(), size, threads=0)
+        if settings.get("stream") == "flow":  # exports of older versions do not name it
+            images = _read_flow(path, indices.ravel(), size, frames)
+        else:
+            images = video.read_frames(path, indices.ravel(), size, threads=0)
         clips = images.reshape(*indices.shape, *images.shape[1:])
         # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
         logits = [self._score(clips=tf.constant(clip[None]))["logits"][0] for clip in clips]
@@ -86,3 +90,27 @@ class Predictor:
             [float(probabilities[i]) for i in best],
             frames,
         )
+
+
+def _read_flow(path, indices, size, num_frames):
+    """Flow from some frames of a video to the next, as levels; of no others it is estimated.
+
+    Returns:
+        A uint8 array `(len(indices), height, width, 2)`.
+    """
+    # The last frame repeats the field of the one before, as in shards.
+    starts = np.minimum(indices, max(num_frames - 2, 0)).tolist()
+    wanted, levels, picture = set(starts), {}, None
+    estimate = flow.estimator("dis")
+    with video.iter_frames(path, size, threads=0) as reader:
+        for index in range(min(max(wanted) + 2, num_frames)):
+            if wanted.isdisjoint((index - 1, index)):
+                reader.skip()
+                continue
+            next_picture = flow.grey(next(reader)[1])
+            if index - 1 in wanted:
+                levels[index - 1] = flow.to_levels(estimate(picture, next_picture))
+            picture = next_picture
+    if num_frames == 1:
+        levels[0] = flow.no_flow(picture.shape)
+    return np.stack([levels[start] for start in starts])

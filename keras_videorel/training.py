@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel import figures, models, workdir
+from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
 from keras_videorel.files import written_whole
 
@@ -136,9 +137,10 @@ def train(config, folder):
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
     """
-    info = pipeline.read_info(config.data.path)
+    info = pipeline.read_info(config.data.path, config.data.split)
     steps = pipeline.steps_per_epoch(info, config.train.batch_size)
     settings = clip_settings(config)
+    config.data.mean = settings["mean"]  # so that the run's folder tells it
     validation = None
     if info.clips.get("test"):
         # One view of each test clip watches over training; evaluate takes all of them.
@@ -176,6 +178,8 @@ def train(config, folder):
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
         first_epoch=first_epoch,
+        deterministic=config.data.deterministic,
+        service=config.data.service,
         **settings,
     )
     logs = os.path.join(folder, "logs")
@@ -232,16 +236,13 @@ def initialize(model, path):
 def clip_settings(config):
     """The settings of a config that training and test samples share.
 
-    Raises:
-        ValueError: If the samples are of optical flow.
+    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
     """
-    if config.data.stream != "rgb":
-        raise ValueError(
-            "`config.data.stream` must be 'rgb': shards do not hold optical flow yet. "
-            f"Received: {config.data.stream!r}"
-        )
-    keys = ("segments", "frames", "frame_stride", "crop_size", "mean", "std")
-    return {key: config.data[key] for key in keys}
+    keys = ("stream", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
+    settings = {key: config.data[key] for key in keys}
+    if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
+        settings["mean"] = MEAN["flow"]
+    return settings
 
 
 def distribution():

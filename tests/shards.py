@@ -28,33 +28,62 @@ def write_shards(folder, splits, labels, size):
 
     Args:
         folder: A `pathlib.Path`.
-        splits: Dict from split to a list of `(frames, label)`, frames uint8 RGB.
+        splits: Dict from split to a list of `(frames, label)`, frames uint8 RGB; or `(frames,
+            label, flow)`, flow levels uint8 `(frames, height, width, 2)` or None; or `(frames,
+            label, flow, sides)`, the side in each official split.
         labels: Names of the classes.
         size: `(height, width)` of the frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    has_flow, official = False, {}
     for split, videos in splits.items():
         paths = [str(folder / f"{split}-{i:05d}-of-00002.tfrecord") for i in range(2)]
         writers = [tf.io.TFRecordWriter(path) for path in paths]
-        for number, (frames, label) in enumerate(videos):
+        for number, video in enumerate(videos):
+            frames, label, *more = video
+            flow, sides = (*more, *(None, ())[len(more) :])
             example = tf.train.SequenceExample()
             context = example.context.feature
             context["clip/label/index"].int64_list.value.append(label)
             context["clip/data_path"].bytes_list.value.append(f"{split}/{number}.mp4".encode())
-            jpegs = example.feature_lists.feature_list["image/encoded"]
+            lists = example.feature_lists.feature_list
             for frame in frames:
-                jpeg = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
-                jpegs.feature.add().bytes_list.value.append(jpeg.tobytes())
+                lists["image/encoded"].feature.add().bytes_list.value.append(jpeg(frame))
+            if flow is not None:
+                has_flow = True
+                for field in flow:
+                    picture = np.dstack([field, np.full(field.shape[:2], 128, np.uint8)])
+                    feature = lists["FORWARD_FLOW/image/encoded"].feature.add()
+                    feature.bytes_list.value.append(jpeg(picture))
+            context["clip/splits"].bytes_list.value.extend(side.encode() for side in sides)
+            for official_split, side in enumerate(sides, 1):
+                counts = official.setdefault(str(official_split), {})
+                counts[side] = counts.get(side, 0) + 1
             writers[number % 2].write(example.SerializeToString())
         for writer in writers:
             writer.close()
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
     info = {
-        "options": {"size": size, "short_side": None},
+        "schema_version": 2,
+        "options": {
+            "size": size,
+            "short_side": None,
+            "flow": "tvl1" if has_flow else "none",
+            "split": 1,
+        },
         "splits": {split: {"clips": len(videos)} for split, videos in splits.items()},
     }
+    if official:
+        info["official_splits"] = official
     (folder / "dataset.json").write_text(json.dumps(info))
     return folder
+
+
+def jpeg(picture):
+    """An RGB picture as a JPEG that loses next to nothing, bytes."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 100]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", picture[..., ::-1], options)[1].tobytes()
 
 
 def two_classes(folder, train=32, test=8, frames=20, size=(28, 36)):

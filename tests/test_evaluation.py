@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_videorel import evaluation
+from keras_videorel import evaluation, metrics
 
 
 def test_accuracy_by_hand():
@@ -17,24 +17,24 @@ def test_accuracy_by_hand():
         ]
     )
     labels = np.array([0, 2, 1, 1, 1])
-    metrics = evaluation.accuracy(logits, labels)
-    assert metrics["top1"] == pytest.approx(2 / 5)
-    assert metrics["top5"] == pytest.approx(3 / 5)
-    assert metrics["average"] == pytest.approx(1 / 2)
-    assert metrics["mean_class_accuracy"] == pytest.approx((1 + 0 + 1 / 3) / 3)
-    counts = evaluation.confusion_matrix(logits, labels)
+    found = metrics.accuracy(logits, labels)
+    assert found["top1"] == pytest.approx(2 / 5)
+    assert found["top5"] == pytest.approx(3 / 5)
+    assert found["average"] == pytest.approx(1 / 2)
+    assert found["mean_class_accuracy"] == pytest.approx((1 + 0 + 1 / 3) / 3)
+    counts = metrics.confusion_matrix(logits, labels)
     assert counts.sum() == 5 and counts[1, 0] == 2 and counts[1, 1] == 1 and counts[2, 0] == 1
 
 
 def test_equal_scores_are_no_success():
     """A model that says nothing must not count as right in the top 5 of 10 classes."""
-    metrics = evaluation.accuracy(np.zeros((10, 10)), np.arange(10))
-    assert metrics["top1"] == pytest.approx(0.1) and metrics["top5"] == pytest.approx(0.5)
+    found = metrics.accuracy(np.zeros((10, 10)), np.arange(10))
+    assert found["top1"] == pytest.approx(0.1) and found["top5"] == pytest.approx(0.5)
 
 
 def test_scores_that_are_not_numbers_are_no_success():
-    metrics = evaluation.accuracy(np.full((10, 10), np.nan), np.arange(10))
-    assert metrics["top1"] <= 0.1
+    found = metrics.accuracy(np.full((10, 10), np.nan), np.arange(10))
+    assert found["top1"] <= 0.1
 
 
 def test_views_are_averaged_before_the_softmax():
@@ -45,10 +45,28 @@ def test_views_are_averaged_before_the_softmax():
     model = keras.Model(clips, keras.layers.Lambda(lambda x: x[:, 0, 0, 0])(clips))
     views = np.zeros((5, 2, 1, 1, 3), "float32")
     views[:, 0, 0, 0] = [[10, 0, 0], [0, 4, 0], [0, 4, 0], [0, 4, 0], [0, 4, 0]]
-    data = tf.data.Dataset.from_tensors((views, np.int64(0), "a.mp4"))
-    logits, labels, paths = evaluation.video_scores(model, data, batch_size=2)
-    np.testing.assert_allclose(logits, [[2.0, 3.2, 0.0]], rtol=1e-6)
-    assert labels.tolist() == [0] and paths == ["a.mp4"]
+    # A video of one clip of five views, and one of five clips of a view.
+    for clips, grouped in ((1, views[None]), (5, views[:, None])):
+        elements = [(clip, np.int64(0), "a.mp4") for clip in grouped]
+        data = tf.data.Dataset.from_generator(
+            lambda elements=elements: iter(elements),
+            output_signature=(
+                tf.TensorSpec(grouped.shape[1:], tf.float32),
+                tf.TensorSpec((), tf.int64),
+                tf.TensorSpec((), tf.string),
+            ),
+        )
+        logits, labels, paths = evaluation.video_scores(model, data, batch_size=2, clips=clips)
+        np.testing.assert_allclose(logits, [[2.0, 3.2, 0.0]], rtol=1e-6)
+        assert labels.tolist() == [0] and paths == ["a.mp4"]
+        after, _, _ = evaluation.video_scores(
+            model, data, batch_size=2, clips=clips, averaged="after"
+        )
+        of_views = np.exp([[10.0, 0, 0]] + [[0.0, 4, 0]] * 4)
+        of_views /= of_views.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(np.exp(after), of_views.mean(axis=0)[None], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`averaged` must be one of before, after"):
+        evaluation.video_scores(model, data, averaged="never")
 
 
 def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
@@ -92,7 +110,7 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
 
 def test_pair_accuracy_looks_at_two_classes_alone():
     logits = [[1, 0, 9], [0, 1, 9], [3, 2, 0], [0, 5, 1]]
-    assert evaluation.pair_accuracy(logits, [0, 1, 1, 2], (0, 1)) == 2 / 3
-    assert evaluation.pair_accuracy(logits, [0, 1, 1, 2], (1, 0)) == 2 / 3
+    assert metrics.pair_accuracy(logits, [0, 1, 1, 2], (0, 1)) == 2 / 3
+    assert metrics.pair_accuracy(logits, [0, 1, 1, 2], (1, 0)) == 2 / 3
     with pytest.raises(ValueError, match=r"`pair`.*3, 4"):
-        evaluation.pair_accuracy(logits, [0, 1, 1, 2], (3, 4))
+        metrics.pair_accuracy(logits, [0, 1, 1, 2], (3, 4))

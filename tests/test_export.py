@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import export, models
-from keras_videorel.data import sampling, video
+from keras_videorel import export, models, prediction
+from keras_videorel.data import flow, sampling, video
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor
 from tests.videos import LOSSLESS, write_video
@@ -134,7 +134,16 @@ def test_another_folder_is_not_replaced(tmp_path):
 # Input shape of a model, segments, frames of a clip or snippet.
 SAMPLES = {"clips": ((4, 24, 24, 3), 0, 4), "images": ((4, 24, 24, 3), 4, 1)}
 SAMPLES["snippets"] = ((3, 2, 24, 24, 3), 3, 2)
-SCALED = {"mean": (127.5, 120.0, 110.0), "std": 127.5}
+SAMPLES["flow clips"] = ((4, 24, 24, 2), 0, 4)
+SAMPLES["flow stacks"] = ((3, 24, 24, 4), 3, 2)
+SCALED = {
+    "rgb": {"mean": (127.5, 120.0, 110.0), "std": 127.5},
+    "flow": {"mean": (127.5, 120.0), "std": 127.5},
+}
+
+
+def stream_of(model):
+    return "rgb" if model.input_shape[-1] == 3 else "flow"
 
 
 @pytest.fixture(scope="module", params=list(SAMPLES))
@@ -143,13 +152,15 @@ def strided(request, tmp_path_factory):
     shape, segments, frames = SAMPLES[request.param]
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
-    x = keras.layers.AveragePooling3D((1, 4, 4))(keras.layers.Reshape((-1, 24, 24, 3))(inputs))
+    x = keras.layers.Reshape((-1, 24, 24, shape[-1]))(inputs)
+    x = keras.layers.AveragePooling3D((1, 4, 4))(x)
     x = keras.layers.Dense(16, activation="tanh")(keras.layers.Flatten()(x))
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
-    path = str(tmp_path_factory.mktemp("export") / request.param)
+    path = str(tmp_path_factory.mktemp("export") / request.param.replace(" ", "_"))
+    stream = stream_of(model)
     export.export_saved_model(
-        model, path, LABELS, from_logits=True, frame_size=(28, 36), clips=3, segments=segments,
-        frame_stride=2, **SCALED,
+        model, path, LABELS, from_logits=True, stream=stream, frame_size=(28, 36), clips=3,
+        segments=segments, frame_stride=2, **SCALED[stream],
     )  # fmt: skip
     return model, path, segments, frames
 
@@ -177,8 +188,13 @@ def samples_by_hand(video, segments, frames):
 
 
 def logits_by_hand(model, video, segments, frames):
+    scaled = SCALED[stream_of(model)]
     taken = video[samples_by_hand(video, segments, frames)][:, :, 2:26, 6:30]
-    x = (taken.astype("float32") - SCALED["mean"]) / SCALED["std"]
+    x = (taken.astype("float32") - scaled["mean"]) / scaled["std"]
+    if stream_of(model) == "flow" and segments:
+        # The fields of a snippet one after the other, x before y.
+        snippets = [range(t * frames, (t + 1) * frames) for t in range(segments)]
+        x = np.stack([np.concatenate([x[:, i] for i in t], axis=-1) for t in snippets], axis=1)
     return model.predict(x.reshape(-1, *model.input_shape[1:]).astype("float32"), verbose=0)
 
 
@@ -186,7 +202,9 @@ def logits_by_hand(model, video, segments, frames):
 def test_signatures_sample_with_a_stride(strided, num_frames):
     model, path, segments, frames = strided
     signatures = tf.saved_model.load(path).signatures
-    videos = np.random.default_rng(2).integers(0, 256, (2, num_frames, 28, 36, 3), np.uint8)
+    channels = 3 if stream_of(model) == "rgb" else 2
+    size = (2, num_frames, 28, 36, channels)
+    videos = np.random.default_rng(2).integers(0, 256, size, np.uint8)
     outputs = signatures["serving_default"](frames=tf.constant(videos))
     by_hand = [logits_by_hand(model, video, segments, frames) for video in videos]
     expected = np.stack([logits.mean(axis=0) for logits in by_hand])
@@ -200,7 +218,7 @@ def test_signatures_sample_with_a_stride(strided, num_frames):
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(by_hand[0]), atol=1e-6)
 
 
-@pytest.mark.parametrize("num_frames", [3, 23])
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 23])
 def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_path):
     """The stride is applied once, whether the predictor or the signature takes the frames."""
     model, path, segments, frames = strided
@@ -211,6 +229,8 @@ def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_p
     found = [dict(zip(prediction.labels, prediction.probabilities, strict=True))[k] for k in LABELS]
 
     decoded = video.read_frames(file, range(num_frames))
+    if stream_of(model) == "flow":
+        decoded = np.stack([levels for _, levels in flow.with_flow(decoded, "dis")])
     serve = tf.saved_model.load(path).signatures["serving_default"]
     served = serve(frames=tf.constant(decoded[None]))["probabilities"][0]
     np.testing.assert_allclose(found, served, atol=1e-6)
@@ -219,30 +239,81 @@ def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_p
     assert np.ptp(found) > 0.01
 
 
+def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
+    """Pairs of neighbours, also after a gap; the last frame repeats the field before it."""
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 28, 36, 3), np.uint8)
+    file = write_video(tmp_path / "noise.mp4", pixels, **LOSSLESS)
+    whole = [levels for _, levels in flow.with_flow(video.read_frames(file, range(20)), "dis")]
+    pairs = []
+    to_levels = flow.to_levels
+    monkeypatch.setattr(flow, "to_levels", lambda field: pairs.append(1) or to_levels(field))
+    for wanted, expected in (([12, 3, 4, 12, 4], 3), ([19, 0, 18], 2), ([5], 1)):
+        pairs.clear()
+        found = prediction._read_flow(file, np.array(wanted), None, 20)
+        assert np.array_equal(found, [whole[index] for index in wanted])
+        assert len(pairs) == expected
+
+
+def test_flow_of_frames_of_another_size(tmp_path):
+    """Fields at twice the size are twice as long: they score as those of the wanted size."""
+    inputs = keras.Input((2, 24, 24, 2))
+    model = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    path = export.export_saved_model(
+        model, str(tmp_path / "m"), from_logits=True, stream="flow", frame_size=(28, 36), clips=1,
+        mean=(127.5, 127.5),
+    )  # fmt: skip
+    serve = tf.saved_model.load(path).signatures["serving_default"]
+    field = np.empty((1, 2, 28, 36, 2), np.float32)
+    field[:] = np.linspace(-4, 4, 36)[:, np.newaxis] * (1, -0.5)
+    large = 2 * field.repeat(2, axis=2).repeat(2, axis=3)
+    scores = [serve(frames=flow.to_levels(f))["logits"].numpy() for f in (field, large)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=2)  # levels
+    assert np.ptp(scores[0]) > 30
+
+
 def test_export_json_tells_how_samples_are_taken(strided):
-    _, path, segments, frames = strided
+    model, path, segments, frames = strided
     settings = read_json(f"{path}/export.json")
     assert settings["segments"] == segments and settings["frames"] == frames
     assert settings["std"] == 127.5 and settings["frame_stride"] == 2
+    assert settings["stream"] == stream_of(model)
     assert settings["crop_size"] == [24, 24]
 
 
 @pytest.mark.parametrize(
-    ("shape", "segments"),
+    ("shape", "segments", "stream"),
     [
-        ((4, 24, 24, 3), 3),
-        ((3, 2, 24, 24, 3), 0),
-        ((3, 2, 24, 24, 3), 2),
-        ((3, 1, 24, 24, 3), 3),  # a snippet of one frame is an image
-        ((4, 24, 24, 2), 0),
-        ((10,), 0),
+        ((4, 24, 24, 3), 3, "rgb"),
+        ((3, 2, 24, 24, 3), 0, "rgb"),
+        ((3, 2, 24, 24, 3), 2, "rgb"),
+        ((3, 1, 24, 24, 3), 3, "rgb"),  # a snippet of one frame is an image
+        ((4, 24, 24, 2), 0, "rgb"),
+        ((10,), 0, "rgb"),
+        ((4, 24, 24, 3), 0, "flow"),
+        ((3, 24, 24, 3), 3, "flow"),
+        ((3, 24, 24, 4), 2, "flow"),
+        ((3, 2, 24, 24, 2), 3, "flow"),
     ],
 )
-def test_segments_must_fit_the_model(shape, segments, tmp_path):
+def test_segments_and_stream_must_fit_the_model(shape, segments, stream, tmp_path):
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    with pytest.raises(ValueError, match=rf"`model` must take samples.*segments={segments}"):
-        export.export_saved_model(model, str(tmp_path / "m"), segments=segments)
+    message = rf"`model` must take samples.*segments={segments}, stream='{stream}'"
+    with pytest.raises(ValueError, match=message):
+        export.export_saved_model(model, str(tmp_path / "m"), segments=segments, stream=stream)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_of_a_stream(tmp_path):
+    inputs = keras.Input((4, 24, 24, 2))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    path = str(tmp_path / "m")
+    with pytest.raises(
+        ValueError, match=r"`mean` must have .* 2 channels. Received: mean=\(1, 2, 3"
+    ):
+        export.export_saved_model(model, path, stream="flow", mean=(1, 2, 3))
+    with pytest.raises(ValueError, match=r"`stream` must be .* Received: stream='depth'"):
+        export.export_saved_model(model, path, stream="depth")
     assert not list(tmp_path.iterdir())
 
 
@@ -265,7 +336,9 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
 
     model, _, segments, frames = strided
     config = base()
-    config.data.update({"segments": segments, "frames": frames, "frame_stride": 2, **SCALED})
+    stream = stream_of(model)
+    config.data.update({"segments": segments, "frames": frames, "frame_stride": 2})
+    config.data.update({"stream": stream, **SCALED[stream]})
     workdir.open_run(str(tmp_path / "run"), config, ShardInfo("shards", LABELS, (28, 36), {}))
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
     monkeypatch.setattr(command, "FLAGS", copy.deepcopy(command.FLAGS))

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import evaluation, training, workdir
+from keras_videorel import evaluation, metrics, training, workdir
 from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
-from tests.shards import two_classes
+from tests.shards import gray_video, two_classes, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -274,11 +274,71 @@ def test_a_model_of_snippets_goes_under_tsn(shards):
     assert model.input_shape == (None, 3, 8, 24, 24, 3) and model.name.startswith("tsn_")
 
 
-def test_flow_is_refused_until_there_is_any(shards, tmp_path):
+@pytest.fixture(scope="module")
+def flow_shards(tmp_path_factory):
+    """Gray videos that only their flow tells apart: 6 pixels a frame to the right, or the left."""
+    rng = np.random.default_rng(0)
+
+    def video(label):
+        x = 127.5 + (38 if label == 0 else -38)
+        levels = np.stack([np.full((20, 36, 40), x), np.full((20, 36, 40), 127.5)], -1)
+        noise = rng.integers(-8, 9, levels.shape)
+        return gray_video(20, (36, 40)), label, (levels + noise).astype(np.uint8)
+
+    splits = {
+        split: [video(i % 2) for i in range(count)] for split, count in (("train", 32), ("test", 8))
+    }
+    return write_shards(tmp_path_factory.mktemp("flow"), splits, ["right", "left"], (36, 40))
+
+
+def test_learns_from_clips_of_flow(flow_shards, tmp_path):
+    config = small_config(flow_shards, epochs=12, learning_rate=0.01)
+    config.data.stream = "flow"
+    model = training.train(config, str(tmp_path))
+    assert model.input_shape == (None, 8, 24, 24, 2)
+    assert workdir.read_config(str(tmp_path)).data.mean == (127.5, 127.5)
+    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
+
+
+def test_learns_from_stacks_of_flow(flow_shards):
+    """As the temporal stream takes them, with a network that only averages each field."""
+    config = small_config(flow_shards)
+    config.data.update({"stream": "flow", "segments": 3, "frames": 10, "std": 127.5})
+    settings = training.clip_settings(config)
+    assert training.pipeline.sample_shape(3, 10, 24, "flow") == (3, 24, 24, 20)
+    stacks = keras.Input((3, 24, 24, 20))
+    model = keras.Model(
+        stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
+    )
+    training.compile_model(model, config)
+    info = training.pipeline.read_info(config.data.path)
+    batches = training.pipeline.training_batches(info, 8, mirror=False, epochs=10, **settings)
+    model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
+    views = training.pipeline.clip_views(info, clips=2, crops=5, **settings)
+    logits, labels, _ = evaluation.video_scores(model, views, clips=2)
+    assert metrics.accuracy(logits, labels)["top1"] == 1
+    # Mirrored, each clip is one of the other class.
+    views = views.map(lambda view, *rest: (view[..., ::-1, :] * ([-1, 1] * 10), *rest))
+    logits, _, _ = evaluation.video_scores(model, views, clips=2)
+    assert metrics.accuracy(logits, 1 - labels)["top1"] == 1
+
+
+def test_flow_must_be_there(shards, tmp_path):
     config = small_config(shards)
     config.data.stream = "flow"
-    with pytest.raises(ValueError, match=r"`config.data.stream`.*optical flow yet"):
+    with pytest.raises(ValueError, match=r"hold no optical flow. Make them with `--flow"):
         training.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    config.data.mean = (1.0, 2.0, 3.0)
+    assert training.clip_settings(config)["mean"] == (1.0, 2.0, 3.0)
+
+
+def test_a_split_must_be_there(shards, tmp_path):
+    config = small_config(shards)
+    config.data.split = 3
+    for run in (training.train, evaluation.evaluate):
+        with pytest.raises(ValueError, match=r"`split` must be an official split.*split=3"):
+            run(config, str(tmp_path / "run"))
 
 
 def test_weight_decay_is_of_matrices(shards):
@@ -318,6 +378,8 @@ def test_the_papers_configs(data, stream, classes, videos, root):
     assert (config.train.momentum, config.train.weight_decay) == (0.9, 5e-4)
     assert (config.eval.clips, config.eval.crops) == (4, 5)
     assert config.data.frames == {"rgb": 1, "flow": 10}[stream]
+    assert config.data.mean == {"rgb": (127.5,) * 3, "flow": (127.5,) * 2}[stream]
+    assert config.data.std == 127.5
     assert config.model.weights == {"rgb": "imagenet", "flow": None}[stream]
     with config.unlocked():
         config.model.backbone = "mobilenet_v2"  # at a reduced size

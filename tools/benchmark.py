@@ -11,7 +11,12 @@ import sys
 from absl import app
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "benchmarks")
-SUITES = ("relational_lstm", "strided_convolution", "gradient_checkpointing")
+SUITES = (
+    "relational_lstm",
+    "strided_convolution",
+    "gradient_checkpointing",
+    "input_pipeline",
+)
 
 
 def main(arguments):

@@ -1,8 +1,6 @@
 """`videorel make-tfrecords` from a checkout; --help lists its flags."""
 
-import sys
-
-from keras_videorel.cli import run
+from keras_videorel.cli import leave, run
 
 if __name__ == "__main__":
-    sys.exit(run("make-tfrecords"))
+    leave(run("make-tfrecords"))

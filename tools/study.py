@@ -48,13 +48,14 @@ def shards_of(data):
         videorel(
             "make-tfrecords", "--dataset", "csv", "--videos", f"{source}/videos",
             "--annotations", f"{source}/videos.csv", "--output", shards, "--resize", "56x56",
+            "--jpeg_quality", "95",
         )  # fmt: skip
     else:
         videos = f"{FLAGS.output}/videos/{data}"
         videorel("render-videos", "--output", videos, "--clips_per_class", "48")
         videorel(
             "make-tfrecords", "--dataset", "folder", "--videos", videos, "--output", shards,
-            "--resize", "56x56",
+            "--resize", "56x56", "--jpeg_quality", "95",
         )  # fmt: skip
     return shards
 
@@ -87,7 +88,7 @@ def run(data, model, seed, shards, *options):
 def within_pairs(path):
     """Accuracy within each pair of the embedded data set: which of the two scores higher."""
     from keras_videorel.data.synthetic import PAIRS
-    from keras_videorel.evaluation import pair_accuracy
+    from keras_videorel.metrics import pair_accuracy
 
     scores = np.load(path)
     classes = [str(name) for name in scores["classes"]]

@@ -1,8 +1,6 @@
 """`videorel train` from a checkout; --help lists its flags."""
 
-import sys
-
-from keras_videorel.cli import run
+from keras_videorel.cli import leave, run
 
 if __name__ == "__main__":
-    sys.exit(run("train"))
+    leave(run("train"))

@@ -17,10 +17,13 @@ from keras_videorel import quiet
 COMMANDS = {
     "render-videos": "render the embedded data set as H.264 videos",
     "make-tfrecords": "turn video files and labels into TFRecord shards",
+    "inspect-tfrecords": "show what shards hold, check every record, describe those of others",
     "train": "train a model from a config",
     "evaluate": "evaluate a trained model on the test views",
+    "fuse": "fuse files of scores, compare models, write a report",
     "export": "export a trained model as a SavedModel",
     "predict": "label video files with an exported model",
+    "convert-caffe": "turn weights of ARTNet's authors, a .caffemodel, into a Keras model",
     "summary": "print parameters and multiply-adds beside the paper's figures",
 }
 
@@ -58,6 +61,16 @@ def run(command, argv=None):
         sys.argv = caller
 
 
+def leave(status):
+    """End the process with an exit status."""
+    if "tensorflow_io" in sys.modules:
+        # Its S3 file system aborts when the interpreter tears it down, after all is done.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def _parse(module, words):
     try:
         arguments = getattr(module, "parse", module.FLAGS)(words)[1:]
@@ -93,7 +106,7 @@ def main():
     if command not in COMMANDS:
         print(f"videorel: error: no command {sys.argv[1]!r}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
-    sys.exit(run(command, sys.argv[2:]))
+    leave(run(command, sys.argv[2:]))
 
 
 def _usage():

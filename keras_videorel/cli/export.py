@@ -1,5 +1,7 @@
 """Export a trained model as a SavedModel that takes raw uint8 frames and carries its labels.
 
+A model of optical flow takes fields in 8 bits in their place; `predict` makes them itself.
+
 videorel export --workdir runs/artnet --output saved_models/artnet
 """
 
@@ -37,6 +39,7 @@ def main(arguments):
         FLAGS.output,
         workdir.read_labels(FLAGS.workdir),
         from_logits=True,
+        stream=config.data.stream,
         frame_size=workdir.read_frame_size(FLAGS.workdir),
         clips=FLAGS.clips,
         segments=config.data.segments,

@@ -3,15 +3,26 @@
     videorel make-tfrecords --dataset folder --videos DIR --output shards
     videorel make-tfrecords --dataset folder --videos DIR --test_fraction 0.3 --output shards
     videorel make-tfrecords --dataset csv --videos DIR --annotations videos.csv --output shards
+    videorel make-tfrecords --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist \
+        --short_side 256 --flow tvl1 --output shards/ucf101
+    videorel make-tfrecords --dataset kinetics --videos DIR --annotations train.csv,validate.csv \
+        --output gs://BUCKET/kinetics --engine beam -- --runner DataflowRunner --project ...
 
 Data sets:
     folder   DIR/{train,test}/LABEL/*.mp4, or DIR/LABEL/*.mp4 with --test_fraction
              (also avi, mkv, mov, webm, mpg, mpeg, m4v)
     csv      a table with the columns path (relative to DIR), label, split (train or test)
+    ucf101   the folder of classInd.txt, trainlist0N.txt and testlist0N.txt
+    hmdb51   the folder of LABEL_test_splitN.txt
+    kinetics CSV files of label,youtube_id,time_start,time_end,split, or their folder;
+             DIR/**/ID_000012_000022.mp4. The validation part is tested on
+
+The three official splits of ucf101 and hmdb51 share one set of shards: shards are named by the
+side in --split, and config.data.split chooses another when they are read.
 
 writes {train,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of the videos
-that do not decode) and, when all is done, dataset.json. A run that was interrupted continues
-when the same command is given again.
+that are missing or do not decode) and, when all is done, dataset.json. A run that was interrupted
+continues when the same command is given again. What follows -- goes to Apache Beam.
 """
 
 import os
@@ -19,16 +30,32 @@ import re
 
 from absl import flags
 
-from keras_videorel.data import shards, sources
+from keras_videorel import files
+from keras_videorel.data import official, shards, sources
 
-DATASETS = ("folder", "csv")
+DATASETS = ("folder", "csv", *official.READERS)
 
-NEEDS_TENSORFLOW = False  # its processes load what they need
+NEEDS_TENSORFLOW = False  # loaded when the arguments are known to be good
+TAKES_WORDS = True  # options of Beam, after --
 FLAGS = flags.FlagValues()
-flags.DEFINE_enum("dataset", None, DATASETS, "Kind of data set: folder or csv.", flag_values=FLAGS)
+flags.DEFINE_enum("dataset", None, DATASETS, "Kind of data set.", flag_values=FLAGS)
 flags.DEFINE_string("videos", None, "Folder of the videos.", flag_values=FLAGS)
 flags.DEFINE_string(
-    "annotations", None, "For csv: table of paths, labels and splits.", flag_values=FLAGS
+    "annotations", None, "All but folder: the table, or the official lists.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "split",
+    1,
+    "Official split of ucf101, hmdb51 (1, 2, 3) or kinetics (1: validation, 2: test) that the "
+    "shards are named by.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "labels",
+    None,
+    "File of class names in index order, such as the labels.txt of the shards that a model was "
+    "trained on; by default the official order, or sorted.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("output", None, "Folder to write to; made if need be.", flag_values=FLAGS)
 flags.DEFINE_string(
@@ -45,6 +72,13 @@ flags.DEFINE_integer(
     "Instead of resize: shorter side of the stored frames, with the aspect ratio kept.",
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "flow",
+    "none",
+    shards.FLOWS,
+    "Optical flow to store beside the frames: tvl1 as the papers, or dis, which is far faster.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float(
     "test_fraction",
     None,
@@ -59,7 +93,22 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("workers", None, "Processes; by default all cores.", flag_values=FLAGS)
-flags.DEFINE_integer("jpeg_quality", 95, "Quality of the stored frames.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "engine",
+    "local",
+    shards.ENGINES,
+    "local: processes on this machine. beam: an Apache Beam pipeline.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "time_limit",
+    shards.TIME_LIMIT,
+    "Seconds that a video may take without giving a frame.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "jpeg_quality", shards.JPEG_QUALITY, "Quality of the stored frames.", flag_values=FLAGS
+)
 flags.DEFINE_integer("seed", 0, "Seed of the order and of test_fraction.", flag_values=FLAGS)
 for _name in ("dataset", "videos", "output"):
     flags.mark_flag_as_required(_name, flag_values=FLAGS)
@@ -68,20 +117,30 @@ for _name in ("dataset", "videos", "output"):
 def main(arguments):
     if not FLAGS.output:
         raise ValueError(f"`output` must name a folder. Received: {FLAGS.output!r}")
+    if arguments and FLAGS.engine != "beam":
+        raise ValueError(
+            f"expected flags only; words after -- are for --engine beam. "
+            f"Received: {' '.join(arguments)}"
+        )
     size = _size()
-    videos = _videos()
-    labels = sources.label_names(videos)
+    data = _data_set()
     complete = shards.is_complete(FLAGS.output)
     manifest = shards.write_shards(
-        videos,
+        data.videos,
         FLAGS.output,
-        labels,
+        data.labels,
         root=FLAGS.videos,
         size=size,
         short_side=FLAGS.short_side,
         jpeg_quality=FLAGS.jpeg_quality,
+        flow=FLAGS.flow,
+        split=FLAGS.split,
+        rejected=data.rejected,
         shards=FLAGS.shards,
         workers=FLAGS.workers,
+        engine=FLAGS.engine,
+        beam_options=arguments,
+        time_limit=FLAGS.time_limit,
         seed=FLAGS.seed,
     )
     if complete:
@@ -105,16 +164,39 @@ def _size():
     return int(match[1]), int(match[2])
 
 
-def _videos():
+def _data_set():
+    """The `official.DataSet` that the flags name."""
+    given = FLAGS.labels and files.read_bytes(FLAGS.labels).decode().splitlines()
     if FLAGS.dataset == "folder":
-        _refuse("annotations", "csv")
-        return sources.read_folder(FLAGS.videos, FLAGS.test_fraction, FLAGS.seed)
-    _refuse("test_fraction", "folder")
-    if FLAGS.annotations is None:
+        _refuse("annotations", "csv and the official data sets")
+    else:
+        _refuse("test_fraction", "folder")
+    if FLAGS.dataset in official.READERS:
+        if FLAGS.dataset == "kinetics":
+            found = official.read_kinetics(FLAGS.annotations, FLAGS.videos, FLAGS.split, given)
+        else:
+            read = official.READERS[FLAGS.dataset]
+            found = read(FLAGS.annotations, FLAGS.videos, FLAGS.split)
+        if not found.videos:
+            raise ValueError(
+                f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
+                f"{len(found.rejected)}, such as {found.rejected[0][0]!r}"
+            )
+        return found._replace(labels=given or found.labels)
+    if FLAGS.split != 1:
+        raise ValueError(
+            f"`split` is for the official data sets. Received: {FLAGS.split} with --dataset "
+            f"{FLAGS.dataset}"
+        )
+    if FLAGS.dataset == "folder":
+        videos = sources.read_folder(FLAGS.videos, FLAGS.test_fraction, FLAGS.seed)
+    elif FLAGS.annotations is None:
         raise ValueError(
             "`annotations` must name a table with the columns path, label and split. Received: none"
         )
-    return sources.read_csv(FLAGS.annotations, FLAGS.videos)
+    else:
+        videos = sources.read_csv(FLAGS.annotations, FLAGS.videos)
+    return official.DataSet(videos, given or sources.label_names(videos), [])
 
 
 def _refuse(name, dataset):
@@ -134,22 +216,29 @@ def _print_summary(manifest):
     train = manifest["splits"].get("train", {"clips_per_label": {}})
     lost = [label for label, clips in train["clips_per_label"].items() if clips == 0]
     if lost:
-        print(f"warning: no training clip is left of {', '.join(lost)}")
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        print(f"warning: no training clip is left of {shown}")
+    for number, sides in manifest.get("official_splits", {}).items():
+        counts = ", ".join(f"{count} {side}" for side, count in sides.items() if count)
+        print(f"split {number}: {counts}")
     notes = manifest["notes"]
     if notes:
         print(f"{len(notes)} clips lost frames: {notes[0]['path']}: {notes[0]['note']}", end="")
         print(f"; ... (all in {shards.MANIFEST})" if len(notes) > 1 else "")
     if manifest["rejected"]:
-        path = os.path.join(FLAGS.output, shards.REJECTED)
-        print(f"rejected: {manifest['rejected']} videos, listed in {path}:")
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            lines = file.read().splitlines()[1:]
-        print("\n".join(f"  {line}" for line in lines[:5]))
-        if len(lines) > 5:
-            print("  ...")
-    size = sum(
-        entry.stat().st_size
-        for entry in os.scandir(FLAGS.output)
-        if entry.name.endswith(".tfrecord")
-    )
+        _print_rejected(os.path.join(FLAGS.output, shards.REJECTED))
+    names = [name for name in files.list_folder(FLAGS.output) if name.endswith(".tfrecord")]
+    size = sum(files.size(os.path.join(FLAGS.output, name)) for name in names)
     print(f"shards: {FLAGS.output} ({size / 1e6:.1f} MB)")
+
+
+def _print_rejected(path):
+    with files.opened(path) as file:
+        lines = [repr(line)[1:-1] for line in file.read().splitlines()[1:]]
+    missing = sum(line.endswith(f",{official.MISSING}") for line in lines)
+    print(f"rejected: {len(lines)} videos ({missing} of them missing), listed in {path}:")
+    # A subset of a data set misses the rest of it, which says less than the other reasons.
+    lines.sort(key=lambda line: line.endswith(f",{official.MISSING}"))
+    print("\n".join(f"  {line}" for line in lines[:5]))
+    if len(lines) > 5:
+        print("  ...")

@@ -7,7 +7,13 @@ TensorFlow.
 import importlib
 
 _MODULES = (
+    "contact_sheet",
+    "decoder",
+    "flow",
+    "inspection",
+    "official",
     "pipeline",
+    "record_checks",
     "records",
     "rendering",
     "sampling",

@@ -1,16 +1,27 @@
-"""`tf.data` from shards to batches: parse, sample, decode, transform, batch.
+"""`tf.data` from shards to batches: parse, sample, shuffle, decode, transform, batch, normalize.
 
-Frames are chosen before any JPEG is decoded, and only the crop's part of a JPEG is decoded.
+Frames are chosen as soon as a record is parsed: what is shuffled are the JPEGs of the samples, not
+whole videos. Only the crop's part of a JPEG is decoded, and samples travel as uint8 up to the
+last step.
 """
 
-import glob
-import json
 import os
+import socket
+import urllib.parse
+from itertools import chain
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_videorel import files
 from keras_videorel.data import records, sampling, transforms
+
+SIDES = ("train", "test", "unused")
+NEWEST_SCHEMA = 2
+
+_FILES = {side: [f"{side}-?????-of-?????.tfrecord"] for side in SIDES}
+_CHANNELS = {"rgb": 3, "flow": 2}
+_PICTURES = {"rgb": records.IMAGE_ENCODED, "flow": records.FLOW_ENCODED}
 
 
 class ShardInfo(NamedTuple):
@@ -20,57 +31,101 @@ class ShardInfo(NamedTuple):
         path: The folder.
         labels: Names of the classes, in index order.
         frame_size: `(height, width)` of the stored frames, or an integer: their shorter side.
-        clips: Number of records of each split, a dict.
+        clips: Number of records of each side of the split, a dict.
+        flow: Whether there is optical flow.
+        files: Patterns of the shards of each side, a dict of lists; relative ones start from the
+            folder, and wildcards are in the last part.
+        split: 0 if each side has shards of its own; otherwise the number of the official split
+            that the records tell their side in.
+        keys: Dict from keys of `records` to those of shards of other writers; None for ours.
     """
 
     path: str
     labels: list
     frame_size: tuple | int
     clips: dict
+    flow: bool = False
+    files: dict = _FILES
+    split: int = 0
+    keys: dict | None = None
 
 
-def read_info(path):
+def read_info(path, split=0):
     """Read the manifest and the labels of a folder of shards.
 
     Args:
-        path: A folder written by `make-tfrecords`.
+        path: A folder written by `make-tfrecords`, or one that describes shards of others
+            (`inspect-tfrecords --describe`). It may be a remote one, `gs://bucket/folder`.
+        split: Number of the official split to read; 0 for that which the shards were made for.
 
     Returns:
         A `ShardInfo`.
 
     Raises:
         FileNotFoundError: If the folder is no finished folder of shards.
+        ValueError: If the manifest is none, or there is no such split.
     """
     manifest = os.path.join(path, "dataset.json")
-    if not tf.io.gfile.exists(manifest):
+    if not files.exists(manifest):
         raise FileNotFoundError(
             f"{path!r} holds no finished shards (no dataset.json): make them with "
             "`videorel make-tfrecords`, or run it again if it was interrupted"
         )
-    with tf.io.gfile.GFile(manifest) as file:
-        info = json.load(file)
-    with tf.io.gfile.GFile(os.path.join(path, "labels.txt")) as file:
+    try:
+        info = files.read_json(manifest)
+        options, keys, _ = info["options"], info.get("keys", {}), info["splits"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{manifest!r} is no manifest of shards") from None
+    if info.get("schema_version", 1) > NEWEST_SCHEMA:
+        raise ValueError(
+            f"{path!r} holds shards of a newer version ({info.get('library')}): schema_version "
+            f"must be at most {NEWEST_SCHEMA}. Received: {info['schema_version']}"
+        )
+    with files.opened(os.path.join(path, "labels.txt")) as file:
         labels = file.read().splitlines()
-    size = info["options"]["size"] or info["options"]["short_side"]
+    size = options["size"] or options["short_side"]
+    patterns = info.get("files", _FILES)
+    counts, split = _official_split(info, split, path)
     return ShardInfo(
         path=path,
         labels=labels,
         frame_size=size if isinstance(size, int) else tuple(size),
-        clips={split: counts["clips"] for split, counts in info["splits"].items()},
+        clips=counts,
+        flow=options.get("flow", "none") != "none" or "flow" in keys,
+        files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
+        split=split,
+        keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
     )
 
 
-def shard_files(path, split):
-    """The shards of a split, sorted.
+def _official_split(info, split, path):
+    """Clips of each side of a split, and the number that records must be filtered by, or 0."""
+    if split in (0, info["options"].get("split", 1)):
+        return {side: counts["clips"] for side, counts in info["splits"].items()}, 0
+    official = info.get("official_splits", {})
+    if str(split) not in official:
+        there = f"one of {', '.join(sorted(official))}" if official else "0, there is one only"
+        raise ValueError(
+            f"`split` must be an official split of the shards in {path!r}: {there}. "
+            f"Received: split={split!r}"
+        )
+    return official[str(split)], split
+
+
+def shard_files(info, side):
+    """The shards that hold the records of a side, sorted: `"train"`, `"test"`.
 
     Raises:
         FileNotFoundError: If there are none.
     """
-    pattern = os.path.join(path, f"{split}-?????-of-?????.tfrecord")
-    files = sorted(glob.glob(pattern) if os.path.isdir(path) else tf.io.gfile.glob(pattern))
-    if not files:
-        raise FileNotFoundError(f"no shards of the {split!r} split: nothing matches {pattern!r}")
-    return files
+    patterns = info.files.get(side, ())
+    found = {path for pattern in patterns for path in files.matching(info.path, pattern)}
+    if not found:
+        raise FileNotFoundError(
+            f"no shards of the {side!r} split: nothing in {info.path!r} matches "
+            f"{', '.join(patterns) or side}"
+        )
+    return sorted(files.join(info.path, path) for path in found)
 
 
 def sample_shape(segments, frames, size, stream="rgb"):
@@ -86,12 +141,13 @@ def sample_shape(segments, frames, size, stream="rgb"):
         `(frames, height, width, 3)` for a clip; `(segments, height, width, 3)` for snippets of
         one frame, which are images; `(segments, frames, height, width, 3)` for longer ones. Of
         flow a clip has 2 channels, and snippets are stacks of all their fields, `(segments,
-        height, width, 2 * frames)` (two-stream networks; relational LSTM, Sec. 3).
+        height, width, 2 * frames)`, x1, y1, x2, y2, ... (two-stream networks; relational LSTM,
+        Sec. 3).
 
     Raises:
         ValueError: If `segments` is no number of segments, or the stream is unknown.
     """
-    if stream not in ("rgb", "flow"):
+    if stream not in _CHANNELS:
         raise ValueError(f'`stream` must be "rgb" or "flow". Received: stream={stream!r}')
     if isinstance(segments, bool) or not isinstance(segments, int) or segments < 0:
         raise ValueError(
@@ -100,7 +156,7 @@ def sample_shape(segments, frames, size, stream="rgb"):
         )
     height, width = (size, size) if isinstance(size, int) else size
     if not segments:
-        return (frames, height, width, 3 if stream == "rgb" else 2)
+        return (frames, height, width, _CHANNELS[stream])
     if stream == "flow":
         return (segments, height, width, 2 * frames)
     return (segments, *((frames,) if frames > 1 else ()), height, width, 3)
@@ -110,6 +166,7 @@ def training_batches(
     info,
     batch_size,
     *,
+    stream="rgb",
     segments=0,
     frames=16,
     frame_stride=1,
@@ -121,83 +178,121 @@ def training_batches(
     shuffle_buffer=256,
     seed=0,
     first_epoch=0,
+    epochs=None,
     split="train",
+    deterministic=True,
+    service="",
 ):
-    """Batches of randomly cropped training samples, clips or snippets, without end.
+    """Batches of randomly cropped training samples, clips or snippets.
 
-    Everything random is a function of `seed`, the epoch and the place in it, so the batches of
-    an epoch are the same whether training began there or before.
+    Everything random is a function of `seed`, the epoch and the place of the record in its
+    shard, so the batches of an epoch are the same whether training began there or before.
 
     Args:
         info: A `ShardInfo`.
         batch_size: Samples in a batch. What is left of an epoch is dropped.
+        stream: `"rgb"` for frames, or `"flow"` for the optical flow stored beside them, as levels;
+            field i goes from frame i to the next. Mirroring inverts x.
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
-        frames: Frames in a clip or snippet.
+        frames: Frames, or fields, in a clip or snippet.
         frame_stride: Step between them.
         crop_size: Height and width of the samples.
         crop_scales: Ratios of the multi-scale crop.
         mirror: Whether to mirror half of the samples. Turn it off where left and right differ.
-        mean: Mean of the channels (R, G, B), subtracted.
+        mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
-        shuffle_buffer: Records that are shuffled at a time; shards are shuffled besides.
+        shuffle_buffer: Samples that are shuffled at a time; shards are shuffled besides.
         seed: Seed.
         first_epoch: Epoch to begin with.
-        split: The split to read.
+        epochs: Epoch to end before; without end if None.
+        split: The side of the split to read.
+        deterministic: Whether the order must be the same each time. If not, what is ready first
+            comes first; the crops of a record in an epoch stay the same.
+        service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
+            workers, which must find the shards under the same path, make the batches; an epoch
+            is one worker's, and epochs mix. Empty: this process does.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
-        frames, crop_size))` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)` batches
-        make an epoch.
+        frames, crop_size, stream))` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)`
+        batches make an epoch.
 
     Raises:
-        ValueError: If the split has fewer clips than a batch, or `segments` is negative.
+        ValueError: If the split has fewer clips than a batch, `segments` is negative, there is
+            no flow, or the address is none.
+        OSError: If nothing answers at the address.
     """
-    shape = sample_shape(segments, frames, crop_size)
-    files = shard_files(info.path, split)
+    shape = sample_shape(segments, frames, crop_size, stream)
+    _check_stream(info, stream, mean)
+    wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
+    count = max(segments, 1) * frames
+    paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split)
+    if service:
+        _check_service(service)
 
-    def epoch_records(epoch):
-        order = _shuffle(tf.constant(files), seed=(seed, epoch, 0))
-        serialized = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=min(len(files), 8),
+    def epoch_samples(epoch):
+        """JPEGs, label and seeds of each sample of an epoch, in random order."""
+
+        def shard_samples(shard):
+            def choose(place, serialized):
+                # The place of the record in all epochs: a seed of its own.
+                place += 2**32 * (epoch * paths.shape[0] + shard)
+                seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), place]), 3)
+                jpegs, label, _ = _parse(serialized, info, wanted)
+                indices = sampling.random_sample(
+                    tf.size(jpegs), segments, frames, frame_stride, seed=seeds[0]
+                )
+                return tf.ensure_shape(tf.gather(jpegs, indices), (count,)), label, seeds[1:]
+
+            return _records_of(tf.gather(paths, shard), info, split).map(choose)
+
+        shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
+        samples = tf.data.Dataset.from_tensor_slices(shards).interleave(
+            shard_samples,
+            cycle_length=min(paths.shape[0], 8),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
         # shuffling block by block is a function of our seed alone.
-        mixed = (
-            serialized.batch(shuffle_buffer)
-            .enumerate()
-            .map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
-            .prefetch(1)
-            .unbatch()
-        )
-        places = tf.data.Dataset.range(steps * batch_size)
-        seeds = places.map(lambda place: tf.stack([seed, epoch * info.clips[split] + place]))
-        return tf.data.Dataset.zip(mixed, seeds)
+        blocks = samples.batch(shuffle_buffer).enumerate()
+        mixed = blocks.map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
+        return mixed.prefetch(1).unbatch().take(steps * batch_size)
 
-    def sample(serialized, example_seed):
-        context, sequence = records.parse(serialized)
-        jpegs = sequence["image/encoded"]
-        seeds = tf.unstack(tf.random.split(tf.cast(example_seed, tf.int32), 3))
-        indices = sampling.random_sample(
-            tf.size(jpegs), segments, frames, frame_stride, seed=seeds[0]
-        )
+    def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
-        box = transforms.multi_scale_box(height, width, crop_scales, seed=seeds[1])
-        crop = tf.image.resize(decode(jpegs, indices, box), (crop_size, crop_size))
+        box = transforms.multi_scale_box(height, width, crop_scales, seed=seeds[0])
+        crop = _decode(jpegs, box, stream)
+        crop = _stack(crop, frames) if segments and stream == "flow" else crop
+        crop = tf.cast(tf.round(tf.image.resize(crop, shape[-3:-1])), tf.uint8)
         if mirror:
-            flip = tf.random.stateless_uniform((), seeds[2]) < 0.5
-            crop = tf.cond(flip, lambda: transforms.mirror(crop), lambda: crop)
-        crop = transforms.normalize(tf.reshape(crop, shape), mean, std)
-        return crop, context["clip/label/index"]
+            flip = tf.random.stateless_uniform((), seeds[1]) < 0.5
+            crop = tf.cond(flip, lambda: transforms.mirror(crop, stream), lambda: crop)
+        return tf.reshape(crop, shape), label
 
-    return (
-        tf.data.Dataset.range(first_epoch, tf.int64.max)
-        .flat_map(epoch_records)
+    options = tf.data.Options()
+    options.deterministic = deterministic
+    batches = (
+        tf.data.Dataset.range(first_epoch, tf.int64.max if epochs is None else epochs)
+        .flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
+    )
+    if service:
+        batches = batches.apply(
+            tf.data.experimental.service.distribute(
+                tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+                service,
+                compression=None,  # pictures hardly get smaller
+            )
+        )
+    return (
+        batches.map(
+            lambda crops, labels: (transforms.normalize(crops, mean, std), labels),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
     )
 
 
@@ -216,10 +311,11 @@ def steps_per_epoch(info, batch_size, split="train"):
     return steps
 
 
-def evaluation_views(
+def clip_views(
     info,
     split="test",
     *,
+    stream="rgb",
     clips=25,
     crops=10,
     segments=0,
@@ -229,33 +325,38 @@ def evaluation_views(
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
-    """The test views of each video: uniform clips times fixed crops (ARTNet, Sec. 3.3).
+    """The test views of each video, clip by clip: fixed crops of uniform clips (ARTNet, Sec. 3.3).
 
-    With segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2).
+    With segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2). The views
+    of a video can be hundreds of megabytes, so they come one clip after the other; its frames are
+    decoded once.
 
     Args:
         info: A `ShardInfo`.
-        split: The split to read.
+        split: The side of the split to read.
+        stream: `"rgb"`, or `"flow"` for the optical flow stored beside the frames.
         clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that
             of the relational LSTM.
         crops: 1, 5 or 10 crops of each; 10 and 5 in the papers.
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
-        frames: Frames in a clip or snippet.
+        frames: Frames, or fields, in a clip or snippet.
         frame_stride: Step between them.
         crop_size: Height and width of the crops.
-        mean: Mean of the channels (R, G, B), subtracted.
+        mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
 
     Returns:
-        A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
-        float32 `(clips * crops, *sample_shape(segments, frames, crop_size))`, the crops of a
-        clip together, int64 and string scalars.
+        A `tf.data.Dataset` of `(views, label, path)` per clip, `clips` of them for each video and
+        the videos in the order of the shards: float32 `(crops, *sample_shape(segments, frames,
+        crop_size, stream))`, int64 and string scalars.
 
     Raises:
         ValueError: If the stored frames are smaller than the crops, `crops` is another number,
-            or `segments` negative.
+            `segments` negative, or there is no flow.
     """
-    shape = sample_shape(segments, frames, crop_size)
+    shape = sample_shape(segments, frames, crop_size, stream)
+    _check_stream(info, stream, mean)
+    wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[stream])
     transforms.check_crops(crops)
     smallest = info.frame_size if isinstance(info.frame_size, int) else min(info.frame_size)
     if smallest < crop_size:
@@ -264,51 +365,163 @@ def evaluation_views(
             f"crop_size={crop_size}, frames of {info.frame_size} in {info.path!r}"
         )
 
-    def views(serialized):
-        context, sequence = records.parse(serialized)
-        jpegs = sequence["image/encoded"]
+    def video(_, serialized):
+        jpegs, label, path = _parse(serialized, info, wanted)
         indices = sampling.uniform_samples(tf.size(jpegs), clips, segments, frames, frame_stride)
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
-        whole = decode(jpegs, indices, tf.stack([0, 0, height, width]))
+        whole, places = decode_once(jpegs, indices, tf.stack([0, 0, height, width]), stream)
+        return whole, places, label, path
+
+    def views(whole, places, label, path):
+        clip = tf.gather(whole, places)
+        height, width = tf.unstack(tf.shape(clip)[1:3])
         boxes = transforms.view_boxes(height, width, crop_size, crops)
-        crop = [whole[:, :, b[0] : b[0] + b[2], b[1] : b[1] + b[3]] for b in tf.unstack(boxes)]
+        crop = [clip[:, b[0] : b[0] + b[2], b[1] : b[1] + b[3]] for b in tf.unstack(boxes)]
         if crops == 10:
-            crop += [transforms.mirror(c) for c in crop]
-        crop = tf.reshape(tf.stack(crop, 1), (clips * crops, *shape))
-        label, path = context["clip/label/index"], context["clip/data_path"]
-        return transforms.normalize(crop, mean, std), label, path
+            crop += [transforms.mirror(c, stream) for c in crop]
+        crop = tf.stack(crop)  # (crops, frames of all segments, height, width, channels)
+        crop = _stack(crop, frames) if segments and stream == "flow" else crop
+        return transforms.normalize(tf.reshape(crop, (crops, *shape)), mean, std), label, path
+
+    def clips_of(whole, places, label, path):
+        return tf.data.Dataset.from_tensor_slices(places).map(
+            lambda own: views(whole, own, label, path)
+        )
 
     return (
-        tf.data.TFRecordDataset(shard_files(info.path, split))
-        .map(views, num_parallel_calls=tf.data.AUTOTUNE)
-        .apply(tf.data.experimental.assert_cardinality(info.clips[split]))
-        .prefetch(tf.data.AUTOTUNE)
+        _records_of(shard_files(info, split), info, split)
+        .map(video, num_parallel_calls=tf.data.AUTOTUNE)
+        .flat_map(clips_of)
+        .apply(tf.data.experimental.assert_cardinality(info.clips[split] * clips))
+        .prefetch(4)
     )
 
 
-def decode(jpegs, indices, box):
+def evaluation_views(info, split="test", *, clips=25, crops=10, **settings):
+    """The test views of each video, all at once; see `clip_views`.
+
+    Args:
+        info: A `ShardInfo`.
+        split: The side of the split to read.
+        clips: Clips, or groups of snippets, at equal distances.
+        crops: 1, 5 or 10 crops of each.
+        **settings: Further arguments of `clip_views`.
+
+    Returns:
+        A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
+        float32 `(clips * crops, *sample_shape(segments, frames, crop_size, stream))`, the crops
+        of a clip together, int64 and string scalars.
+
+    Raises:
+        ValueError: As `clip_views`.
+    """
+
+    def together(views, labels, paths):
+        return tf.reshape(views, (clips * crops, *views.shape[2:])), labels[0], paths[0]
+
+    views = clip_views(info, split, clips=clips, crops=crops, **settings)
+    return views.batch(clips, drop_remainder=True).map(together)
+
+
+def decode_once(jpegs, indices, box, stream="rgb"):
     """Decode the part inside a box of some of the JPEGs.
+
+    Clips overlap in short videos, and the last frame may repeat.
 
     Args:
         jpegs: String tensor `(frames,)`.
-        indices: Which of them, of any shape. Clips overlap in short videos and the last frame
-            may repeat: each is decoded once.
+        indices: Which of them, of any shape.
         box: Top, left, height, width.
+        stream: `"rgb"`, or `"flow"`.
 
     Returns:
-        uint8 tensor, the shape of `indices` with `(height, width, 3)` added at the end.
+        `(pictures, places)`: uint8 `(used, height, width, 3)`, or 2 for flow, each JPEG once; and
+        where each of `indices` is among them, int32 of their shape.
     """
     used, places = tf.unique(tf.reshape(indices, [-1]))
-    pictures = tf.map_fn(
-        lambda jpeg: tf.image.decode_and_crop_jpeg(jpeg, box, channels=3),
-        tf.gather(jpegs, used),
-        fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8),
-    )
-    return tf.gather(pictures, tf.reshape(places, tf.shape(indices)))
+    pictures = _decode(tf.gather(jpegs, used), box, stream)
+    return pictures, tf.reshape(places, tf.shape(indices))
+
+
+def _decode(jpegs, box, stream):
+    """The part inside a box of each JPEG, `(count, height, width, channels)`."""
+    channels = _CHANNELS[stream]  # of the three that a JPEG has: blue is no flow
+
+    def picture(jpeg):
+        # TensorFlow's faster DCT is no faster here, and two levels off at high qualities.
+        whole = tf.image.decode_and_crop_jpeg(jpeg, box, channels=3, dct_method="INTEGER_ACCURATE")
+        return whole[..., :channels]
+
+    signature = tf.TensorSpec((None, None, channels), tf.uint8)
+    return tf.map_fn(picture, jpegs, fn_output_signature=signature)
+
+
+def _stack(fields, frames):
+    """Flow `(..., n * frames, height, width, 2)` as `(... * n, height, width, 2 * frames)`."""
+    height, width = tf.unstack(tf.shape(fields)[-3:-1])
+    # The two bytes of a pixel as one number: moved at once, in a third of the time.
+    pixels = tf.bitcast(tf.reshape(fields, (-1, frames, height * width, 2)), tf.uint16)
+    stacks = tf.bitcast(tf.transpose(pixels, (0, 2, 1)), tf.uint8)
+    return tf.reshape(stacks, (-1, height, width, 2 * frames))
+
+
+def _check_stream(info, stream, mean):
+    """Raise a `ValueError` if the shards lack the stream, or it has not as many channels."""
+    if stream == "flow" and not info.flow:
+        raise ValueError(
+            f"`stream` must be 'rgb': the shards in {info.path!r} hold no optical flow. Make them "
+            "with `--flow tvl1` or `--flow dis`. Received: stream='flow'"
+        )
+    if len(mean) != _CHANNELS[stream]:
+        raise ValueError(
+            f"`mean` must have a number for each of the {_CHANNELS[stream]} channels of "
+            f"stream={stream!r}. Received: mean={tuple(mean)}"
+        )
+
+
+def _check_service(address):
+    """A `ValueError` or an `OSError` in place of endless attempts to connect."""
+    parts = urllib.parse.urlsplit(address)
+    try:
+        if parts.scheme != "grpc" or parts.port is None:
+            raise ValueError
+    except ValueError:  # a port that is no number is one, too
+        raise ValueError(
+            "`service` must be the address of the dispatcher of a tf.data service, "
+            f"'grpc://host:port'. Received: {address!r}"
+        ) from None
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=10).close()
+    except OSError as error:
+        raise OSError(f"no tf.data service answers at {address!r}: {error}") from None
+
+
+def _parse(serialized, info, wanted):
+    """JPEGs, label and path of a record; an empty path where it is not wanted."""
+    context, sequence = records.parse(serialized, wanted, info.keys)
+    (jpegs,) = sequence.values()
+    return jpegs, context[records.CLIP_LABEL_INDEX], context.get(records.CLIP_DATA_PATH, "")
+
+
+def _records_of(paths, info, side):
+    """The records of a side of the split in some shards, each with its place in them."""
+    remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
+    # A local record is long enough to be read where it goes, without a buffer on the way.
+    found = tf.data.TFRecordDataset(paths, buffer_size=None if remote else 0).enumerate()
+    if not info.split:
+        return found
+
+    def on_side(_, serialized):
+        context, _ = records.parse(serialized, [records.CLIP_SPLITS])
+        return context[records.CLIP_SPLITS][info.split - 1] == side
+
+    return found.filter(on_side)
 
 
 def _shuffle(values, seed):
-    """`values` in an order that is a function of three integers."""
+    """Tensors in an order of their first axis that is a function of three integers."""
     first, *rest = (tf.cast(number, tf.int64) for number in seed)
-    key = tf.stack([first, rest[0]])
-    return tf.random.experimental.stateless_shuffle(values, tf.random.fold_in(key, rest[1]))
+    key = tf.random.fold_in(tf.stack([first, rest[0]]), rest[1])
+    count = tf.shape(tf.nest.flatten(values)[0])[0]
+    order = tf.random.experimental.stateless_shuffle(tf.range(count), key)
+    return tf.nest.map_structure(lambda value: tf.gather(value, order), values)

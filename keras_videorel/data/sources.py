@@ -2,9 +2,12 @@
 
 import csv
 import hashlib
+import io
 import math
 import os
 from typing import NamedTuple
+
+from keras_videorel import files
 
 SPLITS = ("train", "test")
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v")
@@ -18,12 +21,15 @@ class Video(NamedTuple):
         path: Path relative to the folder of the data set, with forward slashes, or absolute. It
             identifies the clip.
         label: Name of its class.
-        split: `"train"` or `"test"`.
+        split: `"train"` or `"test"`; in a data set of several official splits the side in the one
+            that shards are named by, which may be `"unused"`.
+        splits: Its side in each official split; empty where there is one split only.
     """
 
     path: str
     label: str
     split: str
+    splits: tuple = ()
 
 
 def read_folder(videos, test_fraction=None, seed=0):
@@ -45,7 +51,7 @@ def read_folder(videos, test_fraction=None, seed=0):
         FileNotFoundError: If there is no such folder.
         ValueError: If it holds no videos, or is laid out in another way.
     """
-    videos = _check_folder(videos)
+    videos = check_folder(videos)
     children = _folders(videos)
     # A class may be called "train", too: then its folder holds videos, not classes.
     split_layout = any(name in SPLITS for name in children) and not any(
@@ -113,43 +119,43 @@ def read_csv(annotations, videos):
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the table is none of that kind, or lists a file twice.
     """
-    videos, annotations = _check_folder(videos), os.fspath(annotations)
-    if not os.path.isfile(annotations):
+    videos, annotations = check_folder(videos), os.fspath(annotations)
+    if not files.exists(annotations) or files.is_folder(annotations):
         raise FileNotFoundError(
             "`annotations` must be a CSV file with the columns path, label and split. "
             f"Received: {annotations!r}, which is no file"
         )
     found, lines = [], {}
     try:
-        with open(annotations, newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
-            missing = [name for name in COLUMNS if name not in header]
-            if missing:
+        text = files.read_bytes(annotations).decode("utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""))
+        header = [name.strip() for name in next(rows, [])]
+        missing = [name for name in COLUMNS if name not in header]
+        if missing:
+            raise ValueError(
+                f"`annotations` must have the columns path, label and split. Received: "
+                f"{annotations!r} with the first line {','.join(header)[:100]!r}"
+            )
+        columns = [header.index(name) for name in COLUMNS]
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            place = f"{annotations!r}, line {rows.line_num}"
+            if len(row) <= max(columns):
                 raise ValueError(
-                    f"`annotations` must have the columns path, label and split. Received: "
-                    f"{annotations!r} with the first line {','.join(header)[:100]!r}"
+                    f"`annotations` must have a path, a label and a split in each line. "
+                    f"Received: {','.join(row)[:100]!r} in {place}"
                 )
-            columns = [header.index(name) for name in COLUMNS]
-            for row in rows:
-                if not any(cell.strip() for cell in row):
-                    continue
-                place = f"{annotations!r}, line {rows.line_num}"
-                if len(row) <= max(columns):
-                    raise ValueError(
-                        f"`annotations` must have a path, a label and a split in each line. "
-                        f"Received: {','.join(row)[:100]!r} in {place}"
-                    )
-                video = Video(*(row[column].strip() for column in columns))
-                _check_row(video, place)
-                file_path = os.path.normpath(os.path.join(videos, video.path))
-                if file_path in lines:
-                    raise ValueError(
-                        f"`annotations` must list each file once. Received: {video.path!r} in "
-                        f"line {lines[file_path]} and again in {place}"
-                    )
-                lines[file_path] = rows.line_num
-                found.append(video)
+            video = Video(*(row[column].strip() for column in columns))
+            _check_row(video, place)
+            file_path = os.path.normpath(os.path.join(videos, video.path))
+            if file_path in lines:
+                raise ValueError(
+                    f"`annotations` must list each file once. Received: {video.path!r} in "
+                    f"line {lines[file_path]} and again in {place}"
+                )
+            lines[file_path] = rows.line_num
+            found.append(video)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"`annotations` must be UTF-8 text. Received: {annotations!r} ({error.reason} at "
@@ -222,10 +228,15 @@ def _check_row(video, place):
         )
 
 
-def _check_folder(videos):
+def check_folder(videos):
+    """`videos`, which must be a folder.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
     videos = os.fspath(videos)
-    if not os.path.isdir(videos):
-        what = "a file" if os.path.exists(videos) else "which does not exist"
+    if not files.is_folder(videos):
+        what = "a file" if files.exists(videos) else "which does not exist"
         raise FileNotFoundError(
             f"`videos` must be the folder of the videos. Received: {videos!r}, {what}"
         )
@@ -237,20 +248,14 @@ def _shown(folder, inner):
 
 
 def _folders(folder):
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    _, folders, _ = next(files.walk(folder))
+    return sorted(name for name in folders if not name.startswith("."))
 
 
 def _videos(folder):
     """Names of the videos in a folder, sorted."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(EXTENSIONS)
-            and not entry.name.startswith(".")
-            and not entry.is_dir()
-        )
+    _, _, names = next(files.walk(folder))
+    return sorted(n for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith("."))
 
 
 def _any_video(folder):

@@ -1,5 +1,6 @@
 """Crops, mirror and normalization of clips; boxes are int32 `(top, left, height, width)`."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -90,19 +91,49 @@ def center_crop(frames, size):
     return frames[:, top : top + height, left : left + width]
 
 
-def mirror(clip):
-    """A clip `(..., height, width, channels)` flipped left to right."""
-    return tf.reverse(clip, axis=[-2])
+def mirror(clip, stream="rgb"):
+    """A clip flipped left to right; what moved to the right moves to the left then.
+
+    Args:
+        clip: `(..., height, width, channels)`. For `stream="flow"` levels, uint8, with channels
+            x, y, or x1, y1, x2, y2, ...
+        stream: `"rgb"`, or `"flow"` for optical flow, whose x changes its sign: `255 - level`.
+
+    Returns:
+        A tensor like `clip`.
+    """
+    shape = tf.shape(clip)
+    # TensorFlow reverses the middle one of three axes several times as fast as others.
+    flipped = tf.reverse(tf.reshape(clip, (-1, shape[-2], shape[-1])), axis=[1])
+    if stream == "flow":
+        rows = tf.reshape(flipped, (-1, shape[-2] * shape[-1]))
+        x_alone = tf.tile(tf.constant([255, 0], tf.uint8), [tf.shape(rows)[1] // 2])
+        flipped = tf.bitwise.bitwise_xor(rows, x_alone)  # 255 - x
+    return tf.ensure_shape(tf.reshape(flipped, shape), clip.shape)
 
 
 def normalize(clip, mean, std=1.0):
     """A uint8 or float clip as float32 `(clip - mean) / std`.
 
     Args:
-        clip: `(..., channels)`.
-        mean: A number for each channel.
-        std: A number, or one for each channel.
+        clip: `(..., width, channels)`.
+        mean: A number for each channel, or for each of a group that the channels repeat: two for
+            stacks of flow, x1, y1, x2, y2, ...
+        std: A number, or as many as of `mean`.
     """
-    return (tf.cast(clip, tf.float32) - tf.constant(mean, tf.float32)) / tf.constant(
-        std, tf.float32
-    )
+    channels = clip.shape[-1]
+    for name, numbers in (("mean", mean), ("std", std)):
+        if np.ndim(numbers) and channels % len(numbers):
+            raise ValueError(
+                f"`{name}` must have a number for each of the {channels} channels. "
+                f"Received: {name}={tuple(numbers)}"
+            )
+    # Whole rows at a time: broadcasting along three channels takes three times as long.
+    shape = tf.shape(clip)
+    rows = tf.cast(tf.reshape(clip, (-1, shape[-2] * channels)), tf.float32)
+
+    def row(numbers):
+        repeats = shape[-2] * channels // len(numbers) if np.ndim(numbers) else 1
+        return tf.tile(tf.reshape(tf.constant(numbers, tf.float32), [-1]), [repeats])
+
+    return tf.ensure_shape(tf.reshape((rows - row(mean)) / row(std), shape), clip.shape)

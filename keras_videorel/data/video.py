@@ -4,6 +4,7 @@ Frames come out as a player shows them: turned upright by the display matrix of 
 square pixels. What a container declares (its number of frames, its duration) is not relied on.
 """
 
+import math
 import operator
 import os
 import stat
@@ -15,6 +16,11 @@ import numpy as np
 _CONVERSION = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 _IDENTITY = ((1, 0), (0, 1))
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
+_LEAST_RATE, _MOST_RATE = 1e-3, 1e3  # beyond, it is the clock of the container, or damage
+# What lies between two frames, in seconds: records count in microseconds, and damaged files jump.
+_SHORTEST_STEP, _LONGEST_STEP = 1e-6, 3600.0
+_LATEST_START = 1e10  # seconds; live streams count from 1970
+_MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
 
 
 class VideoError(ValueError):
@@ -45,15 +51,18 @@ class FrameReader:
     """
 
     def __init__(self, path, size=None, threads=1):
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.frames = 0
         self.note = None
-        self._size = _check_size(size)
+        self._broken_off = False
+        self._rotation = self._matrix = None
+        self._size = check_size(size)
         self._converter = av.video.reformatter.VideoReformatter()
         self._container, self._stream = _open(self.path)
         self._stream.codec_context.thread_count = threads
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        self.frame_rate = float(rate) if rate else _DEFAULT_RATE
+        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+        rates = (self._stream.average_rate, self._stream.guessed_rate, _DEFAULT_RATE)
+        self.frame_rate = next(float(r) for r in rates if r and _LEAST_RATE <= r <= _MOST_RATE)
         self._pictures = self._decode()
 
     def __iter__(self):
@@ -87,72 +96,92 @@ class FrameReader:
 
     def _decode(self):
         """Yield `(timestamp, av.VideoFrame)`; packets that do not decode are skipped."""
-        first, last, damaged, broken_off = None, None, 0, False
-        # AVI stores the decoding order only; presentation times would be made up.
-        decoding_time = self._container.format.name == "avi"
+        first, last, damaged = None, None, 0
         with self._container:
-            packets = self._container.demux(self._stream)
-            while True:
-                try:
-                    packet = next(packets, None)
-                except av.error.FFmpegError:
-                    broken_off = True
-                    packet = None  # what the decoder still holds comes out below
-                if packet is None and not broken_off:
-                    break
+            for packet in self._packets():
                 try:
                     pictures = self._stream.codec_context.decode(packet)
-                except EOFError:
-                    break  # the decoder was flushed before
                 except av.error.FFmpegError:
                     damaged += 1
                     pictures = []
                 for picture in pictures:
                     if picture.is_corrupt:
                         damaged += 1
-                    ticks = picture.dts if decoding_time else picture.pts
-                    tick = picture.time_base  # None in some damaged files
-                    time = None if ticks is None or tick is None else float(ticks * tick)
-                    if time is None or (last is not None and time <= last):
-                        time = 0.0 if last is None else last + 1 / self.frame_rate
-                    first = time if first is None else first
-                    last = time
+                    last = self._time(picture, last)
+                    first = last if first is None else first
                     self.frames += 1
-                    yield time, picture
-                if broken_off:
-                    break
-            seconds = 0.0 if last is None else last - first + 1 / self.frame_rate
-            self.note = self._lost(damaged, broken_off, seconds)
+                    yield last, picture
+            self.note = self._lost(damaged, first, last)
         if self.frames == 0:
             raise VideoError(self.path, "no frame could be decoded")
 
-    def _lost(self, damaged, broken_off, seconds):
+    def _packets(self):
+        """Yield the packets, then None, at which the decoder gives out what it still holds."""
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:  # an empty one would mean the end, too
+                    yield packet
+        except av.error.FFmpegError:
+            self._broken_off = True
+        yield None
+
+    def _time(self, picture, last):
+        """Time of a picture in seconds, later than `last`; made up where the file's is none."""
+        # AVI stores the decoding order only; presentation times would be made up.
+        ticks = picture.dts if self._container.format.name == "avi" else picture.pts
+        # Not of the picture: those that come out last have none. Damaged files may, too.
+        tick = self._stream.time_base
+        time = None if ticks is None or tick is None else float(ticks * tick)
+        if last is None:
+            return 0.0 if time is None or abs(time) > _LATEST_START else time
+        if time is None or not _SHORTEST_STEP <= time - last <= _LONGEST_STEP:
+            return last + 1 / self.frame_rate
+        return time
+
+    def _lost(self, damaged, first, last):
         found = []
-        if broken_off:
+        if self._broken_off:
             found.append("the file breaks off")
         if damaged:
             found.append(f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}")
-        # Sound containers are off by a few: only a good part of the video counts as lost.
+        # Both are off by a few in sound files, and edit lists hide frames that are declared: only
+        # a good part of the time counts as lost.
         declared, duration = self._stream.frames, (self._container.duration or 0) / av.time_base
-        if declared and (found or self.frames < 0.9 * declared):
+        seconds = self._seconds(first, last, duration)
+        short = seconds < 0.9 * duration if duration else self.frames < 0.9 * declared
+        if declared and (found or short):
             found.append(f"{self.frames} of {declared} frames decoded")
-        elif not declared and seconds < 0.9 * duration:
+        elif short:
             found.append(f"{self.frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
         elif found:
             found.append(f"{self.frames} frames decoded")
         return "; ".join(found) or None
 
+    def _seconds(self, first, last, duration):
+        """How much of the duration was seen."""
+        if last is None:
+            return 0.0
+        step = (last - first) / (self.frames - 1) if self.frames > 1 else 1 / self.frame_rate
+        # Matroska counts the duration from zero, others from the first frame.
+        return last + step - (first if first > duration else min(first, 0.0))
+
     def _convert(self, picture):
         """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
-        matrix = _display_matrix(picture)
+        # Side data keeps a picture alive until garbage is collected: it is not read of each.
+        if picture.rotation != self._rotation:
+            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
+        matrix = self._matrix
         turned = matrix[0][0] == 0
         if not isinstance(self._size, tuple):
             # All frames get the size of the first one, should the video change it on the way.
             self._size = self._first_size(picture, turned)
         height, width = self._size[::-1] if turned else self._size
+        # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
+        # time; at the same size, packed RGB is the fast one.
+        layout = "rgb24" if (height, width) == (picture.height, picture.width) else "gbrp"
         try:
             pixels = self._converter.reformat(
-                picture, width, height, format="rgb24", interpolation="BICUBIC", **_CONVERSION
+                picture, width, height, format=layout, interpolation="BICUBIC", **_CONVERSION
             ).to_ndarray()
         except (av.error.FFmpegError, MemoryError) as error:
             raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
@@ -169,9 +198,10 @@ class FrameReader:
         aspect = float(aspect) if aspect else 1.0
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
         height, width = (width, picture.height) if turned else (picture.height, width)
-        if self._size is None:
-            return height, width
-        return keep_aspect(height, width, self._size)
+        if self._size is not None:
+            height, width = keep_aspect(height, width, self._size)
+        _check_pixels(self.path, height, width)
+        return height, width
 
 
 def iter_frames(path, size=None, threads=1):
@@ -271,7 +301,7 @@ def keep_aspect(height, width, short_side):
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
 
 
-def _check_size(size):
+def check_size(size):
     if size is None:
         return None
     try:
@@ -302,12 +332,24 @@ def _open(path):
         raise VideoError(path, "not a file")
     if status.st_size == 0:
         raise VideoError(path, "empty file (0 bytes)")
+    # Neither a name with a colon nor a playlist leads to the network. (Options of the decoder have
+    # no place here: older PyAV crashes over those of streams that it finds later.)
+    options = {"protocol_whitelist": "file"}
     try:
-        # The prefix keeps names with a colon from being taken for network addresses.
-        container = av.open("file:" + path, metadata_errors="ignore")
+        container = av.open("file:" + path, container_options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(path, f"cannot be opened as a video: {reason}") from None
+    try:
+        stream = _video_stream(path, container)
+        _check_pixels(path, stream.codec_context.height, stream.codec_context.width)
+    except VideoError:
+        container.close()
+        raise
+    return container, stream
+
+
+def _video_stream(path, container):
     # Cover pictures of music files count as video streams, too.
     streams = [
         stream
@@ -316,15 +358,19 @@ def _open(path):
     ]
     if not streams:
         kinds = sorted({stream.type for stream in container.streams})
-        container.close()
         found = f" (only {', '.join(kinds)})" if kinds else ""
         raise VideoError(path, f"no video stream{found}")
     best = container.streams.best("video")
-    stream = best if best in streams else streams[0]
-    if stream.codec_context is None:
-        container.close()
-        raise VideoError(path, "no decoder for its video format")
-    return container, stream
+    streams.sort(key=lambda stream: stream != best)
+    for stream in streams:
+        if stream.codec_context is not None:
+            return stream
+    raise VideoError(path, "no decoder for its video format")
+
+
+def _check_pixels(path, height, width):
+    if height * width > _MAX_PIXELS:
+        raise VideoError(path, f"frames of {height}x{width} are too large")
 
 
 def _display_matrix(picture):
@@ -333,10 +379,15 @@ def _display_matrix(picture):
     Returns:
         `((a, b), (c, d))`: the picture's (x, y) is shown at (a x + c y, b x + d y).
     """
-    data = picture.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return _IDENTITY
-    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    try:
+        data = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV knows not all kinds of side data, such as Exif
+        turn = math.radians(picture.rotation)  # counterclockwise
+        a, b, c, d = math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
+    else:
+        if data is None:
+            return _IDENTITY
+        a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     if a == b == 0 or c == d == 0:
         return _IDENTITY
     if abs(a) >= abs(b):

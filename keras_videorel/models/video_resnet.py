@@ -49,6 +49,7 @@ def ARTNetResNet18(
     dropout=0.2,
     width=64,
     name=None,
+    graph="paper",
 ):
     """ARTNet-ResNet18 (Sec. 3.3, Table 1).
 
@@ -67,6 +68,10 @@ def ARTNetResNet18(
         width: Channels of conv1 and conv2; the later stages have 2, 4 and 8 times as many.
             64 in the paper; less for small data.
         name: Name of the model.
+        graph: `"paper"`: the network of Table 1. `"caffe"`: that of the authors' Caffe files, for
+            their weights (`keras_videorel.caffe`): residual units in pre-activation order, with
+            the sum normalized and not its terms, 3x3x3 convolutions for shortcuts, and no bound
+            on stacked squares. See docs/architecture.md.
 
     Returns:
         A functional `keras.Model` from clips `(batch, time, height, width, channels)` to
@@ -78,7 +83,7 @@ def ARTNetResNet18(
     architecture = _variant("artnet_resnet18", variant)
     return _video_resnet(
         architecture, include_top, weights, input_shape, pooling, classes,
-        classifier_activation, dropout, width, name,
+        classifier_activation, dropout, width, name, graph,
     )  # fmt: skip
 
 
@@ -116,6 +121,7 @@ def C3DResNet18(
     dropout=0.2,
     width=64,
     name=None,
+    graph="paper",
 ):
     """C3D-ResNet18, the baseline of 3D convolutions (Table 1).
 
@@ -123,7 +129,7 @@ def C3DResNet18(
     """
     return _video_resnet(
         "c3d_resnet18", include_top, weights, input_shape, pooling, classes,
-        classifier_activation, dropout, width, name,
+        classifier_activation, dropout, width, name, graph,
     )  # fmt: skip
 
 
@@ -192,25 +198,35 @@ def _video_resnet(
     dropout,
     width,
     name,
+    graph="paper",
 ):
-    _check(weights, input_shape, pooling, classes, dropout, width)
+    _check(weights, input_shape, pooling, classes, dropout, width, graph)
     conv1, *residual_stages = ARCHITECTURES[architecture]
+    preactivation = graph == "caffe"
     stacked = sum(second in (REL, SMT) for _, second, _ in residual_stages) > 0
-    limit = HIDDEN_LIMIT if stacked else None
+    limit = HIDDEN_LIMIT if stacked and not preactivation else None
 
-    clips = x = keras.Input(input_shape, name="clips")
+    clips = keras.Input(input_shape, name="clips")
     stage, filters, strides = STAGES[0]
-    x = _block(x, conv1, filters * width // 64, (3, 7, 7), strides, limit, stage)
+    filters = filters * width // 64
+    # `total` is the sum that units add to, `x` what their convolutions see of it.
+    if preactivation:
+        total = _bare_block(clips, conv1, filters, (3, 7, 7), strides, limit, stage)
+        x = _normalized(total, stage)
+    else:
+        total = x = _block(clips, conv1, filters, (3, 7, 7), strides, limit, stage)
     for (stage, filters, strides), (first, second, units) in zip(
         STAGES[1:], residual_stages, strict=True
     ):
         for unit in range(1, units + 1):
-            x = _residual_unit(
+            total, x = _residual_unit(
+                total,
                 x,
                 (first, second),
                 filters * width // 64,
                 strides if unit == 1 else (1, 1, 1),
                 limit,
+                preactivation,
                 f"{stage}_{unit}",
             )
     if include_top:
@@ -224,22 +240,35 @@ def _video_resnet(
         x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
     elif pooling == "max":
         x = layers.GlobalMaxPooling3D(name="max_pool")(x)
-    model = keras.Model(clips, x, name=architecture if name is None else name)
+    if name is None:
+        name = f"{architecture}_caffe" if preactivation else architecture
+    model = keras.Model(clips, x, name=name)
     if weights is not None:
         model.load_weights(weights)
     return model
 
 
-def _residual_unit(x, blocks, filters, strides, limit, name):
-    """Two blocks and a shortcut, ReLU after the addition; 1x1x1 projection where sizes change."""
+def _residual_unit(total, x, blocks, filters, strides, limit, preactivation, name):
+    """Two blocks and a shortcut: the new sum, and what the next unit's convolutions see of it.
+
+    The paper's unit adds normalized terms and sees the ReLU of the sum, which is also the next
+    unit's shortcut. In pre-activation order terms are bare convolutions, a unit sees the sum
+    normalized, and the bare sum is the shortcut.
+    """
     first, second = blocks
-    shortcut = x
+    shortcut = total
     if strides != (1, 1, 1) or x.shape[-1] != filters:
-        shortcut = _convolution(x, first, filters, 1, strides, f"{name}_shortcut")
+        size = 3 if preactivation else 1
+        shortcut = _convolution(x, first, filters, size, strides, f"{name}_shortcut")
     x = _block(x, first, filters, 3, strides, limit, f"{name}_1")
+    if preactivation:
+        x = _bare_block(x, second, filters, 3, (1, 1, 1), limit, f"{name}_2")
+        total = layers.Add(name=f"{name}_add")([x, shortcut])
+        return total, _normalized(total, name)
     x = _block(x, second, filters, 3, (1, 1, 1), limit, f"{name}_2", activation=None)
     x = layers.Add(name=f"{name}_add")([x, shortcut])
-    return layers.ReLU(name=f"{name}_relu")(x)
+    x = layers.ReLU(name=f"{name}_relu")(x)
+    return x, x
 
 
 def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu"):
@@ -254,6 +283,27 @@ def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu
             2 * filters, kernel_size, strides, activation=activation, name=name, **shared
         )(x)
     x = _convolution(x, kind, filters, kernel_size, strides, f"{name}_conv")
+    return _normalized(x, name, activation)
+
+
+def _bare_block(x, kind, filters, kernel_size, strides, limit, name):
+    """A building block that ends before its last batch normalization: one summand of a sum."""
+    if kind == SMT:
+        return SMART(
+            filters,
+            kernel_size,
+            strides,
+            hidden_limit=limit,
+            final_activation=None,
+            final_normalization=False,
+            kernel_initializer=INITIALIZER,
+            name=name,
+            **NORMALIZATION,
+        )(x)
+    return _convolution(x, kind, filters, kernel_size, strides, f"{name}_conv")
+
+
+def _normalized(x, name, activation="relu"):
     x = layers.BatchNormalization(name=f"{name}_bn", **NORMALIZATION)(x)
     return x if activation is None else layers.Activation(activation, name=f"{name}_relu")(x)
 
@@ -277,7 +327,7 @@ def _convolution(x, kind, filters, kernel_size, strides, name):
     )(x)
 
 
-def _check(weights, input_shape, pooling, classes, dropout, width):
+def _check(weights, input_shape, pooling, classes, dropout, width, graph):
     if weights is not None and not os.path.exists(weights):
         raise ValueError(
             "`weights` must be None or the path of a weights file; there are no pre-trained "
@@ -298,3 +348,5 @@ def _check(weights, input_shape, pooling, classes, dropout, width):
         raise ValueError(
             f"`width` must be even, so that relation codes pair hidden units. Received: {width!r}"
         )
+    if graph not in ("paper", "caffe"):
+        raise ValueError(f'`graph` must be "paper" or "caffe". Received: graph={graph!r}')

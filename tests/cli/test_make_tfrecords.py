@@ -71,7 +71,7 @@ def test_folder(folder, tmp_path, capsys):
     assert _contents(tmp_path) == before
 
     assert run("make-tfrecords", [*words, "--jpeg_quality=80"]) == 2
-    assert "jpeg_quality: 95 there, 80 wanted" in _error(capsys)
+    assert "jpeg_quality: 90 there, 80 wanted" in _error(capsys)
     assert _contents(tmp_path) == before
 
 
@@ -102,11 +102,29 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         calls.append((len(videos), output, labels, options))
         return {"splits": {}, "notes": [], "rejected": 0}
 
+    tmp_path = tmp_path / "never"
+
     monkeypatch.setattr(shards, "write_shards", record)
-    options = {"jpeg_quality": 80, "shards": 3, "workers": 5, "seed": 4}
+    options = {
+        "jpeg_quality": 80,
+        "flow": "dis",
+        "shards": 3,
+        "workers": 5,
+        "engine": "beam",
+        "time_limit": 7.0,
+        "seed": 4,
+    }
     words = [f"--{name}={value}" for name, value in options.items()]
-    assert run("make-tfrecords", _command(folder, tmp_path, *words)) == 0
-    options = {**options, "root": str(folder), "size": (96, 128), "short_side": None}
+    assert run("make-tfrecords", _command(folder, tmp_path, *words, "--", "--runner", "x")) == 0
+    options = {
+        **options,
+        "root": str(folder),
+        "size": (96, 128),
+        "short_side": None,
+        "split": 1,
+        "rejected": [],
+        "beam_options": ["--runner", "x"],
+    }
     assert calls == [(25, str(tmp_path), ["left", "right"], options)]
 
 
@@ -118,13 +136,14 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         (["--resize=128"], "`resize` must be HEIGHTxWIDTH, for example 128x170. Received: '128'"),
         (["--resize=0x5"], "`resize` must be HEIGHTxWIDTH"),
         (["--resize=128x170", "--short_side=5"], "either `resize` or `short_side`"),
-        (["--annotations=a.csv"], "`annotations` is for --dataset csv only"),
+        (["--annotations=a.csv"], "`annotations` is for --dataset csv and"),
         (["--dataset=csv"], "`annotations` must name a table"),
         (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "for --dataset folder"),
         (["--dataset=csv", "--annotations=none.csv"], "`annotations` must be a CSV file"),
         (["--videos=none"], "`videos` must be the folder of the videos. Received: 'none'"),
         (["--output="], "`output` must name a folder"),
-        (["more"], "Received: more"),
+        (["more"], "words after -- are for --engine beam. Received: more"),
+        (["--split=2", "--test_fraction=0.5"], "`split` is for the official data sets"),
         (["--workers=two"], "workers"),
         (["--workers=0"], "`workers` must be an integer of at least 1. Received: 0"),
         ([], "`test_fraction` is needed"),

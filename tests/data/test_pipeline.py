@@ -1,5 +1,10 @@
 """Shards to batches: the right frames, the right crops, the same for a seed."""
 
+import collections
+import json
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -60,6 +65,32 @@ def test_batches_are_a_function_of_seed_and_epoch(gray, taken):
     for different in (second, other):
         assert any((a[0] != b[0]).any() for a, b in zip(first, different, strict=True))
         assert any((a[1] != b[1]).any() for a, b in zip(first, different, strict=True))
+
+
+def test_the_order_alone_may_differ(gray):
+    """What is ready first comes first, but the samples of an epoch are the same."""
+    samples = []
+    for deterministic in (True, False):
+        batches = pipeline.training_batches(
+            gray, 8, seed=3, epochs=1, deterministic=deterministic, **OPTIONS
+        )
+        assert batches.options().deterministic is deterministic
+        clips = np.concatenate([clips for clips, _ in batches.as_numpy_iterator()])
+        samples.append(sorted(clip.tobytes() for clip in clips))
+    assert len(samples[0]) == 40 and samples[0] == samples[1]
+
+
+def test_epochs_end(gray):
+    taken = list(pipeline.training_batches(gray, 16, first_epoch=2, epochs=5, **OPTIONS))
+    assert len(taken) == 3 * pipeline.steps_per_epoch(gray, 16) == 6
+
+
+def test_samples_are_whole_levels(gray):
+    """They travel in 8 bits, and are normalized last."""
+    options = {**OPTIONS, "crop_scales": (0.75,)}  # 18 pixels become 16
+    clips, _ = next(iter(pipeline.training_batches(gray, 8, **options)))
+    assert clips.dtype == tf.float32
+    np.testing.assert_array_equal(clips, np.rint(clips))
 
 
 def test_an_epoch_mixes_the_classes(gray):
@@ -128,7 +159,9 @@ def test_errors(gray, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no dataset.json.*make-tfrecords"):
         pipeline.read_info(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no shards of the 'val' split"):
-        pipeline.shard_files(gray.path, "val")
+        pipeline.shard_files(gray, "val")
+    with pytest.raises(ValueError, match=r"`mean` must.*each of the 3 channels.*mean=\(1, 2\)"):
+        pipeline.training_batches(gray, 8, mean=(1, 2))
     with pytest.raises(ValueError, match=r"`batch_size` must be at most.*batch_size=41, clips=40"):
         pipeline.steps_per_epoch(gray, 41)
     with pytest.raises(ValueError, match=r"`crop_size` must be at most.*crop_size=25"):
@@ -232,6 +265,273 @@ def test_each_frame_is_decoded_once(monkeypatch):
         return decode(jpeg, *arguments, **options)
 
     monkeypatch.setattr(tf.image, "decode_and_crop_jpeg", counted)
-    frames = pipeline.decode(jpegs, tf.constant([[3, 1, 1], [1, 3, 3]]), (0, 0, 4, 6)).numpy()
-    assert frames.shape == (2, 3, 4, 6, 3) and len(decoded) == 2
+    indices = tf.constant([[3, 1, 1], [1, 3, 3]])
+    pictures, places = pipeline.decode_once(jpegs, indices, (0, 0, 4, 6))
+    frames = pictures.numpy()[places]
+    assert frames.shape == (2, 3, 4, 6, 3) and len(decoded) == len(pictures) == 2
     np.testing.assert_allclose(frames[..., 0, 0, 0], [[150, 50, 50], [50, 150, 150]], atol=1)
+
+
+def test_frames_are_decoded_to_the_level():
+    """As OpenCV does; TensorFlow's default DCT is off by up to twenty levels."""
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48))
+    for quality in (75, 90, 100):
+        _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        jpegs = tf.constant([jpeg.tobytes()])
+        decoded, _ = pipeline.decode_once(jpegs, tf.constant([0]), (0, 0, 48, 64))
+        np.testing.assert_array_equal(decoded[0], cv2.imdecode(jpeg, 1)[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory):
+    """Videos with flow: x is 40 everywhere, y tells the field's number and the column."""
+    size, fields = (24, 32), 24
+    y = 10 + 5 * np.arange(fields)[:, None, None] + 3 * np.arange(size[1])
+    levels = np.stack(np.broadcast_arrays(40, y, np.zeros((1, size[0], 1))), -1)[..., :2]
+    video = (gray_video(fields, size), 0, levels.astype(np.uint8))
+    folder = tmp_path_factory.mktemp("moving")
+    write_shards(folder, {"train": [video] * 32, "test": [video]}, ["a"], size)
+    info = pipeline.read_info(str(folder))
+    assert info.flow
+    return info
+
+
+FLOW_OPTIONS = {"stream": "flow", "mean": (0.0, 0.0), "crop_size": 16}
+
+
+def fields_of(flow):
+    """Five times the field's number plus three times the column of the left edge, and the mirror.
+
+    Args:
+        flow: `(..., 16, 16, 2)` of crops that were not resized.
+    """
+    x, y = flow[..., 0], flow[..., 1]
+    mirrored = x.mean((-1, -2)) > 127.5
+    np.testing.assert_allclose(x - np.where(mirrored[..., None, None], 215, 40), 0, atol=2.5)
+    # y grows by three a column of the video.
+    slope = (y[..., -1] - y[..., 0]).mean(-1) / 15
+    np.testing.assert_allclose(slope, np.where(mirrored, -3, 3), atol=0.3)
+    return y.mean((-1, -2)) - 3 * 7.5 - 10, mirrored
+
+
+def test_training_clips_of_flow(moving):
+    options = {**FLOW_OPTIONS, "frames": 8, "crop_scales": (16 / 24,)}
+    batches = pipeline.training_batches(moving, 32, epochs=2, **options)
+    assert batches.element_spec[0].shape == (32, 8, 16, 16, 2)
+    clips = np.concatenate([clips for clips, _ in batches.as_numpy_iterator()])
+    left, mirrored = fields_of(clips)
+    np.testing.assert_allclose(np.diff(left, axis=1), 5, atol=1)  # a field after the other
+    assert 15 < mirrored[:, 0].sum() < 49 and (mirrored == mirrored[:, :1]).all()
+    assert left[:, 0].min() > -1 and left[:, 0].max() < 5 * 16 + 3 * 16 + 1
+    assert np.ptp(left[:, 0]) > 60
+    (plain, _), (scaled, _) = (
+        next(iter(pipeline.training_batches(moving, 8, **{**options, **how})))
+        for how in ({}, {"mean": (127.5, 100.0), "std": 2.0})
+    )
+    np.testing.assert_allclose(scaled, (plain - np.array([127.5, 100.0])) / 2)
+    (clips, _) = next(iter(pipeline.training_batches(moving, 32, mirror=False, **options)))
+    assert not fields_of(clips.numpy())[1].any()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_training_snippets_of_flow(moving, frames):
+    """The fields of a snippet are channels: x1, y1, x2, y2, ..."""
+    options = {**FLOW_OPTIONS, "segments": 3, "frames": frames, "crop_scales": (16 / 24,)}
+    batches = pipeline.training_batches(moving, 32, **options)
+    assert batches.element_spec[0].shape == (32, 3, 16, 16, 2 * frames)
+    samples, _ = next(batches.as_numpy_iterator())
+    fields = np.moveaxis(samples.reshape(32, 3, 16, 16, frames, 2), 4, 2)
+    left, mirrored = fields_of(fields)
+    assert 6 < mirrored[:, 0, 0].sum() < 26 and (mirrored == mirrored[:, :1, :1]).all()
+    np.testing.assert_allclose(np.diff(left, axis=2), 5, atol=1)
+    number = (left[..., 0] - left[:, :1, 0]) / 5
+    assert (np.diff(number, axis=1) > 0.9).all(), "segments in order, the same crop"
+
+
+def test_views_of_flow(moving):
+    options = {**FLOW_OPTIONS, "crops": 10}
+    clips = pipeline.evaluation_views(moving, clips=2, frames=16, **options)
+    stacks = pipeline.evaluation_views(moving, clips=2, segments=2, frames=4, **options)
+    clips, stacks = (next(views.as_numpy_iterator())[0] for views in (clips, stacks))
+    assert clips.shape == (20, 16, 16, 16, 2) and stacks.shape == (20, 2, 16, 16, 8)
+    columns = 3 * np.tile([0, 16, 0, 16, 8] * 2, 2)
+    left, mirrored = fields_of(clips)
+    np.testing.assert_array_equal(mirrored[:, 0], np.tile(np.repeat([False, True], 5), 2))
+    starts = 5 * np.repeat([0, 8], 10)
+    np.testing.assert_allclose(left[:, 0], starts + columns, atol=1)
+    np.testing.assert_allclose(np.diff(left, axis=1), 5, atol=1)
+    left, mirrored = fields_of(np.moveaxis(stacks.reshape(20, 2, 16, 16, 4, 2), 4, 2))
+    np.testing.assert_array_equal(mirrored[:, 0, 0], np.tile(np.repeat([False, True], 5), 2))
+    starts = 5 * np.repeat([[2, 14], [6, 18]], 10, axis=0)
+    np.testing.assert_allclose(left[..., 0], starts + columns[:, None], atol=1)
+
+
+def test_shards_without_flow(gray):
+    assert not gray.flow
+    for make in (lambda **o: pipeline.training_batches(gray, 8, **o), pipeline_views(gray)):
+        with pytest.raises(ValueError, match=r"`stream` must be 'rgb'.*`--flow tvl1`"):
+            make(**FLOW_OPTIONS)
+    with pytest.raises(ValueError, match=r"`stream` must be .* Received: stream='both'"):
+        pipeline.training_batches(gray, 8, stream="both")
+
+
+def pipeline_views(info):
+    return lambda **options: pipeline.evaluation_views(info, **options)
+
+
+@pytest.fixture(scope="module")
+def three_splits(tmp_path_factory):
+    """Videos whose label is their number, with a side in each of three official splits."""
+    sides = ["train", "test", "unused"]
+    videos = collections.defaultdict(list)
+    for label in range(27):
+        own = [sides[label // 9], sides[label // 3 % 3], sides[label % 3]]
+        videos[own[0]].append((gray_video(9, (24, 24)), label, None, own))
+    folder = tmp_path_factory.mktemp("splits")
+    return write_shards(folder, videos, [str(i) for i in range(27)], (24, 24))
+
+
+@pytest.mark.parametrize("split", [0, 1, 2, 3])
+def test_official_splits(three_splits, split):
+    """A video is stored once; which side it is on is chosen in reading."""
+    info = pipeline.read_info(str(three_splits), split)
+    assert info.clips == {"train": 9, "test": 9, "unused": 9}
+    power = {0: 9, 1: 9, 2: 3, 3: 1}[split]
+    expected = {
+        side: {label for label in range(27) if label // power % 3 == place}
+        for place, side in enumerate(("train", "test"))
+    }
+    options = {"frames": 2, "crop_size": 16}
+    batches = pipeline.training_batches(info, 3, epochs=2, **options)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    for epoch in (labels[:9], labels[9:]):
+        assert len(epoch) == 9 and set(epoch) == expected["train"]
+    views = pipeline.evaluation_views(info, clips=1, crops=1, **options)
+    labels = [int(label) for _, label, _ in views]
+    assert len(labels) == 9 and set(labels) == expected["test"]
+
+
+def test_splits_that_are_not_there(three_splits, gray, tmp_path):
+    with pytest.raises(ValueError, match=r"`split` must be.*one of 1, 2, 3. Received: split=4"):
+        pipeline.read_info(str(three_splits), 4)
+    assert pipeline.read_info(gray.path, 1).split == 0  # there is one only
+    with pytest.raises(ValueError, match=r"`split` must be.*: 0, there is one only.*split=2"):
+        pipeline.read_info(gray.path, 2)
+
+
+def changed(folder, target, **changes):
+    """A copy of shards with another manifest."""
+    shutil.copytree(folder, target)
+    path = target / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return str(target)
+
+
+def test_manifests_of_version_1(moving, tmp_path):
+    options = {"size": [24, 32], "short_side": None, "jpeg_quality": 95}
+    folder = changed(moving.path, tmp_path / "old", schema_version=1, options=options)
+    info = pipeline.read_info(folder)
+    assert info == moving._replace(path=folder, flow=False)
+    assert len(list(pipeline.evaluation_views(info, frames=8, crop_size=16, crops=1))) == 1
+    options["size"], options["short_side"] = None, 24
+    folder = changed(moving.path, tmp_path / "short", schema_version=1, options=options)
+    assert pipeline.read_info(folder).frame_size == 24
+
+
+def test_manifests_of_newer_versions(gray, tmp_path):
+    folder = changed(gray.path, tmp_path / "new", schema_version=3, library="keras_videorel 9")
+    with pytest.raises(ValueError, match=r"newer version \(keras_videorel 9\).*at most 2.*: 3"):
+        pipeline.read_info(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"options": {}}'])
+def test_a_manifest_that_is_none(content, tmp_path):
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(ValueError, match=r"dataset.json' is no manifest of shards"):
+        pipeline.read_info(str(tmp_path))
+
+
+def test_shards_of_others(tmp_path):
+    """Other names of files and keys, and a manifest that tells them, in a folder of its own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("clips_a.rec", "clips_b.rec", "check.rec"):
+        with tf.io.TFRecordWriter(str(data / name)) as writer:
+            for label in range(4):
+                example = tf.train.SequenceExample()
+                example.context.feature["target"].int64_list.value.append(label)
+                pictures = example.feature_lists.feature_list["video/jpeg"]
+                for frame in gray_video(6, (24, 32), **LEVELS):
+                    jpeg = tf.io.encode_jpeg(frame).numpy()
+                    pictures.feature.add().bytes_list.value.append(jpeg)
+                writer.write(example.SerializeToString())
+    described = tmp_path / "described"
+    described.mkdir()
+    (described / "labels.txt").write_text("a\nb\nc\nd\n")
+    manifest = {
+        "schema_version": 2,
+        "options": {"size": None, "short_side": 24, "flow": "none", "split": 1},
+        "splits": {"train": {"clips": 8}, "test": {"clips": 4}},
+        "files": {"train": [str(data / "clips_?.rec")], "test": ["../data/check.rec"]},
+        "keys": {"frames": "video/jpeg", "label": "target"},
+    }
+    (described / "dataset.json").write_text(json.dumps(manifest))
+    info = pipeline.read_info(str(described))
+    options = {"frames": 3, "crop_size": 16, "mean": (0.0, 0.0, 0.0)}
+    clips, labels = next(iter(pipeline.training_batches(info, 8, **options)))
+    assert sorted(labels.numpy()) == [0, 0, 1, 1, 2, 2, 3, 3]
+    np.testing.assert_allclose(np.diff(frame_numbers(clips), axis=1), 1, atol=0.3)
+    for _, label, path in pipeline.evaluation_views(info, crops=1, **options):
+        assert label.dtype == tf.int64 and path.numpy() == b""
+    with pytest.raises(FileNotFoundError, match=r"no shards of the 'train' split.*matches gone\*"):
+        pipeline.shard_files(info._replace(files={"train": ["gone*"]}), "train")
+
+
+def test_a_remote_folder(gray):
+    """TensorFlow's file system in memory stands for that of a cloud."""
+    folder = "ram://shards/gray"
+    tf.io.gfile.makedirs(folder)
+    for name in tf.io.gfile.listdir(gray.path):
+        tf.io.gfile.copy(f"{gray.path}/{name}", f"{folder}/{name}")
+    info = pipeline.read_info(folder)
+    assert info == gray._replace(path=folder)
+    patterns = {"train": [f"{folder}/train-*"]}
+    assert pipeline.shard_files(gray._replace(files=patterns), "train") == [
+        f"{folder}/train-{i:05d}-of-00002.tfrecord" for i in range(2)
+    ]
+    here, there = (next(iter(pipeline.training_batches(i, 8, **OPTIONS))) for i in (gray, info))
+    np.testing.assert_array_equal(here[0], there[0])
+
+
+def test_a_service_of_two_workers(tmp_path):
+    """Each record is seen once an epoch, whoever reads it."""
+    videos = [(gray_video(9, (24, 24), first=20 + i), i) for i in range(24)]
+    labels = [str(i) for i in range(24)]
+    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, labels, (24, 24))))
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
+    address = dispatcher.target.removeprefix("grpc://")
+    workers = [
+        service.WorkerServer(service.WorkerConfig(dispatcher_address=address, port=0))
+        for _ in range(2)
+    ]
+    options = {"frames": 4, "crop_size": 16, "epochs": 2}
+    batches = pipeline.training_batches(info, 4, service=dispatcher.target, **options)
+    assert batches.element_spec[0].shape == (4, 4, 16, 16, 3)
+    seen, clips = collections.Counter(), []
+    for batch, labels in batches.as_numpy_iterator():
+        seen.update(labels.tolist())
+        clips += [clip.tobytes() for clip in batch]
+    assert seen == {label: 2 for label in range(24)}
+    here = pipeline.training_batches(info, 4, **options).as_numpy_iterator()
+    assert sorted(clips) == sorted(clip.tobytes() for batch, _ in here for clip in batch)
+    del workers
+
+
+def test_a_service_that_is_none(gray):
+    for address in ("localhost:5000", "grpc://localhost", "grpc://localhost:port"):
+        with pytest.raises(ValueError, match=r"`service` must be.*'grpc://host:port'. Received"):
+            pipeline.training_batches(gray, 8, service=address)
+    with pytest.raises(OSError, match=r"no tf.data service answers at 'grpc://localhost:1'"):
+        pipeline.training_batches(gray, 8, service="grpc://localhost:1")

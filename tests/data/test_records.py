@@ -91,6 +91,98 @@ def test_parse_reads_records_of_others():
     assert sequence["image/timestamp"].shape == (0,)
 
 
+# Levels of x and y, which slope, and the constant that fills the third channel.
+LEVELS = np.stack(np.broadcast_arrays(20 + 3 * np.arange(64), 200 - 3 * np.arange(48)[:, None]), -1)
+FIELDS = [LEVELS + 5 * i for i in range(3)]
+FLOW = [
+    cv2.imencode(
+        ".jpg",
+        np.dstack([np.full((48, 64), 128), f[..., 1], f[..., 0]]).astype(np.uint8),
+        [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
+    )[1].tobytes()
+    for f in FIELDS
+]
+
+
+def model_garden(serialized):
+    """As official/vision/dataloaders/video_input.py of the TensorFlow Model Garden reads it."""
+    context, sequences = tf.io.parse_single_sequence_example(
+        serialized,
+        {"clip/label/index": tf.io.VarLenFeature(tf.int64)},
+        {"image/encoded": tf.io.FixedLenSequenceFeature((), tf.string)},
+    )
+    image = tf.map_fn(
+        lambda jpeg: tf.image.decode_jpeg(jpeg, channels=3),
+        sequences["image/encoded"],
+        fn_output_signature=tf.uint8,
+    )
+    return image, tf.sparse.to_dense(context["clip/label/index"])
+
+
+def dmvr(serialized):
+    """As dmvr/modalities.py reads it: `add_image` for frames and for flow, `add_label`."""
+    context, sequences = tf.io.parse_single_sequence_example(
+        serialized,
+        {
+            "clip/label/index": tf.io.VarLenFeature(tf.int64),
+            "clip/label/text": tf.io.VarLenFeature(tf.string),
+        },
+        {
+            "image/encoded": tf.io.FixedLenSequenceFeature((), tf.string),
+            "FORWARD_FLOW/image/encoded": tf.io.FixedLenSequenceFeature((), tf.string),
+        },
+    )
+    image, flow = (
+        tf.map_fn(
+            lambda jpeg: tf.io.decode_jpeg(jpeg, channels=3),
+            sequences[key],
+            fn_output_signature=tf.uint8,
+        )
+        for key in ("image/encoded", "FORWARD_FLOW/image/encoded")
+    )
+    # Zero-centred; the third channel is dropped.
+    flow = (tf.image.convert_image_dtype(flow, tf.float32) * 2 - 1)[..., :2]
+    index, text = context["clip/label/index"], context["clip/label/text"]
+    return image, flow, tf.sparse.to_dense(index), tf.sparse.to_dense(text)
+
+
+def test_other_readers_read_our_records():
+    data = tf.data.Dataset.from_tensors(_encode(flow=FLOW, splits=("train", "test", "unused")))
+    image, index = next(iter(data.map(model_garden)))
+    assert np.abs(image.numpy().astype(int) - PIXELS).mean() < 3
+    assert index.numpy().tolist() == [7]
+    image, flow, index, text = next(iter(data.map(dmvr)))
+    assert np.abs(image.numpy().astype(int) - PIXELS).mean() < 3
+    assert index.numpy().tolist() == [7] and text.numpy().tolist() == ["wäve".encode()]
+    pixels = np.array(FIELDS) * 40 / 255 - 20
+    np.testing.assert_allclose(20 * flow, pixels, atol=1)
+    assert np.abs(20 * flow - pixels).mean() < 40 / 255
+
+
+def test_parse_takes_what_is_wanted():
+    record = _encode(flow=FLOW, splits=("train", "test", "unused"))
+    context, sequence = records.parse(record)
+    assert context["clip/splits"].numpy().tolist() == [b"train", b"test", b"unused"]
+    assert sequence["image/encoded"].numpy().tolist() == JPEGS
+    assert sequence["FORWARD_FLOW/image/encoded"].numpy().tolist() == FLOW
+    context, sequence = records.parse(record, ("clip/data_path", "FORWARD_FLOW/image/encoded"))
+    assert set(context) == {"clip/data_path"} and set(sequence) == {"FORWARD_FLOW/image/encoded"}
+    context, sequence = records.parse(record, ["clip/splits"])
+    assert context["clip/splits"].shape == (3,) and not sequence
+    context, sequence = records.parse(_encode())
+    assert context["clip/splits"].shape == sequence["FORWARD_FLOW/image/encoded"].shape == (0,)
+
+
+def test_parse_knows_other_names_for_the_keys():
+    example = tf.train.SequenceExample()
+    example.context.feature["label"].int64_list.value.append(5)
+    example.feature_lists.feature_list["jpeg"].feature.add().bytes_list.value.append(JPEGS[0])
+    keys = {"clip/label/index": "label", "image/encoded": "jpeg"}
+    context, sequence = records.parse(example.SerializeToString(), keys=keys)
+    assert context["clip/label/index"].numpy() == 5 and context["clip/data_path"].numpy() == b""
+    assert sequence["image/encoded"].numpy().tolist() == JPEGS[:1]
+
+
 def test_encode_repeats_byte_for_byte():
     assert _encode() == _encode()
     assert _encode() != _encode(label_index=8)
@@ -105,3 +197,16 @@ def test_a_path_that_is_no_text():
 def test_frames_and_timestamps_must_match(changes):
     with pytest.raises(ValueError, match="`jpegs` and `timestamps` must have an entry per frame"):
         _encode(**changes)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 127, 128, 16_383, 16_384, 3_000_000])
+def test_frames_are_written_as_protocol_buffers_write_them(size):
+    # Lengths take one byte up to 127, two up to 16383, ...
+    jpegs, flow = [b"a" * size, b"", b"b" * (size + 1)], [b"x", b"y" * size, b"z"]
+    example = tf.train.SequenceExample.FromString(_encode(jpegs=jpegs, flow=flow))
+    lists = example.feature_lists.feature_list
+    for key, values in (("image/encoded", jpegs), ("FORWARD_FLOW/image/encoded", flow)):
+        assert [f.bytes_list.value[0] for f in lists[key].feature] == values
+    assert len(lists["image/timestamp"].feature) == 3
+    assert example.context.feature["clip/label/index"].int64_list.value == [7]
+    assert len(example.SerializeToString()) == len(_encode(jpegs=jpegs, flow=flow))

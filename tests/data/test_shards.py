@@ -1,12 +1,12 @@
 import csv
 import json
 import os
-import signal
 
 import numpy as np
 import pytest
 
-from keras_videorel.data import shards, sources
+from keras_videorel import files
+from keras_videorel.data import decoder, flow, local_engine, shards, sources
 from keras_videorel.data.sources import Video
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
@@ -41,7 +41,7 @@ def _contents(output):
 
 def _records(output, split):
     """Read shards as anyone would who knows the public keys."""
-    import tensorflow as tf  # here: the worker processes of some tests import this module
+    import tensorflow as tf
 
     files = sorted(str(path) for path in output.glob(f"{split}-?????-of-?????.tfrecord"))
     found = {}
@@ -75,7 +75,7 @@ def test_records_labels_and_manifest(folder, tmp_path):
     assert (tmp_path / "rejected.csv").read_text() == "path,reason\n"
     assert manifest == json.loads((tmp_path / "dataset.json").read_text())
     assert manifest["options"]["size"] == [48, 64] and manifest["options"]["short_side"] is None
-    assert manifest["options"]["jpeg_quality"] == 95
+    assert manifest["options"]["jpeg_quality"] == 90
     assert (manifest["rejected"], manifest["notes"]) == (0, [])
     per_label = {"train": 2, "test": 1}
     frames = {"train": 3 * (5 + 6), "test": 3 * 7}
@@ -223,7 +223,7 @@ def test_all_videos_rejected(spoilt, tmp_path):
 
 def _interrupt(folder, output, monkeypatch, shards_written=1, **options):
     """A run that fails after some shards."""
-    write_shard, calls = shards._write_shard, []
+    write_shard, calls = local_engine.write_shard, []
 
     def fail(*arguments):
         calls.append(arguments)
@@ -232,7 +232,7 @@ def _interrupt(folder, output, monkeypatch, shards_written=1, **options):
         write_shard(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_write_shard", fail)
+        patch.setattr(local_engine, "write_shard", fail)
         with pytest.raises(OSError, match="disk full"):
             _write(folder, output, **options)
 
@@ -256,7 +256,7 @@ def test_rejections_survive_an_interruption(spoilt, tmp_path, monkeypatch):
     whole, output = tmp_path / "whole", tmp_path / "interrupted"
     options = {"root": root, "size": (48, 64), "shards": 6, "workers": 1}
     shards.write_shards(videos, whole, ["x"], **options)
-    encode, calls = shards._encode_clip, []
+    encode, calls = decoder.Decoder.encode, []
 
     def fail(*arguments):
         calls.append(arguments)
@@ -265,7 +265,7 @@ def test_rejections_survive_an_interruption(spoilt, tmp_path, monkeypatch):
         return encode(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_encode_clip", fail)
+        patch.setattr(decoder.Decoder, "encode", fail)
         with pytest.raises(OSError, match="disk full"):
             shards.write_shards(videos, output, ["x"], **options)
     assert len(list(output.glob("*.tfrecord"))) == 4
@@ -285,8 +285,9 @@ def test_the_number_of_workers_may_change(folder, tmp_path, monkeypatch):
 CHANGES = [
     ({"size": (24, 32)}, r"size: \[48, 64\] there, \[24, 32\] wanted"),
     ({"size": None, "short_side": 48}, r"size: .* short_side: None there, 48 wanted"),
-    ({"jpeg_quality": 90}, "jpeg_quality: 95 there, 90 wanted"),
+    ({"jpeg_quality": 80}, "jpeg_quality: 90 there, 80 wanted"),
     ({"seed": 1}, "seed: 0 there, 1 wanted"),
+    ({"flow": "dis"}, "flow: none there, dis wanted"),
     ({"shards": 3}, "shards: 2 train and 2 test there, 3 train and 3 test wanted"),
 ]
 
@@ -369,40 +370,115 @@ def test_two_runs_at_once_are_refused(folder, unfinished):
         _write(folder, unfinished)
 
 
-def _start_mortal_worker(progress, stop):
-    shards._start_worker(progress, stop)
+def test_a_killed_decoding_process_is_reported(folder, tmp_path, monkeypatch):
+    encode = decoder.Decoder.encode
 
-    def die(clip, *_):
-        if clip.path == "train/red/0.mp4":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise shards.video.VideoError(clip.path, "not this time")
+    def fail(self, path):
+        if path.endswith("train/red/0.mp4"):
+            raise OSError(f"the process that decoded {path} was killed; memory may be short")
+        return encode(self, path)
 
-    shards._encode_clip = die
-
-
-def test_a_dead_worker_is_reported(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "_start_worker", _start_mortal_worker)
-        with pytest.raises(OSError, match=r"worker process died while decoding .*train/red/0.mp4"):
+        patch.setattr(decoder.Decoder, "encode", fail)
+        with pytest.raises(OSError, match=r"red/0\.mp4 was killed"):
             _write(folder, tmp_path, workers=2)
-    assert not (tmp_path / "dataset.json").exists()
+    assert not (tmp_path / "dataset.json").exists() and not list(tmp_path.rglob("*.tmp"))
+    assert _write(folder, tmp_path)["rejected"] == 0
 
 
-def _start_failing_worker(progress, stop):
-    shards._start_worker(progress, stop)
+def test_an_error_of_one_worker_ends_the_others(folder, tmp_path, monkeypatch):
+    def fail(shard, settings, *_):
+        if shard.name.startswith("train-00000"):
+            raise OSError("no space left")
+        return write_shard(shard, settings, *_)
 
-    def fail(*_):
-        raise OSError("no space left")
+    write_shard = local_engine.write_shard
+    monkeypatch.setattr(local_engine, "write_shard", fail)
+    with pytest.raises(OSError, match="no space left"):
+        _write(folder, tmp_path, workers=2)
+    assert not (tmp_path / "train-00000-of-00002.tfrecord").exists()
 
-    shards._write_shard = fail
+
+def test_flow_lies_beside_the_frames(folder, tmp_path):
+    import tensorflow as tf
+
+    manifest = _write(folder, tmp_path, size=(96, 128), flow="dis")
+    assert manifest["options"]["flow"] == "dis"
+    path = next(str(path) for path in sorted(tmp_path.glob("test-*.tfrecord")))
+    serialized = next(iter(tf.data.TFRecordDataset(path)))
+    _, sequence = tf.io.parse_single_sequence_example(
+        serialized,
+        None,
+        {
+            "image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+            "FORWARD_FLOW/image/encoded": tf.io.FixedLenSequenceFeature([], tf.string),
+        },
+    )
+    frames = np.stack([tf.io.decode_jpeg(j) for j in sequence["image/encoded"]])
+    pictures = np.stack([tf.io.decode_jpeg(j) for j in sequence["FORWARD_FLOW/image/encoded"]])
+    assert pictures.shape == frames.shape == (7, 96, 128, 3)
+    fields = flow.from_levels(pictures[..., :2])
+    # The square moves right by 4 of 64 pixels, here 8 of 128.
+    moving = np.ptp(frames[2].astype(int), axis=-1) > 60  # on a grey background
+    assert moving.sum() > 300
+    np.testing.assert_allclose(np.median(fields[2][moving], axis=0), (8, 0), atol=0.5)
+    np.testing.assert_array_equal(pictures[-1], pictures[-2])  # nothing follows the last frame
 
 
-def test_an_error_in_a_worker_ends_the_run(folder, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(shards, "_start_worker", _start_failing_worker)
-        with pytest.raises(OSError, match="no space left"):
-            _write(folder, tmp_path, workers=2)
-    assert _names(tmp_path) == [".make_tfrecords"]
+def test_official_splits_share_one_set_of_shards(folder, tmp_path):
+    sides = {"0": ("train", "test"), "1": ("test", "train"), "2": ("unused", "train")}
+    videos = [
+        video._replace(split=sides[video.path[-5]][0], splits=sides[video.path[-5]])
+        for video in sources.read_folder(folder)
+    ]
+    manifest = shards.write_shards(
+        videos,
+        tmp_path,
+        list(COLOURS),
+        folder,
+        (48, 64),
+        shards=1,
+        rejected=[("x", "no such file")],
+    )
+    assert {side: counts["clips"] for side, counts in manifest["splits"].items()} == {
+        "train": 3,
+        "test": 3,
+        "unused": 3,
+    }
+    assert manifest["official_splits"] == {
+        "1": {"train": 3, "test": 3, "unused": 3},
+        "2": {"train": 6, "test": 3, "unused": 0},
+    }
+    assert manifest["rejected"] == 1
+    assert (tmp_path / "rejected.csv").read_text() == "path,reason\nx,no such file\n"
+    assert sorted(_records(tmp_path, "unused")) == [f"test/{label}/2.mp4" for label in COLOURS]
+
+
+def test_remote_folders(folder, tmp_path):
+    """Shards in, and videos from, a file system that only TensorFlow knows."""
+    import tensorflow as tf
+
+    for path in folder.rglob("*.mp4"):
+        target = f"ram://data/videos/{path.relative_to(folder)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        tf.io.gfile.copy(str(path), target)
+    videos = sources.read_folder("ram://data/videos")
+    assert videos == sources.read_folder(folder)
+    output = "ram://data/shards"
+    options = {"size": (48, 64), "workers": 1, "shards": 2}
+    videos = [*videos, Video("train/blue/none.mp4", "blue", "train")]
+    manifest = shards.write_shards(videos, output, list(COLOURS), "ram://data/videos", **options)
+    assert manifest["rejected"] == 1 and shards.is_complete(output)
+    names = [name for name in files.list_folder(output) if name.endswith(".tfrecord")]
+    shards.write_shards(videos, tmp_path, list(COLOURS), folder, **options)
+    assert len(names) == 4
+    for name in names:
+        assert files.read_bytes(f"{output}/{name}") == (tmp_path / name).read_bytes()
+    assert (
+        shards.write_shards(videos, output, list(COLOURS), "ram://data/videos", **options)
+        == manifest
+    )
+    files.remove("ram://data")
 
 
 @pytest.mark.parametrize(
@@ -416,6 +492,8 @@ def test_an_error_in_a_worker_ends_the_run(folder, tmp_path, monkeypatch):
         ({"shards": 0}, "`shards` must be .* Received: 0"),
         ({"workers": 0}, "`workers` must be .* Received: 0"),
         ({"seed": 0.5}, "`seed` must be an integer. Received: 0.5"),
+        ({"flow": "farneback"}, "`flow` must be one of none, tvl1, dis. Received: 'farneback'"),
+        ({"engine": "spark"}, "`engine` must be one of local, beam. Received: 'spark'"),
     ],
 )
 def test_bad_arguments_are_refused(folder, tmp_path, options, message):
@@ -428,7 +506,12 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
     ("videos", "labels", "message"),
     [
         ([], ["x"], "at least one video"),
-        ([Video("a", "x", "val")], ["x"], "`split` must be train or test"),
+        ([Video("a", "x", "val")], ["x"], "`split` must be train, test or unused"),
+        (
+            [Video("a", "x", "train", ("train", "test")), Video("b", "x", "train")],
+            ["x"],
+            "`splits` must be as many for each video",
+        ),
         ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
         ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
         ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),

@@ -44,6 +44,32 @@ def test_mirror_and_normalize():
         np.testing.assert_allclose(values, (clip - np.array([1.0, 2.0, 3.0])) / std)
 
 
+@pytest.mark.parametrize("frames", [1, 5])
+def test_mirrored_flow(frames):
+    """What moves right at the left edge moves left at the right edge; y stays."""
+    levels = np.random.default_rng(0).integers(0, 256, (3, 4, 6, frames, 2), np.uint8)
+    expected = levels[:, :, ::-1].copy()
+    expected[..., 0] = 255 - expected[..., 0]
+    stacks = levels.reshape(3, 4, 6, 2 * frames)
+    mirrored = transforms.mirror(tf.constant(stacks), "flow")
+    np.testing.assert_array_equal(mirrored, expected.reshape(stacks.shape))
+    np.testing.assert_array_equal(transforms.mirror(mirrored, "flow"), stacks)
+
+
+def test_normalize_repeats_the_channels():
+    """x1, y1, x2, y2 have two means."""
+    stack = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(1, 2, 3, 4)
+    values = transforms.normalize(tf.constant(stack), (1.0, 2.0), (2.0, 4.0))
+    np.testing.assert_array_equal(values, (stack - np.array([1, 2, 1, 2])) / [2, 4, 2, 4])
+    with pytest.raises(ValueError, match=r"`mean` must have.*each of the 4 channels.*\(1, 2, 3\)"):
+        transforms.normalize(tf.constant(stack), (1, 2, 3))
+    unknown = tf.function(
+        lambda clip: transforms.normalize(clip, (1.0, 2.0)),
+        input_signature=[tf.TensorSpec((None, None, None, 2), tf.uint8)],
+    )
+    np.testing.assert_array_equal(unknown(stack[..., :2]), stack[..., :2] - np.array([1.0, 2.0]))
+
+
 def test_resize_keeps_the_shorter_side():
     frames = tf.zeros((1, 240, 320, 3), tf.uint8)
     assert transforms.resize(frames, 120).shape == (1, 120, 160, 3)

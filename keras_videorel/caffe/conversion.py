@@ -1,0 +1,281 @@
+"""The weights of a `.caffemodel` in the Keras network of the same graph, layer for layer."""
+
+import itertools
+import string
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_videorel import models
+from keras_videorel.caffe.reader import read_layers
+from keras_videorel.checks import check_choice
+from keras_videorel.layers import SquarePooling
+from keras_videorel.models.video_resnet import ARCHITECTURES, SMT
+
+# By the names that configs use: constructor, its arguments, key of its table of blocks.
+NETWORKS = {
+    "c3d": (models.C3DResNet18, {}, "c3d_resnet18"),
+    "artnet_s": (models.ARTNetResNet18, {"variant": "s"}, "artnet_resnet18_s"),
+    "artnet_d": (models.ARTNetResNet18, {"variant": "d"}, "artnet_resnet18_d"),
+}
+FIRST = ("conv1", "conv1_t")  # the layers that read frames, whose channels Caffe has as B, G, R
+
+
+class Conversion(NamedTuple):
+    """What `convert` made.
+
+    Attributes:
+        model: The `keras.Model`, from clips to scores before the softmax.
+        rows: What went where: `(layer of the file, shapes of its blobs, layer of the model,
+            what became of them)`, all text.
+    """
+
+    model: keras.Model
+    rows: list
+
+    def __str__(self):
+        rows = [("in the file", "blobs", "in the model", "as"), *self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+class _Step(NamedTuple):
+    """A layer of the file that has weights, and where they go.
+
+    Attributes:
+        name: Its name.
+        reads: Names of the layers with weights that its input is made of, with the
+            non-linearities on the way: `"ReLU(conv1_bn)"`.
+        target: The layer of the model.
+    """
+
+    name: str
+    reads: tuple
+    target: keras.layers.Layer
+
+
+def convert(path, network="artnet_d", classes=400, width=64):
+    """Read the weights of a `.caffemodel` of ARTNet's authors into a Keras network.
+
+    The networks are those of `graph="caffe"`. They take RGB frames less their mean (123, 117,
+    104); the files are of networks that take BGR: the channels of the first kernels are
+    exchanged. Every convolution of the files is followed by a batch normalization, at once or
+    after a sum, and has no bias here: that of the file is taken off the running mean, which is
+    the same function, in training too.
+
+    Every blob of the file must have a place and every weight of the model a blob, and the
+    layers of the file must be connected as the published graph connects them.
+
+    Args:
+        path: A local `.caffemodel`.
+        network: `"artnet_d"`, `"artnet_s"` or `"c3d"`.
+        classes: Number of classes of the file.
+        width: Channels of conv1.
+
+    Returns:
+        A `Conversion`: the model, giving scores before the softmax, and a table of what went
+        where.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If the file cannot be read, or is not of that network.
+    """
+    constructor, arguments, architecture = NETWORKS[check_choice("network", network, NETWORKS)]
+    layers = read_layers(path)
+    model = constructor(
+        **arguments, classes=classes, width=width, classifier_activation=None, graph="caffe"
+    )
+    # Networks that were fine-tuned name their classifier as they like.
+    classifiers = [layer.name for layer in layers if layer.type == "InnerProduct" and layer.blobs]
+    steps = _steps(model, architecture, classifiers[0] if len(classifiers) == 1 else "fc8")
+    blobs = _blobs(layers, steps, network)
+    return Conversion(model, [_assign(step, blobs) for step in steps])
+
+
+def _steps(model, architecture, classifier):
+    """The layers of the file, in order: the authors' names, from the table of the network."""
+    conv1, *stages = ARCHITECTURES[architecture]
+    steps, numbers = [], itertools.count(1)
+
+    def block(kind, name, reads, target):
+        """A block up to its last convolution; the name of that."""
+        if kind != SMT:
+            steps.append(_Step(name, reads, model.get_layer(f"{target}_conv")))
+            return name
+        smart, number = model.get_layer(target), next(numbers)
+        relation, pooling, reduction = f"{name}_t", f"pooling{number}", f"redu{number}"
+        both = (f"ReLU({name}_bn)", f"ReLU({pooling}_bn)")
+        steps.extend(
+            [
+                _Step(name, reads, smart.appearance),
+                _Step(f"{name}_bn", (name,), smart.appearance_normalization),
+                _Step(relation, reads, smart.relation.convolution),
+                _Step(f"{relation}_bn", (relation,), smart.relation.hidden_normalization),
+                _Step(pooling, (f"Power({relation}_bn)",), smart.relation),
+                _Step(f"{pooling}_bn", (pooling,), smart.relation.code_normalization),
+                _Step(reduction, both, smart.reduction),
+            ]
+        )
+        return reduction
+
+    total = (block(conv1, "conv1", ("data",), "conv1"),)
+    normalization = f"{total[0]}_bn"
+    steps.append(_Step(normalization, total, model.get_layer("conv1_bn")))
+    for stage, (first, second, units) in enumerate(stages, start=2):
+        for unit, letter in enumerate(string.ascii_lowercase[:units], start=1):
+            name, target = f"res{stage}{letter}", f"conv{stage}_{unit}"
+            x = (f"ReLU({normalization})",)
+            inner = block(first, f"{name}_1", x, f"{target}_1")
+            steps.append(_Step(f"{inner}_bn", (inner,), model.get_layer(f"{target}_1_bn")))
+            term = block(second, f"{name}_2", (f"ReLU({inner}_bn)",), f"{target}_2")
+            if stage > 2 and unit == 1:
+                total = (f"{name}_down",)
+                steps.append(_Step(*total, x, model.get_layer(f"{target}_shortcut")))
+            total = tuple(sorted((*total, term)))
+            normalization = f"{name}_bn"
+            steps.append(_Step(normalization, total, model.get_layer(f"{target}_bn")))
+    x = (f"ReLU({normalization})",)
+    return [*steps, _Step(classifier, x, model.get_layer("predictions"))]
+
+
+def _blobs(layers, steps, network):
+    """The blobs of the file by layer, once they are known to be those of the network."""
+    found = [layer.name for layer in layers if layer.blobs]
+    wanted = {step.name: step.reads for step in steps}
+    complaints = [
+        f"{what} {', '.join(names[:4])}{f' and {len(names) - 4} more' if names[4:] else ''}"
+        for what, names in (
+            ("no weights for", [name for name in wanted if name not in found]),
+            ("no place for", [name for name in found if name not in wanted]),
+            ("twice", [name for i, name in enumerate(found) if name in found[:i]]),
+        )
+        if names
+    ]
+    if not complaints:
+        reads = _what_layers_read(layers)
+        complaints = [
+            f"layer {name} reads {_listed(reads[name])} where that reads {_listed(wanted[name])}"
+            for name in wanted
+            if reads[name] != wanted[name]
+        ][:1]
+    if complaints:
+        raise ValueError(
+            f"`path` must be a .caffemodel of {network} as its authors published it. "
+            f"Received: {'; '.join(complaints)}"
+        )
+    return {layer.name: layer.blobs for layer in layers if layer.blobs}
+
+
+def _what_layers_read(layers):
+    """For each layer: the layers with weights that its input is made of, see `_Step.reads`."""
+    made_of, reads = {}, {}
+    for layer in layers:
+        parts = [part for name in layer.inputs for part in made_of.get(name, ("data",))]
+        if layer.type == "Eltwise":
+            parts.sort()  # a sum has no order; a concatenation has
+        reads[layer.name] = tuple(parts)
+        if layer.blobs:
+            parts = [layer.name]
+        elif layer.type in ("ReLU", "Power"):
+            parts = [f"{layer.type}({part})" for part in parts]
+        elif not layer.inputs:
+            parts = ["data"]
+        made_of.update(dict.fromkeys(layer.outputs, tuple(parts)))
+    return reads
+
+
+def _listed(names):
+    return " and ".join(names) or "nothing"
+
+
+def _assign(step, blobs):
+    """Give a layer of the model its weights; the row of the table that tells it."""
+    arrays = [_read(step.name, blob) for blob in blobs[step.name]]
+    if isinstance(step.target, SquarePooling):
+        what = _check_pooling(step, arrays)
+    elif isinstance(step.target, keras.layers.BatchNormalization):
+        biases = {name: blob for name in step.reads for blob in blobs[name][1:]}
+        what = _set_normalization(step, arrays, biases)
+    else:
+        what = _set_kernel(step, arrays)
+    shapes = ", ".join(_sizes(blob.shape) for blob in arrays)
+    return step.name, shapes, step.target.path, what
+
+
+def _check_pooling(step, arrays):
+    weight, group = step.target.pooling_weight, step.target.group_size
+    (values,) = _shaped(step.name, arrays, [(step.target.filters // group, group, 1, 1, 1)])
+    if not np.all(values == weight):
+        raise ValueError(
+            f"layer {step.name} of `path` must have the fixed weights {weight}. "
+            f"Received: {values.min()} to {values.max()}"
+        )
+    return f"fixed weights {weight}"
+
+
+def _set_normalization(step, arrays, biases):
+    shape = tuple(step.target.gamma.shape)
+    scale, shift, mean, variance = _shaped(step.name, arrays, [shape] * 4)
+    if np.any(variance < 0):
+        raise ValueError(
+            f"layer {step.name} of `path` must have variances in its fourth blob. "
+            f"Received: {variance.min()}"
+        )
+    for bias in biases.values():
+        mean = mean - bias.reshape(shape)
+    step.target.set_weights([scale, shift, mean, variance])
+    less = f" less the bias of {_listed(biases)}" if biases else ""
+    return f"gamma, beta, mean{less}, variance"
+
+
+def _set_kernel(step, arrays):
+    target, kernel = step.target, tuple(step.target.kernel.shape)
+    classifier = isinstance(target, keras.layers.Dense)
+    # Caffe's kernels are (out, in, time, height, width), its matrices (out, in).
+    shapes = [kernel[:-3:-1] + kernel[:-2], kernel[-1:]]
+    values = _shaped(step.name, arrays, shapes if classifier else shapes[: max(1, len(arrays))])
+    value = np.moveaxis(values[0], (0, 1), (-1, -2))
+    what = f"kernel {_sizes(kernel)}"
+    if step.name in FIRST:
+        value = value[..., ::-1, :]
+        what += ", BGR to RGB"
+    target.kernel.assign(value)
+    if classifier:
+        target.bias.assign(values[1])
+        what += ", bias"
+    elif target.bias is not None:
+        target.bias.assign(np.zeros(kernel[-1:], "float32"))  # it is off the mean behind
+        what += ", bias 0"
+    return what
+
+
+def _shaped(name, arrays, shapes):
+    """The blobs in the shapes that are wanted, which may differ in axes of size 1."""
+
+    def long_axes(shape):
+        return [size for size in shape if size != 1]
+
+    received = [blob.shape for blob in arrays]
+    if [long_axes(shape) for shape in received] != [long_axes(shape) for shape in shapes]:
+        raise ValueError(
+            f"layer {name} of `path` must have blobs {', '.join(map(_sizes, shapes))}. "
+            f"Received: {', '.join(map(_sizes, received))}"
+        )
+    return [blob.reshape(shape) for blob, shape in zip(arrays, shapes, strict=True)]
+
+
+def _read(name, blob):
+    blob = np.array(blob)  # some backends would use the view, and follow the file if it changes
+    if not np.isfinite(blob).all():
+        raise ValueError(
+            f"layer {name} of `path` must have finite weights. Received: NaN or infinity"
+        )
+    return blob
+
+
+def _sizes(shape):
+    return "x".join(map(str, shape))

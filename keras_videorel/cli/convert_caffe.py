@@ -1,0 +1,71 @@
+"""Turn a .caffemodel of ARTNet's authors into a Keras model, without Caffe.
+
+    videorel convert-caffe --caffemodel 112_artnet_resnet_18_kinetics.caffemodel \\
+        --model artnet_d --classes 400 --output artnet_d_kinetics.keras
+
+The model takes clips of RGB frames less their mean (123, 117, 104) and gives scores before the
+softmax. It is what config.train.initialize_from takes, for a config whose model is that network
+with graph="caffe"; a .weights.h5 file is what weights="..." of the constructor takes. Prints what
+went where. docs/architecture.md tells what was verified, and on what.
+"""
+
+import os
+
+from absl import flags
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("caffemodel", None, "File to convert.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "model",
+    "artnet_d",
+    ["artnet_d", "artnet_s", "c3d"],
+    "Network of the file.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("classes", 400, "Classes of the file.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("width", 64, "Channels of conv1 in the file.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "labels",
+    None,
+    "Text file with a class name a line; copied beside the model.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "output", None, "File to write, NAME.keras or NAME.weights.h5.", flag_values=FLAGS
+)
+flags.mark_flags_as_required(["caffemodel", "output"], flag_values=FLAGS)
+
+
+def main(arguments):
+    from keras_videorel import caffe
+    from keras_videorel.files import opened, written_whole
+    from keras_videorel.models.summary import trainable_parameters
+
+    output = FLAGS.output
+    name = output.removesuffix(".keras").removesuffix(".weights.h5")
+    if name == output or not os.path.basename(name):
+        raise ValueError(f"`output` must be NAME.keras or NAME.weights.h5. Received: {output!r}")
+    labels = _read_labels(FLAGS.labels, FLAGS.classes) if FLAGS.labels else None
+    conversion = caffe.convert(FLAGS.caffemodel, FLAGS.model, FLAGS.classes, FLAGS.width)
+    model = conversion.model
+    with written_whole(output) as beside:
+        (model.save if output.endswith(".keras") else model.save_weights)(beside)
+    print(conversion)
+    print(f"{model.name}, {trainable_parameters(model):,} trainable parameters, in {output}")
+    if labels:
+        with written_whole(f"{name}.labels.txt") as beside, opened(beside, "w") as file:
+            file.writelines(f"{label}\n" for label in labels)
+        print(f"names of its classes in {name}.labels.txt")
+
+
+def _read_labels(path, classes):
+    from keras_videorel.files import opened
+
+    with opened(path) as file:
+        labels = file.read().splitlines()
+    if len(labels) != classes:
+        raise ValueError(
+            f"`labels` must name each of the {classes} classes on a line. "
+            f"Received: {path!r} with {len(labels)} lines"
+        )
+    return labels

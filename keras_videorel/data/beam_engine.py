@@ -1,0 +1,96 @@
+"""Shards on many machines: the same work as an Apache Beam pipeline, for any of its runners."""
+
+import contextlib
+import threading
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+from keras_videorel.data.decoder import Decoder
+from keras_videorel.data.shard_writer import write_shard, written
+
+_POLL_SECONDS = 5.0
+
+
+def run(shards, settings, options, advance):
+    """Write shards.
+
+    The workers need this package and the paths of `settings`: a shared or a remote file system.
+
+    Args:
+        shards: List of `shard_writer.Shard`.
+        settings: A `shard_writer.Settings`.
+        options: Options of the pipeline and its runner, as words of a command line.
+        advance: Called with a number of clips, as shards are seen to be written.
+
+    Raises:
+        ValueError: If an option is none of Beam's.
+        OSError: If the pipeline failed; the shards that are whole stay.
+    """
+    try:
+        # Workers tell hundreds of lines of their own affairs, unless the caller wants them to.
+        quiet = ["--default_sdk_harness_log_level=WARNING"]
+        options = PipelineOptions([*quiet, *options])
+        options.view_as(SetupOptions).save_main_session = False
+        pipeline = beam.Pipeline(options=options)
+    except (SystemExit, ValueError) as error:  # argparse ends the program
+        raise ValueError(f"the options after -- must be Beam's: {error}") from None
+    (
+        pipeline
+        | "shards" >> beam.Create(shards)
+        | "spread" >> beam.Reshuffle()
+        | "write" >> beam.ParDo(_WriteShard(settings))
+    )
+    with _watched(shards, settings, advance):
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:  # each runner has its own
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            raise OSError(f"the Beam pipeline failed: {lines[-1] if lines else error!r}") from error
+
+
+class _WriteShard(beam.DoFn):
+    """Writes shards; with a decoding process for each thread of the worker."""
+
+    def __init__(self, settings):
+        self._settings = settings
+        self._clips = beam.metrics.Metrics.counter("keras_videorel", "clips")
+        self._rejected = beam.metrics.Metrics.counter("keras_videorel", "rejected")
+
+    def setup(self):
+        self._decoder = Decoder(self._settings.encoding, self._settings.time_limit)
+
+    def process(self, shard):
+        if shard.name not in written(self._settings):  # a runner may try twice
+            report = write_shard(shard, self._settings, self._decoder)
+            self._clips.inc(sum(report["clips"].values()))
+            self._rejected.inc(len(report["rejected"]))
+        yield shard.name
+
+    def teardown(self):
+        self._decoder.close()
+
+
+@contextlib.contextmanager
+def _watched(shards, settings, advance):
+    """Looks which shards are there, now and then: no runner tells it in a way that all have."""
+    missing = {shard.name: len(shard.clips) for shard in shards}
+    ended = threading.Event()
+
+    def look():
+        for name in written(settings) & missing.keys():
+            advance(missing.pop(name))
+
+    def watch():
+        while not ended.wait(_POLL_SECONDS):
+            with contextlib.suppress(OSError):
+                look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+    look()

@@ -1,0 +1,352 @@
+"""Videos to JPEG frames, in a process of their own, so that no file can take a run down.
+
+A crash of the decoding library costs one clip at most, and so does a file on which it never comes
+back. The process imports neither TensorFlow nor the caller's main module: it starts in a fraction
+of a second, from any thread, and lives on over many files.
+"""
+
+import contextlib
+import gc
+import itertools
+import multiprocessing
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import NamedTuple
+
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.data import video
+
+MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
+# Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
+_MEMORY_LIMIT = 6 << 30
+_BATCH = 16  # frames per message: one at a time would cost a tenth of the speed
+_START_LIMIT = 300  # seconds; it takes a quarter of one, unless the machine is on its knees
+
+# What the process runs: it looks for modules where this one does.
+_CODE = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+sys.path[:] = connection.recv()
+from keras_videorel.data import decoder
+decoder._serve(connection)
+"""
+
+
+class Settings(NamedTuple):
+    """What becomes of the frames.
+
+    Attributes:
+        size: As `size` of `video.iter_frames`: `(height, width)`, the length of the shorter side,
+            or None.
+        jpeg_quality: Quality of the JPEGs, 1 to 100.
+        flow: Method of the optical flow, one of `flow.METHODS`, or `"none"`.
+    """
+
+    size: tuple | int | None
+    jpeg_quality: int
+    flow: str = "none"
+
+
+class EncodedClip(NamedTuple):
+    """The frames of a video.
+
+    Attributes:
+        jpegs: JPEG of each frame, bytes.
+        flow: JPEG of the flow from each frame to the next, bytes; None for none.
+        timestamps: Time of each frame in seconds, increasing.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        frame_rate: Frames per second, as the timestamps have it.
+        note: What was lost, such as frames of a damaged part of the file, or None.
+    """
+
+    jpegs: list
+    flow: list | None
+    timestamps: list
+    height: int
+    width: int
+    frame_rate: float
+    note: str | None
+
+
+class Closed(Exception):
+    """The decoder was closed."""
+
+
+class Decoder:
+    """Decodes videos in a process of its own; a context manager.
+
+    Each thread needs its own; only `close` may be called from any thread.
+
+    Args:
+        settings: A `Settings`.
+        time_limit: Seconds without frames after which a file is given up. They come 16 at a time,
+            or, with their flow, one by one.
+
+    Attributes:
+        starts: How often the process was started: once, plus once for each that ended over a file.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(self, settings, time_limit=60):
+        size, jpeg_quality, flow = settings
+        self.settings = Settings(
+            video.check_size(size),
+            check_integer("jpeg_quality", jpeg_quality, 1, 100),
+            check_choice("flow", flow, _flow_methods(flow)),
+        )
+        if not time_limit > 0:
+            raise ValueError(f"`time_limit` must be more than 0 s. Received: {time_limit!r}")
+        self.time_limit = time_limit
+        self.starts = 0
+        self._process = self._connection = None
+        self._closed = False
+        self._starting = threading.Lock()
+
+    def encode(self, path, on_frame=None):
+        """Decode a video and encode its frames.
+
+        What came before a crash, or before the time limit, is used; the note says so.
+
+        Args:
+            path: A video file.
+            on_frame: Called with the number of frames so far, as they come in.
+
+        Returns:
+            An `EncodedClip`.
+
+        Raises:
+            video.VideoError: If the file gives nothing.
+            OSError: If the process cannot be started, or was killed, twice, from outside, which
+                is what the system does when memory is short.
+            Closed: If the decoder is closed, or gets closed meanwhile.
+        """
+        path = os.fsdecode(path)
+        for _ in range(2):
+            rate, frames, ending, content = self._attempt(path, on_frame)
+            if self._closed:
+                raise Closed
+            # Had it crashed over what an earlier file left behind, a fresh one does not.
+            if ending != "died":
+                break
+        if ending == "rejected":
+            raise video.VideoError(path, *content)
+        if ending == "end":
+            note = content[0]
+        else:
+            note = self._failure(path, ending, *content)
+            if not frames:
+                raise video.VideoError(path, note)
+            note += f"; {len(frames)} {'frame' if len(frames) == 1 else 'frames'} decoded"
+        timestamps, sizes, jpegs, flow = map(list, zip(*frames, strict=True))
+        if len(timestamps) > 1:  # what containers declare is often wrong
+            rate = (len(timestamps) - 1) / (timestamps[-1] - timestamps[0])
+        flow = None if self.settings.flow == "none" else flow
+        return EncodedClip(jpegs, flow, timestamps, *sizes[0], rate, note)
+
+    @property
+    def process_id(self):
+        """Number of the process, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def close(self):
+        """End the process, and with it an `encode` of another thread."""
+        with self._starting:
+            self._closed, process = True, self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _attempt(self, path, on_frame):
+        """Returns `(rate, frames, ending, content)`, the last two of the message after them."""
+        rate, frames, kind = None, [], None
+        try:
+            self._start()
+            with contextlib.suppress(OSError):  # it died since the last file: seen below
+                self._connection.send(path)
+            while True:
+                kind, *content = self._receive(self.time_limit)
+                if kind != "frames":
+                    return rate, frames, kind, content
+                rate, batch = content
+                frames += batch
+                if on_frame is not None:
+                    on_frame(len(frames))
+        finally:
+            if kind not in ("end", "rejected"):
+                self._stop()
+
+    def _receive(self, time_limit):
+        """The next message, or `("stalled",)`, or `("died", exit status)`."""
+        try:
+            if self._connection.poll(time_limit):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            return "died", self._stop()
+        return ("stalled",)
+
+    def _failure(self, path, ending, status=None):
+        if ending == "stalled":
+            return f"no frame in {self.time_limit:g} s"
+        if status >= 0:
+            return f"the decoder ended (exit status {status})"
+        name = signal.Signals(-status).name
+        if name == "SIGKILL":
+            raise OSError(f"{path}: the decoder was killed twice; memory may be short")
+        return f"the decoder crashed ({name})"
+
+    def _start(self):
+        with self._starting:
+            if self._closed:
+                raise Closed
+            if self._process is not None:
+                return
+            self.starts += 1
+            self._connection, theirs = multiprocessing.Pipe()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _CODE, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    # Linear algebra is not wanted, nor memory for as many threads as cores.
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                    start_new_session=True,  # Ctrl-C is for the parent, which stops us
+                )
+        with contextlib.suppress(OSError):
+            self._connection.send(sys.path)
+            self._connection.send(tuple(self.settings))
+        ready, *status = self._receive(_START_LIMIT)  # its modules are imported
+        if ready != "ready" and not self._closed:
+            raise OSError(f"the decoder did not start ({ready} {status})")
+
+    def _stop(self):
+        """End the process; the next file gets a fresh one.
+
+        Returns:
+            Its exit status: that of its own end, if it had ended.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        self._connection.close()
+        return process.wait()
+
+
+def _flow_methods(method):
+    if method == "none":
+        return ("none",)
+    from keras_videorel.data import flow
+
+    return ("none", *flow.METHODS)
+
+
+# --- The process ----------------------------------------------------------------------------
+
+
+def _serve(connection):
+    """Send the messages of each file whose path comes, for ever."""
+    settings = Settings(*connection.recv())
+    encode = _frame_encoder(settings)
+    size = _BATCH if settings.flow == "none" else 1
+    _be_modest()
+    paths = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
+    connection.send(("ready",))
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # what libraries have to say of strange files
+    gc.freeze()  # the modules: looking through them takes longer than what follows each file
+    while True:
+        path = paths.get()
+        try:
+            with video.iter_frames(path, settings.size) as reader:
+                frames = encode(reader)
+                while batch := list(itertools.islice(frames, size)):
+                    connection.send(("frames", reader.frame_rate, batch))
+            ending = ("end", reader.note)
+        except video.VideoError as error:
+            ending = ("rejected", error.reason)
+        except MemoryError:
+            ending = ("rejected", f"takes more than {_MEMORY_LIMIT >> 30} GiB of memory")
+        except Exception as error:  # of the libraries, on files that nobody foresaw
+            reason = " ".join(str(error).split())
+            ending = ("rejected", f"cannot be decoded: {type(error).__name__}: {reason}")
+        connection.send(ending)
+        gc.collect()  # pictures that side data kept, up to 100 MB each
+
+
+def _listen(connection, paths):
+    """Take orders even while a file is being decoded: a parent that is gone ends us."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            paths.put(connection.recv())
+    os._exit(1)
+
+
+def _be_modest():
+    """Limit what a file that lies about its size can take from the machine."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_LIMIT, _MEMORY_LIMIT))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, ValueError, OSError):
+        pass  # a system without, or with a lower limit already
+    # Should memory run short all the same, this process is the one to go.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def _frame_encoder(settings):
+    """A function from a `video.FrameReader` to `(timestamp, size, jpeg, flow)` of its frames."""
+    import cv2
+
+    cv2.setNumThreads(1)  # there is a process per core
+    quality = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]
+    if settings.flow != "none":
+        from keras_videorel.data import flow
+
+    def encode(reader):
+        timestamps, length = [], 0
+
+        def frames():
+            for timestamp, frame in reader:
+                timestamps.append(timestamp)
+                yield frame
+
+        if settings.flow == "none":
+            pairs = ((frame, None) for frame in frames())
+        else:
+            pairs = flow.with_flow(frames(), settings.flow)
+        for index, (frame, levels) in enumerate(pairs):
+            height, width, _ = frame.shape
+            try:
+                made, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+            except cv2.error:  # which of the two depends on OpenCV's version
+                made = False
+            if not made:
+                reason = f"frames of {height}x{width} cannot be JPEGs"
+                raise video.VideoError(reader.path, reason)
+            jpeg = jpeg.tobytes()
+            field = None if levels is None else flow.encode_jpeg(levels, settings.jpeg_quality)
+            length += len(jpeg) + len(field or b"")
+            if length > MAX_CLIP_BYTES:
+                reason = f"too long for a record: {index + 1} frames exceed 1.9 GB; cut it up"
+                raise video.VideoError(reader.path, reason)
+            yield timestamps[index], (height, width), jpeg, field
+
+    return encode

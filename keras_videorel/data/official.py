@@ -1,0 +1,328 @@
+"""Data sets in the form in which their authors published the labels: UCF-101, HMDB-51, Kinetics.
+
+UCF-101 and HMDB-51 come with three official splits. A video is listed once, with its side in each
+of them, so that one set of shards serves all three.
+"""
+
+import csv
+import os
+import re
+from typing import NamedTuple
+
+from keras_videorel import files
+from keras_videorel.checks import check_choice
+from keras_videorel.data.sources import EXTENSIONS, Video, check_folder
+
+TRAIN, TEST, UNUSED = "train", "test", "unused"
+MISSING = "no such file"
+
+
+class DataSet(NamedTuple):
+    """What annotations and a folder of videos come to.
+
+    Attributes:
+        videos: List of `Video`: those that are there.
+        labels: Names of the classes in index order.
+        rejected: List of `(path, reason)`: what is listed and cannot be used.
+    """
+
+    videos: list
+    labels: list
+    rejected: list
+
+
+def read_ucf101(annotations, videos, split=1):
+    """UCF-101: `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
+
+    Args:
+        annotations: The folder of these files ("ucfTrainTestlist" in the authors' archive).
+        videos: The folder of the videos, `LABEL/v_LABEL_g01_c01.avi` or flat.
+        split: The split that `Video.split` tells the side in.
+
+    Returns:
+        A `DataSet`; the labels are in the order of `classInd.txt`.
+
+    Raises:
+        FileNotFoundError: If a folder or file is not there.
+        ValueError: If a file is of another kind, or the lists contradict each other.
+    """
+    annotations = _check_annotations(annotations, "classInd.txt")
+    labels = _class_index(os.path.join(annotations, "classInd.txt"))
+    sides = {}
+    for number in _splits(annotations, r"(?:train|test)list0*(\d+)\.txt"):
+        for side in (TRAIN, TEST):
+            path = os.path.join(annotations, f"{side}list{number:02d}.txt")
+            for place, line in _lines(path):
+                # A training line ends with the label's index; file names hold no spaces.
+                name, _, index = line.partition(" ")
+                label = name.rpartition("/")[0]
+                if label not in labels or (index and _name(labels, index.strip()) != label):
+                    raise ValueError(
+                        "`annotations` must list videos as LABEL/NAME.avi, with labels and indices "
+                        f"of classInd.txt. Received: {line!r} in {place}"
+                    )
+                _add(sides, (name, label), number, side, place)
+    return _listed(sides, labels, videos, split)
+
+
+def read_hmdb51(annotations, videos, split=1):
+    """HMDB-51: 51 x 3 files `LABEL_test_splitN.txt` of `NAME.avi ID`.
+
+    ID is 1 for training, 2 for testing and 0 for neither.
+
+    Args:
+        annotations: The folder of these files ("testTrainMulti_7030_splits").
+        videos: The folder of the videos, `LABEL/NAME.avi` or flat.
+        split: The split that `Video.split` tells the side in.
+
+    Returns:
+        A `DataSet`; the labels are sorted, since the authors number none.
+
+    Raises:
+        FileNotFoundError: If a folder or file is not there.
+        ValueError: If a file is of another kind.
+    """
+    annotations = _check_annotations(annotations)
+    pattern = r"(.+)_test_split(\d+)\.txt"
+    labels = sorted({match[1] for match in _matches(annotations, pattern)})
+    ids = {"1": TRAIN, "2": TEST, "0": UNUSED}
+    sides = {}
+    for number in _splits(annotations, r".+_test_split(\d+)\.txt"):
+        for label in labels:
+            for place, line in _lines(os.path.join(annotations, f"{label}_test_split{number}.txt")):
+                name, _, side = line.rpartition(" ")
+                if side not in ids or not name:
+                    raise ValueError(
+                        "`annotations` must list videos as NAME.avi with 0, 1 or 2. "
+                        f"Received: {line!r} in {place}"
+                    )
+                _add(sides, (f"{label}/{name.strip()}", label), number, ids[side], place)
+    return _listed(sides, labels, videos, split)
+
+
+def read_kinetics(annotations, videos, split=1, labels=None):
+    """Kinetics-400, -600 or -700: tables of `label,youtube_id,time_start,time_end,split`.
+
+    The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or
+    `ID.mp4` where a table lists an ID once, in folders of any layout. There are two splits of the
+    same training part: 1 is tested on the validation part, as papers report, 2 on the test part,
+    if the tables list both; else there is one.
+
+    Args:
+        annotations: A CSV file, several with commas between them, or a folder of them.
+        videos: The folder of the videos.
+        split: The split that `Video.split` tells the side in.
+        labels: Names of the classes in index order; sorted training labels by default.
+
+    Returns:
+        A `DataSet`.
+
+    Raises:
+        FileNotFoundError: If a folder or file is not there.
+        ValueError: If a file is of another kind, or has labels that training has not.
+    """
+    rows, rejected = {}, []
+    for path in _tables(annotations):
+        for place, row in _table(path):
+            clip = row.pop("clip")
+            if clip not in rows:
+                rows[clip] = row
+            elif rows[clip] != row:
+                first = rows[clip]
+                rejected.append(
+                    (
+                        "_".join(filter(None, clip)),
+                        f"listed as {first['label']} ({first['part']}) before, and as "
+                        f"{row['label']} ({row['part']}) in {place}: the first is used",
+                    )
+                )
+    parts = {row["part"] for row in rows.values()}
+    tests = [part for part in ("validation", "test") if part in parts]
+    ids = {}
+    for youtube_id, *_ in rows:
+        ids[youtube_id] = ids.get(youtube_id, 0) + 1
+    if labels is None:
+        labels = sorted({row["label"] for row in rows.values() if row["part"] == TRAIN})
+        if not labels:
+            raise ValueError(
+                "`annotations` must list training videos, whose labels those of the other parts "
+                f"are numbered by; or give `labels`. Received: {annotations!r}, which lists none"
+            )
+    sides = {}
+    for (youtube_id, *times), row in rows.items():
+        if row["label"] not in labels:
+            raise ValueError(
+                f"`annotations` must have labels of the training part only. Received: "
+                f"{row['label']!r} in the {row['part']} part"
+            )
+        names = ["_".join([youtube_id, *times])] + [youtube_id] * (ids[youtube_id] == 1)
+        for number, part in enumerate(tests or ["test"], 1):
+            side = {TRAIN: TRAIN, part: TEST}.get(row["part"], UNUSED)
+            sides.setdefault((*names, row["label"]), {})[number] = side
+    found = _listed(sides, list(labels), videos, split)
+    return found._replace(rejected=sorted(found.rejected + rejected))
+
+
+READERS = {"ucf101": read_ucf101, "hmdb51": read_hmdb51, "kinetics": read_kinetics}
+
+
+# --- Annotations ----------------------------------------------------------------------------
+
+
+def _check_annotations(folder, needed=None):
+    if folder is None or not files.is_folder(folder):
+        raise FileNotFoundError(
+            f"`annotations` must be the folder of the official lists. Received: {folder!r}"
+        )
+    if needed is not None and needed not in files.list_folder(folder):
+        raise FileNotFoundError(f"`annotations` must hold {needed}. Received: {folder!r}")
+    return os.fspath(folder)
+
+
+def _matches(folder, pattern):
+    names = files.list_folder(folder)
+    return [match for match in (re.fullmatch(pattern, name) for name in names) if match]
+
+
+def _splits(folder, pattern):
+    """Numbers of the splits whose files are there."""
+    numbers = sorted({int(match[match.re.groups]) for match in _matches(folder, pattern)})
+    if not numbers:
+        raise FileNotFoundError(
+            f"`annotations` must hold the official lists, files named {pattern}. "
+            f"Received: {folder!r} without any"
+        )
+    return numbers
+
+
+def _lines(path):
+    """`(place, line)` of the lines of a text that are not empty, whatever their ends."""
+    if not files.exists(path):
+        raise FileNotFoundError(f"`annotations` must hold {os.path.basename(path)}: it is missing")
+    with files.opened(path) as file:
+        text = file.read()
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if line.strip():
+            yield f"{path!r}, line {number}", line.strip()
+
+
+def _class_index(path):
+    labels = {}
+    for place, line in _lines(path):
+        index, _, label = line.partition(" ")
+        if not index.isdecimal() or int(index) != len(labels) + 1 or label.strip() in labels:
+            raise ValueError(
+                f"classInd.txt must number the classes from 1. Received: {line!r} in {place}"
+            )
+        labels[label.strip()] = index
+    return list(labels)
+
+
+def _name(labels, index):
+    return labels[int(index) - 1] if index.isdecimal() and 0 < int(index) <= len(labels) else None
+
+
+def _add(sides, key, number, side, place):
+    known = sides.setdefault(key, {}).setdefault(number, side)
+    if known != side:
+        raise ValueError(
+            f"`annotations` must give a video one side of a split. Received: {key[0]!r} as {known} "
+            f"and as {side} in {place}"
+        )
+
+
+_PARTS = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("val", "validate", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+
+
+def _tables(annotations):
+    paths = os.fspath(annotations or "").split(",")
+    if len(paths) == 1 and files.is_folder(paths[0]):
+        names = [name for name in files.list_folder(paths[0]) if name.lower().endswith(".csv")]
+        paths = [os.path.join(paths[0], name) for name in names]
+    missing = [path for path in paths if not files.exists(path) or files.is_folder(path)]
+    if missing or not paths:
+        raise FileNotFoundError(
+            "`annotations` must be CSV files of label,youtube_id,time_start,time_end,split, or a "
+            f"folder of them. Received: {annotations!r}"
+        )
+    return paths
+
+
+def _table(path):
+    columns = ("label", "youtube_id", "time_start", "time_end", "split")
+    with files.opened(path) as file:
+        rows = csv.DictReader(file.read().removeprefix("\ufeff").splitlines())
+    missing = [name for name in columns if name not in (rows.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f"`annotations` must have the columns {','.join(columns)}. Received: {path!r} without "
+            f"{', '.join(missing)}"
+        )
+    for row in rows:
+        place = f"{path!r}, line {rows.line_num}"
+        values = {name: (row[name] or "").strip() for name in columns}
+        part = _PARTS.get(values["split"].lower())
+        try:
+            times = [f"{int(float(values[name])):06d}" for name in ("time_start", "time_end")]
+        except ValueError:
+            times = []
+        if not (values["label"] and values["youtube_id"] and times and part):
+            raise ValueError(
+                "`annotations` must have a label, an ID, a start, an end and the split train, "
+                f"validate or test in each line. Received: {','.join(values.values())!r} in {place}"
+            )
+        yield (
+            place,
+            {"clip": (values["youtube_id"], *times), "label": values["label"], "part": part},
+        )
+
+
+# --- Files ----------------------------------------------------------------------------------
+
+
+def _listed(sides, labels, videos, split):
+    """The data set of videos with their sides, by `(*names, label)`, the best name first."""
+    videos = check_folder(videos)
+    numbers = sorted({number for own in sides.values() for number in own})
+    check_choice("split", split, numbers)
+    index = _index(videos)
+    found, rejected = [], []
+    for (*names, label), own in sides.items():
+        path = next(filter(None, (_find(index, name, label) for name in names)), None)
+        if path is None:
+            rejected.append((names[0], MISSING))
+            continue
+        every = tuple(own.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
+        every = every if len(numbers) > 1 else ()
+        found.append(Video(path, label, own.get(split, UNUSED), every))
+    return DataSet(sorted(found), labels, sorted(rejected))
+
+
+def _index(folder):
+    """Paths of the videos below a folder, relative to it, by their names without extension."""
+    index = {}
+    for place, _, names in files.walk(folder):
+        inner = (
+            os.path.relpath(place, folder) if not files.is_remote(folder) else place[len(folder) :]
+        )
+        inner = "" if inner == "." else inner.strip("/").replace(os.sep, "/")
+        for name in names:
+            stem, extension = os.path.splitext(name)
+            if extension.lower() in EXTENSIONS and not name.startswith("."):
+                index.setdefault(stem, []).append(f"{inner}/{name}" if inner else name)
+    return index
+
+
+def _find(index, name, label):
+    """The file of a listed name: best in the folder of its label, else anywhere."""
+    stem = name.rpartition("/")[2]
+    known = os.path.splitext(stem)
+    paths = index.get(stem) or (index.get(known[0]) if known[1].lower() in EXTENSIONS else None)
+    if not paths:
+        return None
+    folders = (label, label.replace(" ", "_"))
+    return min(paths, key=lambda path: (path.split("/")[-2:-1] not in [[f] for f in folders], path))

@@ -1,0 +1,141 @@
+"""Writing one shard: what every engine's worker does."""
+
+import contextlib
+import os
+import tempfile
+import uuid
+from typing import NamedTuple
+
+from keras_videorel import files, quiet
+from keras_videorel.data import video
+
+
+class Shard(NamedTuple):
+    """A shard to write.
+
+    Attributes:
+        name: Name of its file.
+        clips: List of `(sources.Video, index of its label)`.
+    """
+
+    name: str
+    clips: list
+
+
+class Settings(NamedTuple):
+    """What all shards of a run have in common.
+
+    Attributes:
+        root: Folder that relative paths of videos start from.
+        output: Folder of the shards.
+        work: Folder of unfinished files and reports.
+        encoding: `decoder.Settings`: size and quality of the frames, and the optical flow.
+        time_limit: Seconds that a video may take without giving a frame.
+    """
+
+    root: str
+    output: str
+    work: str
+    encoding: tuple
+    time_limit: float
+
+
+def report_path(name, settings):
+    """Where the report of a shard lies."""
+    return os.path.join(settings.work, f"{name}.json")
+
+
+def written(settings):
+    """Names of the shards that are whole: those that have their name, and a report."""
+    reports = set(files.list_folder(settings.work))
+    return {name for name in files.list_folder(settings.output) if f"{name}.json" in reports}
+
+
+def write_shard(shard, settings, decoder, advance=None):
+    """Write a shard and a report of it, a JSON file.
+
+    The shard gets its name when it is whole. Another writer of the same shard, such as a second
+    attempt of a pipeline, writes the same bytes and does no harm.
+
+    Args:
+        shard: A `Shard`.
+        settings: A `Settings`.
+        decoder: A `decoder.Decoder`.
+        advance: Called after each clip.
+
+    Returns:
+        The report: `clips` (numbers by label), `official_splits` (numbers by split and side),
+        `frames`, `rejected` (pairs of path and reason) and `notes` (pairs of path and note).
+
+    Raises:
+        OSError: If the shard cannot be written, or a decoding process was killed.
+    """
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    # Shards of equal name may be in the making at once.
+    temporary = os.path.join(settings.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
+    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "notes": []}
+    try:
+        with tempfile.TemporaryDirectory() as folder, tf.io.TFRecordWriter(temporary) as writer:
+            for clip, label_index in shard.clips:
+                try:
+                    encoded = _encode(clip, settings, decoder, folder)
+                except video.VideoError as error:
+                    report["rejected"].append((clip.path, error.reason))
+                else:
+                    writer.write(_record(clip, label_index, encoded))
+                    _count(report, clip, encoded)
+                if advance is not None:
+                    advance()
+        if not files.is_remote(temporary):
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        files.write_json(report_path(shard.name, settings), report)
+        files.rename(temporary, os.path.join(settings.output, shard.name))
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"cannot write {shard.name} in {settings.output!r}: {error.message}"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):  # what went wrong is said already
+            files.remove(temporary)
+    return report
+
+
+def _encode(clip, settings, decoder, folder):
+    path = clip.path
+    if not files.is_remote(path):
+        path = os.path.join(settings.root, path)
+    try:
+        with files.local_copy(path, folder) as local:
+            return decoder.encode(local)
+    except FileNotFoundError:
+        raise video.VideoError(path, "no such file") from None
+
+
+def _record(clip, label_index, encoded):
+    from keras_videorel.data import records
+
+    return records.encode(
+        encoded.jpegs,
+        encoded.timestamps,
+        label_index,
+        clip.label,
+        clip.path,
+        encoded.height,
+        encoded.width,
+        encoded.frame_rate,
+        flow=encoded.flow,
+        splits=clip.splits,
+    )
+
+
+def _count(report, clip, encoded):
+    report["clips"][clip.label] = report["clips"].get(clip.label, 0) + 1
+    for number, side in enumerate(clip.splits, 1):
+        sides = report["official_splits"].setdefault(str(number), {})
+        sides[side] = sides.get(side, 0) + 1
+    report["frames"] += len(encoded.jpegs)
+    if encoded.note is not None:
+        report["notes"].append((clip.path, encoded.note))

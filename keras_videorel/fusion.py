@@ -1,0 +1,213 @@
+"""Late fusion: weighted sums of the scores of several models on the same clips.
+
+Both papers sum scores before the softmax, the spatial stream with 0.45 and the temporal one with
+0.55 on UCF-101, with 0.33 and 0.67 on HMDB-51; Table 1 of Relational LSTM sums two models too.
+"""
+
+import math
+
+import numpy as np
+
+from keras_videorel import metrics
+from keras_videorel.scores import Scores
+
+_NAMED = 3  # clips in an error
+
+
+def align(members, names=None):
+    """Bring the videos of all members into the order of the first.
+
+    Args:
+        members: List of `Scores`.
+        names: What errors call them; `scores 1`, `scores 2`, ... by default.
+
+    Returns:
+        A list of `Scores`.
+
+    Raises:
+        ValueError: If they are not of the same clips, labels and classes, if a clip occurs twice,
+            or if scores are not numbers.
+    """
+    if not members:
+        raise ValueError("`members` must hold at least one. Received: none")
+    names = [f"scores {i + 1}" for i in range(len(members))] if names is None else names
+    rows = []
+    for scores, name in zip(members, names, strict=True):
+        rows.append({path: row for row, path in enumerate(scores.paths)})
+        if len(rows[-1]) < len(scores.paths):
+            again = [p for row, p in enumerate(scores.paths) if rows[-1][p] != row]
+            raise ValueError(f"{name!r} must name each clip once. Received: {_some(again)} again")
+        odd = ~np.isfinite(scores.logits).all(axis=1)
+        if odd.any():
+            paths = [scores.paths[row] for row in np.flatnonzero(odd)]
+            raise ValueError(f"the scores of {name!r} must be finite. Received: {_some(paths)}")
+    first, name = members[0], names[0]
+    aligned = [first]
+    for scores, other, row in zip(members[1:], names[1:], rows[1:], strict=True):
+        if scores.classes != first.classes:
+            raise ValueError(
+                f"{name!r} and {other!r} must be of the same classes: "
+                f"{_first_difference(first.classes, scores.classes)}"
+            )
+        without = [path for path in first.paths if path not in row]
+        beyond = [path for path in scores.paths if path not in rows[0]]
+        if without or beyond:
+            sides = (f"only in {name!r}: {_some(without)}", f"only in {other!r}: {_some(beyond)}")
+            shown = "; ".join(s for s, paths in zip(sides, (without, beyond), strict=True) if paths)
+            raise ValueError(f"{name!r} and {other!r} must be of the same clips. Received: {shown}")
+        order = [row[path] for path in first.paths]
+        labels = scores.labels[order]
+        if not np.array_equal(labels, first.labels):
+            wrong = [first.paths[i] for i in np.flatnonzero(labels != first.labels)]
+            raise ValueError(
+                f"{name!r} and {other!r} must give each clip the same label. "
+                f"Received: others for {_some(wrong)}"
+            )
+        aligned.append(
+            scores._replace(paths=first.paths, labels=labels, logits=scores.logits[order])
+        )
+    return aligned
+
+
+def fuse(members, weights=None, softmax=False, names=None):
+    """The weighted sum of the members' scores.
+
+    Args:
+        members: List of `Scores` of the same clips, in any order.
+        weights: A number for each; equal ones that sum to 1 by default. They are taken as they
+            are: only their proportions matter to which class scores highest.
+        softmax: Sum probabilities instead of what goes into the softmax. The result holds the
+            logarithms of the sum.
+        names: What errors and the result's settings call the members.
+
+    Returns:
+        A `Scores` in the order of the first member.
+
+    Raises:
+        ValueError: As `align`, or if the weights are none for these members.
+    """
+    members = align(members, names)
+    weights = check_weights(weights, len(members))
+    named = [{}] * len(members) if names is None else [{"name": name} for name in names]
+    if softmax:
+        with np.errstate(divide="ignore"):  # a weight of 0
+            parts = [
+                metrics.log_softmax(scores.logits) + np.log(weight)
+                for scores, weight in zip(members, weights, strict=True)
+            ]
+        logits = np.logaddexp.reduce(parts)
+    else:
+        logits = _sum([scores.logits for scores in members], weights)
+    settings = {
+        "softmax": softmax,
+        "fused": [
+            {**name, "weight": weight, "config_hash": scores.config_hash, **scores.settings}
+            for name, scores, weight in zip(named, members, weights, strict=True)
+        ],
+    }
+    first = members[0]
+    return Scores(first.paths, first.labels, logits.astype(np.float32), first.classes, "", settings)
+
+
+def check_weights(weights, count):
+    """Weights of `count` members as a list of floats; equal ones for `None`.
+
+    Raises:
+        ValueError: If they are not as many, negative, not finite, or all 0.
+    """
+    if weights is None:
+        return [1 / count] * count
+    weights = [float(weight) for weight in weights]
+    good = all(weight >= 0 and math.isfinite(weight) for weight in weights) and any(weights)
+    if len(weights) != count or not good:
+        raise ValueError(
+            f"`weights` must be {count} finite numbers of at least 0, not all 0. "
+            f"Received: {weights}"
+        )
+    return weights
+
+
+def search_weights(members, softmax=False, step=0.01, names=None):
+    """The weights with the highest top-1 accuracy: of validation clips, not of those reported.
+
+    Starts at equal weights and goes from member to member: each takes the best of the weights
+    0, `step`, ..., 1 while the others share the rest as before, until nothing gets better. For
+    two members that is every pair of weights. Of equally good ones, the nearest is taken.
+
+    Args:
+        members: List of `Scores` of the same clips, in any order.
+        softmax: As in `fuse`.
+        step: Distance of the weights tried.
+        names: What errors call the members.
+
+    Returns:
+        A list of floats that sum to 1.
+
+    Raises:
+        ValueError: As `align`, or if `step` is not above 0 and at most 0.5.
+    """
+    if not 0 < step <= 0.5:
+        raise ValueError(f"`step` must be above 0 and at most 0.5. Received: {step!r}")
+    members = align(members, names)
+    labels, logits = members[0].labels, [scores.logits for scores in members]
+    parts = [np.exp(metrics.log_softmax(x)) if softmax else x for x in logits]
+    grid = np.linspace(0, 1, round(1 / step) + 1)
+
+    def right(scores):
+        return (scores.argmax(axis=1) == labels).sum()
+
+    weights = np.full(len(parts), 1 / len(parts))
+    best, before = right(_sum(parts, weights)), -1
+    while best > before and len(parts) > 1:
+        before = best
+        for place, part in enumerate(parts):
+            others = weights.copy()
+            others[place] = 0
+            if not others.any():
+                others = np.where(np.arange(len(parts)) == place, 0.0, 1.0)
+            others /= others.sum()
+            rest = _sum(parts, others)
+            for weight in sorted(grid, key=lambda w, at=weights[place]: abs(w - at)):
+                found = right(weight * part + (1 - weight) * rest)
+                if found > best:
+                    best, weights = found, (1 - weight) * others
+                    weights[place] = weight
+    return [float(weight) for weight in weights]
+
+
+def check_apart(searched, reported):
+    """Refuse to choose weights on clips that are reported.
+
+    Args:
+        searched: List of `Scores` to choose weights on.
+        reported: List of `Scores` of all splits that are reported.
+
+    Raises:
+        ValueError: If a clip is in both.
+    """
+    clips = {path for scores in reported for path in scores.paths}
+    shared = sorted({path for scores in searched for path in scores.paths} & clips)
+    if shared:
+        raise ValueError(
+            "`search` must be of other clips than those that are reported: weights chosen on the "
+            f"reported clips flatter the result. Received: {_some(shared)} in both"
+        )
+
+
+def _sum(parts, weights):
+    total = np.zeros(parts[0].shape)
+    for part, weight in zip(parts, weights, strict=True):
+        total += np.float64(weight) * part
+    return total
+
+
+def _some(paths):
+    shown = ", ".join(map(repr, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
+    return f"{len(paths):,} clip{'s' if len(paths) > 1 else ''} ({shown})"
+
+
+def _first_difference(ours, theirs):
+    if len(ours) != len(theirs):
+        return f"{len(ours)} against {len(theirs)}"
+    place = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
+    return f"class {place} is {ours[place]!r} and {theirs[place]!r}"

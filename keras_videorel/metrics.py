@@ -1,0 +1,96 @@
+"""Metrics of scored videos. NumPy alone: files of scores are measured without any framework."""
+
+import numpy as np
+
+
+def ranks(logits, labels):
+    """The place of each video's class among its scores, 0 for the highest.
+
+    A class ranks behind those that score more, and behind equals of a lower index: a model that
+    says nothing is right by chance only. Scores that are not numbers rank last.
+
+    Args:
+        logits: Scores `(videos, classes)`.
+        labels: Integers `(videos,)`.
+
+    Returns:
+        Integers `(videos,)`.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)[:, None]
+    logits = np.where(np.isnan(logits), -np.inf, logits)
+    own = np.take_along_axis(logits, labels, axis=1)
+    before = np.arange(logits.shape[1]) < labels
+    return ((logits > own) | ((logits == own) & before)).sum(axis=1)
+
+
+def accuracy(logits, labels):
+    """Top-1, top-5, their average, and the mean of the classes' accuracies.
+
+    Args:
+        logits: Scores `(videos, classes)`.
+        labels: Integers `(videos,)`.
+
+    Returns:
+        A dict of fractions: `top1`, `top5`, `average` (the metric of Kinetics, ARTNet
+        Sec. 4.1) and `mean_class_accuracy` (over the classes that have a video).
+    """
+    rank, labels = ranks(logits, labels), np.asarray(labels)
+    top1, top5 = (rank < 1), (rank < 5)
+    per_class = [top1[labels == label].mean() for label in np.unique(labels)]
+    return {
+        "top1": float(top1.mean()),
+        "top5": float(top5.mean()),
+        "average": float((top1.mean() + top5.mean()) / 2),
+        "mean_class_accuracy": float(np.mean(per_class)),
+    }
+
+
+def pair_accuracy(logits, labels, pair):
+    """Accuracy between two classes alone: which of them scores higher, on their videos.
+
+    Args:
+        logits: Scores `(videos, classes)`.
+        labels: Integers `(videos,)`.
+        pair: Indices of the two classes.
+
+    Returns:
+        A fraction; 0.5 is chance.
+
+    Raises:
+        ValueError: If no video is of either class.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    of_pair = np.isin(labels, pair)
+    if not of_pair.any():
+        raise ValueError(f"no video is of the classes of `pair`. Received: pair={tuple(pair)}")
+    chosen = np.asarray(pair)[logits[of_pair][:, list(pair)].argmax(axis=1)]
+    return float((chosen == labels[of_pair]).mean())
+
+
+def confusion_matrix(logits, labels):
+    """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
+    logits = np.asarray(logits)
+    counts = np.zeros((logits.shape[1],) * 2, np.int64)
+    np.add.at(counts, (np.asarray(labels), logits.argmax(axis=1)), 1)
+    return counts
+
+
+def class_accuracy(logits, labels):
+    """Top-1 accuracy of each class, `(classes,)`; NaN for a class without a video."""
+    labels, classes = np.asarray(labels), np.shape(logits)[1]
+    right = np.bincount(labels, ranks(logits, labels) < 1, minlength=classes)
+    videos = np.bincount(labels, minlength=classes)
+    return np.divide(right, videos, out=np.full(classes, np.nan), where=videos > 0)
+
+
+def losses(logits, labels):
+    """Cross entropy of each video in nats, `(videos,)`."""
+    scores = log_softmax(logits)
+    return -np.take_along_axis(scores, np.asarray(labels)[:, None], axis=1)[:, 0]
+
+
+def log_softmax(logits):
+    """Logarithms of the probabilities, float64 `(videos, classes)`."""
+    logits = np.asarray(logits, np.float64)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))

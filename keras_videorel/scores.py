@@ -1,0 +1,148 @@
+"""Files of scores: what a model says about each video of a split, for fusion and comparison.
+
+A file is an `.npz` of plain arrays (no pickles):
+
+paths        text (videos,)              names of the clips, unique within a split
+labels       int64 (videos,)
+logits       float32 (videos, classes)
+classes      text (classes,)             their names
+config_hash  text                        `config_hash` of the run's config
+settings     text                        how the scores were made, as JSON
+
+Files without the last two, as evaluate wrote them at first, are read too.
+"""
+
+import hashlib
+import io
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_videorel.files import read_bytes, written_whole
+
+
+class Scores(NamedTuple):
+    """Scores of videos.
+
+    Attributes:
+        paths: List of the clips' names.
+        labels: int64 `(videos,)`.
+        logits: float32 `(videos, classes)`, before any softmax. Where views are averaged after
+            it, logarithms of the mean probabilities: their softmax gives those back.
+        classes: List of the classes' names.
+        config_hash: `config_hash` of the run's config; empty if unknown.
+        settings: Dict of how the scores were made: `clips`, `crops`, `split`, `stream`,
+            `averaged` ("before" or "after" the softmax), and what else the writer knows.
+    """
+
+    paths: list
+    labels: np.ndarray
+    logits: np.ndarray
+    classes: list
+    config_hash: str
+    settings: dict
+
+
+def config_hash(config):
+    """SHA-256 of a config as JSON with sorted keys, in hexadecimal.
+
+    Args:
+        config: A `ConfigDict`, or a dict that JSON can hold.
+    """
+    content = json.loads(config.to_json()) if hasattr(config, "to_json") else config
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write(path, scores):
+    """Write a file of scores; a reader never sees half of one.
+
+    Args:
+        path: Where to write it.
+        scores: A `Scores`.
+
+    Raises:
+        ValueError: If the scores do not fit together.
+    """
+    _check(scores)
+    with written_whole(path) as beside, open(beside, "wb") as file:
+        np.savez(
+            file,
+            paths=np.array(scores.paths, np.str_),
+            labels=np.asarray(scores.labels, np.int64),
+            logits=np.asarray(scores.logits, np.float32),
+            classes=np.array(scores.classes, np.str_),
+            config_hash=np.array(scores.config_hash, np.str_),
+            settings=np.array(json.dumps(scores.settings), np.str_),
+        )
+
+
+def read(path):
+    """Read a file of scores.
+
+    Args:
+        path: The file, local or with a scheme.
+
+    Returns:
+        A `Scores`.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no file of scores, or its parts do not fit together.
+    """
+    content = read_bytes(path)
+    try:
+        scores = _parse(content)
+        _check(scores)
+    except Exception as error:  # garbage makes zipfile, zlib, NumPy and json raise many kinds
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{str(path)!r} is no file of scores: {reason}") from error
+    return scores
+
+
+def _parse(content):
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        raise ValueError("it holds a single array")
+    missing = [key for key in ("paths", "labels", "logits", "classes") if key not in arrays]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    arrays = {key: arrays[key] for key in Scores._fields if key in arrays}
+    text = ("paths", "classes", "config_hash", "settings")
+    wrong = [key for key, array in arrays.items() if (array.dtype.kind == "U") != (key in text)]
+    if wrong:
+        raise ValueError(f"its {wrong[0]} are of type {arrays[wrong[0]].dtype}")
+    settings = json.loads(str(arrays["settings"])) if "settings" in arrays else {}
+    return Scores(
+        arrays["paths"].tolist(),
+        arrays["labels"],
+        arrays["logits"],
+        arrays["classes"].tolist(),
+        str(arrays.get("config_hash", "")),
+        settings,
+    )
+
+
+def _check(scores):
+    """`ValueError` unless the parts fit together."""
+    labels, logits = np.asarray(scores.labels), np.asarray(scores.logits)
+    expected = (len(scores.paths), len(scores.classes))
+    if logits.shape != expected or not np.issubdtype(logits.dtype, np.floating):
+        raise ValueError(
+            "`logits` must be floats of shape (videos, classes) = "
+            f"{expected}. Received: {logits.dtype} of shape {logits.shape}"
+        )
+    if labels.shape != expected[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"`labels` must be integers of shape {expected[:1]}. "
+            f"Received: {labels.dtype} of shape {labels.shape}"
+        )
+    if not len(labels):
+        raise ValueError("`paths` must name at least one video. Received: none")
+    if labels.min() < 0 or labels.max() >= expected[1]:
+        raise ValueError(
+            f"`labels` must lie between 0 and {expected[1] - 1}. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
+    if not isinstance(scores.settings, dict):
+        raise ValueError(f"`settings` must be a dict. Received: {scores.settings!r}")

@@ -1,0 +1,237 @@
+"""How sure a difference is: bootstrap intervals of the metrics, McNemar's test of two models.
+
+Scores come as one `Scores` for each split, and a metric is the mean of the splits' metrics, as
+UCF-101 and HMDB-51 are reported.
+
+References:
+    B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    Q. McNemar, Psychometrika 12, 1947; M. Fagerland et al., BMC Medical Research Methodology 13,
+    2013 (mid-p).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_videorel import fusion, metrics
+from keras_videorel.checks import check_integer
+
+METRICS = ("top1", "top5", "average", "mean_class_accuracy")
+
+_BLOCK = 1 << 21  # counts drawn at once: 16 MB
+
+
+class Result(NamedTuple):
+    """What a model reaches.
+
+    Attributes:
+        name: Its name.
+        mean: Dict of the metrics of `metrics.accuracy`, each the mean over the splits.
+        intervals: Dict of `(low, high)`, 95% percentile intervals of these.
+        splits: List of dicts: the metrics of each split.
+    """
+
+    name: str
+    mean: dict
+    intervals: dict
+    splits: list
+
+
+class Comparison(NamedTuple):
+    """How one model differs from another on the same clips.
+
+    Attributes:
+        differences: Dict of the metrics of the first less those of the second, means over the
+            splits.
+        intervals: Dict of `(low, high)`, 95% percentile intervals of these.
+        gained: Videos that only the first gets right (top-1).
+        lost: Videos that only the second gets right.
+        exact: Two-sided p-value of McNemar's exact test: of a difference of at least this size
+            between `gained` and `lost` if each such video fell to either model by the toss of a
+            coin.
+        mid_p: Its mid-p value, which is less conservative.
+    """
+
+    differences: dict
+    intervals: dict
+    gained: int
+    lost: int
+    exact: float
+    mid_p: float
+
+
+def measure(name, splits, resamples=10_000, seed=0):
+    """Metrics of a model with bootstrap intervals.
+
+    Args:
+        name: Its name.
+        splits: List of `Scores`, one for each split.
+        resamples: Number of resamples of the videos.
+        seed: Seed of these.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        ValueError: If `splits` is empty or of several lists of classes, or `resamples` is less
+            than 1.
+    """
+    found = bootstrap(splits, resamples, seed)
+    each, mean = _means(splits)
+    return Result(
+        name,
+        mean,
+        {key: _interval(found[key].mean(axis=1)) for key in METRICS},
+        each,
+    )
+
+
+def compare(ours, theirs, resamples=10_000, seed=0):
+    """Differences between two models with bootstrap intervals, and McNemar's test.
+
+    The intervals are of the pairs: each resample has the same videos for both. A video that
+    several splits test counts once in McNemar's test, in the first of them.
+
+    Args:
+        ours: List of `Scores`, one for each split.
+        theirs: Likewise, of the other model, on the same clips in any order.
+        resamples: Number of resamples of the videos.
+        seed: Seed of these.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: If they are not of the same splits, clips, labels and classes.
+    """
+    if len(ours) != len(theirs) or not ours:
+        raise ValueError(
+            "`theirs` must have as many splits as `ours`, at least one. "
+            f"Received: {len(theirs)} against {len(ours)}"
+        )
+    pairs = [fusion.align(pair, ["ours", "theirs"]) for pair in zip(ours, theirs, strict=True)]
+    ours, theirs = zip(*pairs, strict=True)
+    found = bootstrap([*ours, *theirs], resamples, seed)
+    half = len(ours)
+    gains = {key: (found[key][:, :half] - found[key][:, half:]).mean(axis=1) for key in METRICS}
+    right = {}
+    for one, other in pairs:
+        both = np.stack([metrics.ranks(s.logits, s.labels) < 1 for s in (one, other)], axis=1)
+        right = {**dict(zip(one.paths, both.tolist(), strict=True)), **right}
+    gained = sum(mine and not other for mine, other in right.values())
+    lost = sum(other and not mine for mine, other in right.values())
+    (_, mine), (_, other) = _means(ours), _means(theirs)
+    return Comparison(
+        {key: mine[key] - other[key] for key in METRICS},
+        {key: _interval(gains[key]) for key in METRICS},
+        gained,
+        lost,
+        *mcnemar(gained, lost),
+    )
+
+
+def mcnemar(gained, lost):
+    """McNemar's test from the numbers of videos that only one of two models gets right.
+
+    Args:
+        gained: Videos that only the first gets right.
+        lost: Videos that only the second gets right.
+
+    Returns:
+        `(exact, mid_p)`: two-sided p-values of the binomial distribution with probability 1/2.
+
+    Raises:
+        ValueError: If a number is negative.
+    """
+    gained = check_integer("gained", gained, 0)
+    lost = check_integer("lost", lost, 0)
+    videos, fewer = gained + lost, min(gained, lost)
+    # Whole numbers of any size: no p-value is lost to rounding.
+    ways, tail = 1, 1
+    for chosen in range(fewer):
+        ways = ways * (videos - chosen) // (chosen + 1)
+        tail += ways
+    everything = 1 << videos
+    return min(1.0, 2 * tail / everything), min(1.0, (2 * tail - ways) / everything)
+
+
+def bootstrap(columns, resamples=10_000, seed=0):
+    """Metrics of resamples of the videos, drawn with replacement.
+
+    Videos are drawn over all columns together, so that columns of the same videos stay paired. A
+    class that a resample has no video of is left out of its mean class accuracy; a column that it
+    has no video of is NaN.
+
+    Args:
+        columns: List of `Scores`, of models and splits.
+        resamples: Number of resamples.
+        seed: Seed.
+
+    Returns:
+        A dict from the names of the metrics to float64 `(resamples, columns)`.
+
+    Raises:
+        ValueError: If `columns` is empty or of several lists of classes, or a number is out of
+            range.
+    """
+    resamples = check_integer("resamples", resamples, 1)
+    rng = np.random.default_rng(check_integer("seed", seed, 0))
+    # A metric sees only which class a video is of and how far down that ranks in each column.
+    # Drawing how many of each kind is drawing the videos, at a fraction of the numbers.
+    outcomes = _outcomes(columns)
+    kinds, counts = np.unique(outcomes, axis=0, return_counts=True)
+    found = {key: np.empty((resamples, len(columns))) for key in METRICS}
+    block = max(1, _BLOCK // len(kinds))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        drawn = rng.multinomial(len(outcomes), counts / len(outcomes), size)
+        for column, kind in enumerate(kinds.T):
+            values = _metrics_of_kinds(drawn, kind)
+            for key in METRICS:
+                found[key][start : start + size, column] = values[key]
+    return found
+
+
+def _outcomes(columns):
+    """Integers `(videos, columns)`: 3 * label + 2 if right, 1 if in the top 5; -1 if not there."""
+    if not columns:
+        raise ValueError("`columns` must hold at least one `Scores`. Received: none")
+    if any(scores.classes != columns[0].classes for scores in columns):
+        raise ValueError("`columns` must be of the same classes. Received: several lists of them")
+    rows = {}
+    for scores in columns:
+        for path in scores.paths:
+            rows.setdefault(path, len(rows))
+    outcomes = np.full((len(rows), len(columns)), -1)
+    for column, scores in enumerate(columns):
+        rank = metrics.ranks(scores.logits, scores.labels)
+        places = [rows[path] for path in scores.paths]
+        outcomes[places, column] = 3 * np.asarray(scores.labels) + (rank < 1) + (rank < 5)
+    return outcomes
+
+
+def _metrics_of_kinds(drawn, kind):
+    """The metrics, `(resamples,)` each, of counts `(resamples, kinds)`."""
+    order = np.argsort(kind, kind="stable")[(kind < 0).sum() :]
+    label, hit = np.divmod(kind[order], 3)
+    drawn = drawn[:, order]
+    _, starts = np.unique(label, return_index=True)
+    videos = np.add.reduceat(drawn, starts, axis=1)
+    right = np.add.reduceat(drawn * (hit == 2), starts, axis=1)
+    total = videos.sum(axis=1)
+    with np.errstate(invalid="ignore"):  # no video drawn
+        top1 = right.sum(axis=1) / total
+        top5 = (drawn @ (hit >= 1).astype(drawn.dtype)) / total
+        share = np.divide(right, videos, out=np.zeros(videos.shape), where=videos > 0)
+        per_class = share.sum(axis=1) / (videos > 0).sum(axis=1)
+    return dict(zip(METRICS, (top1, top5, (top1 + top5) / 2, per_class), strict=True))
+
+
+def _means(splits):
+    each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
+    return each, {key: float(np.mean([values[key] for values in each])) for key in METRICS}
+
+
+def _interval(values):
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)
