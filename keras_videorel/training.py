@@ -1,18 +1,17 @@
 """`model.fit` on shards, from a config: build, resume, train, log."""
 
-import csv
 import inspect
 import os
 import sys
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_videorel import figures, models, workdir
+from keras_videorel.callbacks import Checkpoints, EpochSeeds, StopOnNaN, forget_epochs
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
-from keras_videorel.files import written_whole
+from keras_videorel.optimization import compile_model, learning_rate
 
 
 def build_model(config, classes, pretrained=True):
@@ -81,49 +80,6 @@ def load_model(folder, config=None):
     return model, workdir.load_checkpoint(model, folder)
 
 
-def add_weight_decay(model, weight_decay):
-    """L2 of all matrices, as both papers train; not of biases nor of batch normalization.
-
-    The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w`,
-    inside the momentum: what Caffe does, and what Keras's own decoupled `weight_decay` does not.
-    It is set on the variables, not on the layers, so that a saved model does not carry it.
-    """
-    regularizer = keras.regularizers.L2(weight_decay / 2)
-    for variable in model.trainable_variables:
-        if variable.path.split("/")[-1] not in ("bias", "beta", "gamma"):
-            variable.regularizer = regularizer
-
-
-def learning_rate(config, epoch):
-    """The rate of an epoch: linear warm-up, then a step down at each of `decay_epochs`."""
-    train = config.train
-    if epoch < train.warmup_epochs:
-        return train.learning_rate * (epoch + 1) / (train.warmup_epochs + 1)
-    return train.learning_rate * train.decay_factor ** sum(e <= epoch for e in train.decay_epochs)
-
-
-def compile_model(model, config):
-    """Compile with SGD, L2 of kernels, cross entropy on logits, top-1 and top-5."""
-    train = config.train
-    add_weight_decay(model, train.weight_decay)
-    clip = train.gradient_clip_norm
-    model.compile(
-        optimizer=keras.optimizers.SGD(
-            learning_rate(config, 0),
-            momentum=train.momentum,
-            nesterov=train.nesterov,
-            global_clipnorm=clip if clip > 0 else None,
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(
-                min(5, model.output_shape[-1]), name="top5"
-            ),
-        ],
-    )
-
-
 def train(config, folder):
     """Train the model of a config, or go on where training in that folder stopped.
 
@@ -183,7 +139,7 @@ def train(config, folder):
         **settings,
     )
     logs = os.path.join(folder, "logs")
-    _forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
+    forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
     model.fit(
         batches,
         epochs=config.train.epochs,
@@ -250,61 +206,3 @@ def distribution():
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Saves weights and optimizer after each epoch; keeps the last two.
-
-    A checkpoint is one file, written beside and renamed, whose name says how many epochs it is
-    worth: a kill at any moment leaves a whole one.
-    """
-
-    def __init__(self, folder):
-        super().__init__()
-        self.folder = folder
-
-    def on_epoch_end(self, epoch, logs=None):
-        with written_whole(workdir.checkpoint_path(self.folder, epoch + 1)) as beside:
-            self.model.save_weights(beside)
-        for _, path in workdir.checkpoints(self.folder)[2:]:
-            os.remove(path)
-
-
-class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` when the loss is no number, before that reaches a checkpoint."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss", 0.0)
-        if not np.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
-            raise ValueError(
-                f"the loss became {loss} at step {batch + 1} of an epoch, at learning rate "
-                f"{rate:g}: lower `config.train.learning_rate`, or clip gradients with "
-                "`config.train.gradient_clip_norm`. The checkpoint of the epoch before is kept"
-            )
-
-
-class EpochSeeds(keras.callbacks.Callback):
-    """Makes dropout a function of seed and epoch, so that a resumed run repeats it."""
-
-    def __init__(self, seed):
-        super().__init__()
-        self.seed = seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        for place, variable in enumerate(self.model.variables):
-            if variable.path.endswith("seed_generator_state"):
-                variable.assign([self.seed + place, epoch])
-
-
-def _forget_epochs(path, first_epoch):
-    """Drop the rows of a log that will be written again: those after the checkpoint."""
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    whole = [row for row in rows if len(row) == len(header)]  # a kill can tear the last one
-    kept = [row for row in whole if int(row[0]) < first_epoch]
-    with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *kept] if kept else [])

@@ -36,7 +36,11 @@ ALLOWED = {
         "workdir",
         "files",
         "config",
+        "optimization",
+        "callbacks",
     },
+    "optimization": {"optimization"},
+    "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {
         "evaluation",
         "training",

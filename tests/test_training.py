@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import evaluation, metrics, training, workdir
+from keras_videorel import callbacks, evaluation, metrics, optimization, training, workdir
 from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
 from tests.shards import gray_video, two_classes, write_shards
 
@@ -117,7 +117,7 @@ def test_schedule():
     config.train.update(
         {"learning_rate": 0.1, "warmup_epochs": 1, "decay_epochs": (3, 5), "decay_factor": 0.1}
     )
-    rates = [training.learning_rate(config, epoch) for epoch in range(7)]
+    rates = [optimization.learning_rate(config, epoch) for epoch in range(7)]
     np.testing.assert_allclose(rates, [0.05, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
@@ -128,7 +128,7 @@ def test_weight_decay_is_l2_of_kernels_inside_the_momentum():
     config.train.learning_rate = 0.1
     config.train.weight_decay = 0.01
     model = training.build_model(config, 5)
-    training.compile_model(model, config)
+    optimization.compile_model(model, config)
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
     for _ in range(2):
         gradients = decay_gradients(model)
@@ -201,12 +201,12 @@ def test_a_torn_log_is_mended(tmp_path):
     path = tmp_path / "train.csv"
     rows = "epoch,loss,top1\r\n0,2.5,0.25\r\n1,2.25,0.5\r\n"
     path.write_bytes((rows + "2,2.0").encode())
-    training._forget_epochs(str(path), 2)
+    callbacks.forget_epochs(str(path), 2)
     assert path.read_bytes() == rows.encode()
-    training._forget_epochs(str(path), 1)
+    callbacks.forget_epochs(str(path), 1)
     assert path.read_bytes() == rows.split("1,2.25")[0].encode()
     path.write_bytes(b"")
-    training._forget_epochs(str(path), 1)
+    callbacks.forget_epochs(str(path), 1)
     assert path.read_bytes() == b""
 
 
@@ -310,7 +310,7 @@ def test_learns_from_stacks_of_flow(flow_shards):
     model = keras.Model(
         stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
     )
-    training.compile_model(model, config)
+    optimization.compile_model(model, config)
     info = training.pipeline.read_info(config.data.path)
     batches = training.pipeline.training_batches(info, 8, mirror=False, epochs=10, **settings)
     model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
@@ -344,7 +344,7 @@ def test_a_split_must_be_there(shards, tmp_path):
 def test_weight_decay_is_of_matrices(shards):
     config = relational_config(shards)
     model = training.build_model(config, 2)
-    training.add_weight_decay(model, 2.0)
+    optimization.add_weight_decay(model, 2.0)
     decayed = {
         v.path.split("/")[-1] for v in model.trainable_variables if v.regularizer is not None
     }
@@ -369,7 +369,7 @@ def test_the_papers_configs(data, stream, classes, videos, root):
     config = module.get_config(f"data={data},stream={stream}")
     epochs, decays, dropout = {"rgb": (50, (35, 45), 0.8), "flow": (60, (45, 55), 0.7)}[stream]
     assert (config.train.epochs, config.train.decay_epochs) == (epochs, decays)
-    rates = [training.learning_rate(config, epoch) for epoch in range(epochs)]
+    rates = [optimization.learning_rate(config, epoch) for epoch in range(epochs)]
     assert sorted(set(rates), reverse=True) == pytest.approx([5e-4, 5e-5, 5e-6])
     assert [rates.count(rate) for rate in sorted(set(rates), reverse=True)] == [
         decays[0], decays[1] - decays[0], epochs - decays[1],

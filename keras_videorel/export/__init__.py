@@ -1,0 +1,5 @@
+"""Trained models for use elsewhere: folders in `saved_models/`."""
+
+from keras_videorel.export.saved_model import export_saved_model
+
+__all__ = ["export_saved_model"]
