@@ -1,4 +1,4 @@
-"""Callbacks of a run: checkpoints, seeds of an epoch, a stop where the loss is no number, the log."""
+"""Callbacks of a run: checkpoints, seeds of an epoch, a stop where the loss is no number."""
 
 import csv
 import os
