@@ -132,22 +132,29 @@ def test_c2d_cannot_tell_a_clip_from_its_reverse():
     assert np.abs(c2d.predict(last, verbose=0) - c2d.predict(clips, verbose=0)).max() > 1e-3
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(policy):
-    keras.utils.set_random_seed(0)
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("mixed_bfloat16", 0.15), ("mixed_float16", 0.02)]
+)
+def test_mixed_precision(policy, tolerance):
+    def network(policy):
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(policy)
+        return models.ARTNetResNet18(**SMALL, dropout=0.0)
+
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
     try:
-        model = models.ARTNetResNet18(**SMALL)
+        model, exact = network(policy), network("float32")
     finally:
         keras.config.set_dtype_policy(before)
-    # A small step: from random weights 0.01 sometimes ended in no numbers on torch.
-    model.compile(keras.optimizers.SGD(1e-4), "sparse_categorical_crossentropy")
     clips = np.random.default_rng(0).normal(scale=60, size=(2, 8, 32, 32, 3)).astype("float32")
+    # With the statistics of the batch: young moving ones let rounding grow from layer to layer.
+    scores, expected = (keras.ops.convert_to_numpy(m(clips, training=True)) for m in (model, exact))
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=tolerance)
+    assert 0.1 < expected.max() < 0.9  # not saturated: the tolerance means something
+    model.compile(keras.optimizers.SGD(1e-4), "sparse_categorical_crossentropy")
     history = model.fit(clips, np.array([0, 1]), verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    scores = model.predict(clips, verbose=0)
-    assert scores.dtype == np.float32 and np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize(
