@@ -3,6 +3,8 @@ VENV ?= .venv
 BACKENDS_VENV ?= .venv-backends
 IO_VENV ?= .venv-io
 PYTHON ?= python3
+# A process for each core, a file of tests after the other.
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
 export PYTHON
 
 .PHONY: help demo test test-backends test-io lint bench study clean
@@ -30,11 +32,11 @@ demo: $(VENV)/installed
 	@$(VENV)/bin/python tools/demo.py
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(PARALLEL)
 
 test-backends: $(BACKENDS_VENV)/installed
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" tests/ops tests/layers tests/models
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" tests/ops tests/layers tests/models
 
 test-io: $(IO_VENV)/installed
 	$(IO_VENV)/bin/python -m pytest tests/data/test_s3.py
