@@ -23,7 +23,8 @@ def build_tiny(config, classes, pretrained=True):
     clips = keras.Input(
         pipeline.sample_shape(0, config.data.frames, config.data.crop_size, config.data.stream)
     )
-    x = keras.layers.AveragePooling3D((2, 6, 6))(keras.layers.Rescaling(1 / 64)(clips))
+    x = keras.layers.Rescaling(1 / 64)(clips)
+    x = keras.layers.AveragePooling3D((2, 6, 6), dtype="float32")(x)  # CPUs have no half of it
     x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(x))
     x = keras.layers.BatchNormalization(momentum=0.9)(x)
     x = keras.layers.Dropout(0.5)(x)
