@@ -12,16 +12,18 @@ WORKDIR/results.json                      what evaluate measured
 
 import glob
 import json
+import math
 import os
 import re
 import warnings
 from typing import NamedTuple
 
 import h5py
+import keras
 from ml_collections import ConfigDict
 
 from keras_videorel.config import base
-from keras_videorel.files import read_json, write_json, written_whole
+from keras_videorel.files import check_room, read_json, write_json, written_whole
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
@@ -127,15 +129,25 @@ def save_checkpoint(model, workdir, epochs, steps=0):
     path = os.path.join(workdir, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
     try:
         with written_whole(path) as beside:
+            check_room(beside, _checkpoint_size(model))  # HDF5 crashes where a write fails
             model.save_weights(beside)
             if steps:
                 with h5py.File(beside, "a") as file:
                     file[_METRICS] = [v.numpy() for v in model.metrics_variables]
-    except (OSError, RuntimeError) as error:  # h5py has either
+    except OSError as error:
         raise OSError(
             f"the checkpoint {path!r} could not be written ({error}). Those before it are kept: "
             "make room, and the same command goes on from them"
         ) from error
+
+
+def _checkpoint_size(model):
+    """Bytes that a checkpoint takes, or somewhat more."""
+    optimizer = model.optimizer
+    stored = [*model.variables, *optimizer.variables]
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        stored += optimizer.inner_optimizer.variables  # Keras stores them twice
+    return sum(math.prod(v.shape) * 4 + 8192 for v in stored)
 
 
 def load_checkpoint(model, workdir):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -22,6 +23,7 @@ OPTIONS = {
     "learning_rate": 0.02,
     "schedule": "plateau",
     "plateau_epochs": 1,
+    "plateau_delta": 10.0,
     "ema_momentum": 0.9,
     "checkpoint_steps": 3,
 }
@@ -68,55 +70,62 @@ def command(shards, tmp_path_factory):
     return start
 
 
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory):
+    """The folder of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("whole")
+    ended = command(folder)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
 @pytest.mark.slow
-def test_killed_at_any_step_it_ends_as_if_it_had_not_been(command, tmp_path):
-    """SIGKILL before a step of the first epoch, inside a save, at a random step; then the end.
+def test_killed_at_any_step_it_ends_as_if_it_had_not_been(command, whole, tmp_path):
+    """SIGKILL before a step, then inside a save, both drawn anew each time; then the end.
 
     With dropout, momentum, float16's loss scale, averages of weights, accumulated gradients and
     the plateau schedule: checkpoints and log are those of the undisturbed run, bit for bit.
     """
-    whole = command(tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
-    step = int(np.random.default_rng().integers(2, 8))  # any: a failure tells which
-    harms = [{"kill_at_step": 6}, {"kill_in_save": 2}, {"kill_at_step": step}]
-    begun = []
-    for harm in harms:
-        killed = command(tmp_path / "parts", **harm)
+    rng = np.random.default_rng()
+    step, save = int(rng.integers(4, 12)), int(rng.integers(1, 4))
+    for harm in ({"kill_at_step": step}, {"kill_in_save": save}):
+        killed = command(tmp_path, **harm)
         assert killed.returncode == -9, killed.stderr
-        begun.append(workdir.checkpoints(str(tmp_path / "parts"))[0][:2])
-    assert begun[:2] == [(0, 3), (0, 6)] and begun[2] >= begun[1]
-    ended = command(tmp_path / "parts")
+        found = workdir.checkpoints(str(tmp_path))[0]
+        if "kill_at_step" in harm:
+            epochs, steps = divmod(step - 1, 7)
+            assert found[:2] == (epochs, steps // 3 * 3)
+    ended = command(tmp_path)
     assert ended.returncode == 0, ended.stderr
-    epochs, steps = begun[2]
-    part = f" and {steps} of 7 steps" if steps else ""
-    assert f"going on after epoch {epochs} of 4{part}\n" in ended.stdout
-    for name in (
-        "checkpoints/epoch-0004.weights.h5",
-        "checkpoints/epoch-0003-step-000006.weights.h5",
-    ):
-        runs.assert_same_checkpoint(tmp_path / "whole" / name, tmp_path / "parts" / name)
-    logs = [(tmp_path / run / "logs/train.csv").read_text() for run in ("whole", "parts")]
-    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 5, step
-    rates = {line.split(",")[1] for line in logs[0].splitlines()[1:]}
-    assert len(rates) > 1, "the plateau schedule has done something"
+    part = f" and {found.steps} of 7 steps" if found.steps else ""
+    assert f"going on after epoch {found.epochs} of 4{part}\n" in ended.stdout
+    names = [path.name for path in sorted((whole / "checkpoints").iterdir())]
+    assert names == ["epoch-0003-step-000006.weights.h5", "epoch-0004.weights.h5"]
+    for name in names:
+        runs.assert_same_checkpoint(whole / "checkpoints" / name, tmp_path / "checkpoints" / name)
+    logs = [(run / "logs/train.csv").read_text() for run in (whole, tmp_path)]
+    assert logs[0] == logs[1], (step, save)
+    rates = [float(line.split(",")[1]) for line in logs[0].splitlines()[1:]]
+    np.testing.assert_allclose(rates, [2e-2, 2e-2, 2e-3, 2e-4], rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_a_full_disk_keeps_the_checkpoints(command, tmp_path):
+def test_a_full_disk_keeps_the_checkpoints(command, whole, tiny, tmp_path):
     """No file may be larger than half a checkpoint: one line tells; then it goes on."""
-    first = command(tmp_path, "--config.train.epochs=1")
-    assert first.returncode == 0, first.stderr
-    kept = contents(tmp_path / "checkpoints")
-    size = len(kept["epoch-0001.weights.h5"])
-    full = command(tmp_path, file_size=size // 2)
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    kept = contents(folder / "checkpoints")
+    size = len(kept["epoch-0004.weights.h5"])
+    full = command(folder, "--config.train.epochs=5", file_size=size // 2)
     assert full.returncode == 2
-    (line,) = [line for line in full.stderr.splitlines() if "error" in line]
+    (line,) = [line for line in full.stderr.splitlines() if "error:" in line]
     assert "could not be written" in line and "make room" in line
     assert "Traceback" not in full.stderr
-    assert contents(tmp_path / "checkpoints") == kept
-    last = command(tmp_path, "--config.train.epochs=2")
-    assert last.returncode == 0, last.stderr
-    assert workdir.checkpoints(str(tmp_path))[0][:2] == (2, 0)
+    assert contents(folder / "checkpoints") == kept
+    config = workdir.read_config(str(folder))
+    assert config.train.epochs == 5
+    training.train(config, str(folder))
+    assert workdir.checkpoints(str(folder))[0][:2] == (5, 0)
 
 
 def contents(folder):

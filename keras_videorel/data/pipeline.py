@@ -228,6 +228,7 @@ def training_batches(
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
+    paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split)
     if service:
         _check_service(service)
@@ -242,7 +243,7 @@ def training_batches(
         return tf.ensure_shape(tf.gather(jpegs, indices), (count,)), label, seeds[1:]
 
     def epoch_samples(epoch):
-        samples = _training_order(info, split, epoch, choose, shuffle_buffer, seed)
+        samples = _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed)
         skipped = tf.where(epoch == first_epoch, tf.cast(first_step * batch_size, tf.int64), 0)
         return samples.take(steps * batch_size).skip(skipped)
 
@@ -303,7 +304,8 @@ def training_paths(info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0,
         context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
         return context[records.CLIP_DATA_PATH]
 
-    paths = _training_order(info, split, epoch, path, shuffle_buffer, seed)
+    shards = tf.constant(shard_files(info, split))
+    paths = _training_order(shards, info, split, epoch, path, shuffle_buffer, seed)
     chosen = paths.skip(step * batch_size).take(batch_size)
     return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
@@ -530,12 +532,11 @@ def _records_of(paths, info, side):
     return found.filter(on_side)
 
 
-def _training_order(info, split, epoch, choose, shuffle_buffer, seed):
-    """What `choose(place, serialized)` makes of each record, in the order of an epoch.
+def _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed):
+    """What `choose(place, serialized)` makes of each record of shards, in the order of an epoch.
 
     `place` is the place of the record in all epochs: a seed of its own.
     """
-    paths = tf.constant(shard_files(info, split))
 
     def shard_samples(shard):
         def chosen(place, serialized):
