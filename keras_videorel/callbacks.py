@@ -1,4 +1,4 @@
-"""Callbacks of a run: checkpoints, seeds of an epoch, a stop where the loss is no number."""
+"""Callbacks of a run: its position, checkpoints, seeds and rates, a stop where the loss is NaN."""
 
 import csv
 import os
@@ -10,49 +10,157 @@ from keras_videorel import workdir
 from keras_videorel.files import written_whole
 
 
+class Position(keras.callbacks.Callback):
+    """Where a run is, for the callbacks after it: the epoch, and the steps done of it.
+
+    A run that goes on inside an epoch ends that epoch by the steps that were done before, and
+    adds what they summed up for its averages.
+
+    Args:
+        steps: Steps of an epoch.
+        epoch: Number of the epoch to begin with, from 0.
+        step: Steps of it that are done.
+        metrics: Values of the metrics' variables after them.
+    """
+
+    def __init__(self, steps, epoch=0, step=0, metrics=()):
+        super().__init__()
+        self.steps = steps
+        self.epoch = epoch
+        self.step = step
+        self.metrics = metrics
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if len(self.metrics):  # here, since Keras makes the variables in the first step
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign(variable.numpy() + value)
+            self.metrics = ()
+        if self.step == self.steps:
+            self.model.stop_training = True  # ends this epoch, and no other
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.step = 0
+        self.model.stop_training = False
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves weights and optimizer after each epoch; keeps the last two.
 
-    A checkpoint is one file, written beside and renamed, whose name says how many epochs it is
-    worth: a kill at any moment leaves a whole one.
+    Args:
+        folder: The run's folder.
+        position: The run's `Position`.
+        every: Steps after which there is another inside of an epoch; 0 for none.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, position, every=0):
         super().__init__()
         self.folder = folder
+        self.position = position
+        self.every = every
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = self.position.step
+        if self.every and done % self.every == 0 and done < self.position.steps:
+            self._save(self.position.epoch, done)
 
     def on_epoch_end(self, epoch, logs=None):
-        with written_whole(workdir.checkpoint_path(self.folder, epoch + 1)) as beside:
-            self.model.save_weights(beside)
-        for _, path in workdir.checkpoints(self.folder)[2:]:
-            os.remove(path)
+        self._save(epoch + 1)
+
+    def _save(self, epochs, steps=0):
+        workdir.save_checkpoint(self.model, self.folder, epochs, steps)
+        for checkpoint in workdir.checkpoints(self.folder)[2:]:
+            os.remove(checkpoint.path)
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` when the loss is no number, before that reaches a checkpoint."""
+    """Stops with a `ValueError` when the loss is no number, before that reaches a checkpoint.
+
+    A step that float16 skips has a finite loss, and gradients that are not: it goes on.
+
+    Args:
+        position: The run's `Position`.
+        clips: Function of an epoch and a step that tells which clips were in that batch.
+    """
+
+    def __init__(self, position, clips):
+        super().__init__()
+        self.position = position
+        self.clips = clips
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
+            epoch, step = self.position.epoch, self.position.step
             rate = float(self.model.optimizer.learning_rate)
             raise ValueError(
-                f"the loss became {loss} at step {batch + 1} of an epoch, at learning rate "
-                f"{rate:g}: lower `config.train.learning_rate`, or clip gradients with "
-                "`config.train.gradient_clip_norm`. The checkpoint of the epoch before is kept"
+                f"the loss became {loss} at step {epoch * self.position.steps + step} of the run, "
+                f"step {step} of epoch {epoch + 1}, at learning rate {rate:g}: lower "
+                "`config.train.learning_rate`, or clip gradients with "
+                "`config.train.gradient_clip_norm`. The checkpoint before it is kept. "
+                f"The clips of that batch: {self.clips(epoch, step - 1)}"
             )
 
 
-class EpochSeeds(keras.callbacks.Callback):
-    """Makes dropout a function of seed and epoch, so that a resumed run repeats it."""
+class StepSeeds(keras.callbacks.Callback):
+    """Makes dropout a function of seed, epoch and step, so that a resumed run repeats it.
 
-    def __init__(self, seed):
+    Args:
+        seed: The run's seed.
+        position: The run's `Position`.
+    """
+
+    def __init__(self, seed, position):
         super().__init__()
         self.seed = seed
+        self.position = position
 
-    def on_epoch_begin(self, epoch, logs=None):
-        for place, variable in enumerate(self.model.variables):
-            if variable.path.endswith("seed_generator_state"):
-                variable.assign([self.seed + place, epoch])
+    def on_train_begin(self, logs=None):
+        self.variables = [
+            v for v in self.model.variables if v.path.endswith("seed_generator_state")
+        ]
+
+    def on_train_batch_begin(self, batch, logs=None):
+        for place, variable in enumerate(self.variables):
+            key = [self.seed, place, self.position.epoch, self.position.step]
+            variable.assign(np.random.SeedSequence(key).generate_state(2))
+
+
+class Schedule(keras.callbacks.LearningRateScheduler):
+    """Sets the rate of each epoch, a function of the epoch and of the losses before it.
+
+    Args:
+        rate: Function of an epoch and the validation losses of those before.
+        losses: Those of the epochs that are done; where there is no validation, of training.
+    """
+
+    def __init__(self, rate, losses=()):
+        super().__init__(lambda epoch, _: rate(epoch, self.losses))
+        self.losses = list(losses)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.losses.append(logs.get("val_loss", logs["loss"]))
+
+
+class ValidateAverages(keras.callbacks.Callback):
+    """Validates with the optimizer's moving averages as weights, and puts the weights back.
+
+    To the bit, which Keras's `SwapEMAWeights` does not.
+    """
+
+    def on_test_begin(self, logs=None):
+        variables = self.model.trainable_variables
+        self.weights = [v.numpy() for v in variables]
+        self.model.optimizer.finalize_variable_values(variables)
+
+    def on_test_end(self, logs=None):
+        for variable, weight in zip(self.model.trainable_variables, self.weights, strict=True):
+            variable.assign(weight)
+        self.weights = []
 
 
 def forget_epochs(path, first_epoch):

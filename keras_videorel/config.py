@@ -107,15 +107,22 @@ def base(model=None):
             "train": {
                 "initialize_from": "",  # another run's folder: weights of layers of equal name
                 "epochs": 100,
-                "batch_size": 256,  # of all devices together
+                "batch_size": 256,  # clips of an update, on all devices together
+                "accumulation_steps": 1,  # parts that a device's share of them is computed in
                 "learning_rate": 0.1,
                 "warmup_epochs": 0,
+                "schedule": "step",  # or "plateau": where the validation loss saturates
                 "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps
                 "decay_factor": 0.1,
+                "plateau_epochs": 5,  # without a new lowest loss, and the rate decays
+                "plateau_delta": 1e-4,  # by how much lower that must be
                 "momentum": 0.9,
                 "nesterov": False,
                 "weight_decay": 5e-4,  # L2 on matrices
                 "gradient_clip_norm": 0.0,  # 0: none
+                "ema_momentum": 0.0,  # of moving averages of the weights, 0.999 say; 0: none
+                "jit_compile": "auto",  # XLA: on GPUs; or "on", "off"
+                "checkpoint_steps": 0,  # steps between checkpoints inside an epoch; 0: its end only
             },
             "eval": {
                 "clips": 25,  # or groups of snippets

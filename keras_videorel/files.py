@@ -190,6 +190,21 @@ def written_whole(path):
         remove(beside)
 
 
+def check_room(path, size):
+    """Take room on the disk for a local file, for a writer that cannot bear a full one.
+
+    Args:
+        path: The file, which is made or replaced.
+        size: Bytes.
+
+    Raises:
+        OSError: If there is not that much room; where the system cannot tell (macOS), never.
+    """
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def write_json(path, content):
     """Write `content` as indented JSON."""
     with written_whole(path) as beside, opened(beside, "w") as file:

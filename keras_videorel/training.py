@@ -8,10 +8,18 @@ import keras
 import tensorflow as tf
 
 from keras_videorel import figures, models, workdir
-from keras_videorel.callbacks import Checkpoints, EpochSeeds, StopOnNaN, forget_epochs
+from keras_videorel.callbacks import (
+    Checkpoints,
+    Position,
+    Schedule,
+    StepSeeds,
+    StopOnNaN,
+    ValidateAverages,
+    forget_epochs,
+)
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
-from keras_videorel.optimization import compile_model, learning_rate
+from keras_videorel.optimization import compile_model, learning_rate, sgd
 
 
 def build_model(config, classes, pretrained=True):
@@ -62,6 +70,8 @@ def build_model(config, classes, pretrained=True):
 def load_model(folder, config=None):
     """The model of a run with its newest checkpoint.
 
+    Where the config has an `ema_momentum`, its weights are their moving averages.
+
     Args:
         folder: The run's folder.
         config: The run's config, read from the folder by default.
@@ -77,7 +87,15 @@ def load_model(folder, config=None):
     if not workdir.checkpoints(folder):
         raise FileNotFoundError(f"{folder!r} holds no checkpoint yet: train it first")
     model = build_model(config, len(workdir.read_labels(folder)), pretrained=False)
-    return model, workdir.load_checkpoint(model, folder)
+    if not config.train.ema_momentum:
+        return model, workdir.load_checkpoint(model, folder).epochs
+    # The averages are the optimizer's; a twin that shares the weights takes them from there.
+    twin = keras.Model(model.inputs, model.outputs, name=model.name)
+    twin.compile(sgd(config))
+    twin.optimizer.build(twin.trainable_variables)
+    epochs = workdir.load_checkpoint(twin, folder).epochs
+    twin.optimizer.finalize_variable_values(twin.trainable_variables)
+    return model, epochs
 
 
 def train(config, folder):
@@ -103,7 +121,7 @@ def train(config, folder):
         views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
         validation = (
             views.map(lambda view, label, path: (view[0], label))
-            .batch(config.train.batch_size)
+            .batch(max(config.train.batch_size // max(config.train.accumulation_steps, 1), 1))
             .prefetch(tf.data.AUTOTUNE)
         )
     keras.utils.set_random_seed(config.seed)
@@ -114,16 +132,18 @@ def train(config, folder):
             model = build_model(config, len(info.labels))
             if config.train.initialize_from and not workdir.checkpoints(folder):
                 print(initialize(model, config.train.initialize_from))
-            compile_model(model, config)
-            model.optimizer.build(model.trainable_variables)
+            trained = compile_model(model, config)
+            trained.optimizer.build(trained.trainable_variables)
             # Bad input has been refused by now, with nothing written.
             workdir.open_run(folder, config, info)
-            first_epoch = workdir.load_checkpoint(model, folder)
+            start = workdir.load_checkpoint(trained, folder)
     finally:
         keras.config.set_dtype_policy(policy)
-    if first_epoch:
-        print(f"going on after epoch {first_epoch} of {config.train.epochs}")
-    if first_epoch >= config.train.epochs:
+    if start.epochs or start.steps:
+        part = f" and {start.steps} of {steps} steps" if start.steps else ""
+        print(f"going on after epoch {start.epochs} of {config.train.epochs}{part}")
+    if start.epochs >= config.train.epochs:
+        trained.optimizer.finalize_variable_values(trained.trainable_variables)
         return model
 
     batches = pipeline.training_batches(
@@ -133,34 +153,72 @@ def train(config, folder):
         mirror=config.data.mirror,
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
-        first_epoch=first_epoch,
+        first_epoch=start.epochs,
+        first_step=start.steps,
         deterministic=config.data.deterministic,
         service=config.data.service,
         **settings,
     )
     logs = os.path.join(folder, "logs")
-    forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
-    model.fit(
+    log = os.path.join(logs, "train.csv")
+    forget_epochs(log, start.epochs)
+    position = Position(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
+    trained.fit(
         batches,
         epochs=config.train.epochs,
-        initial_epoch=first_epoch,
+        initial_epoch=start.epochs,
         steps_per_epoch=steps,
         validation_data=validation,
         shuffle=False,  # the pipeline does
         callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
-            EpochSeeds(config.seed),
-            StopOnNaN(),
-            keras.callbacks.CSVLogger(os.path.join(logs, "train.csv"), append=True),
+            position,
+            Schedule(
+                lambda epoch, losses: learning_rate(config, epoch, losses),
+                losses_before(log, start.epochs, config),
+            ),
+            StepSeeds(config.seed, position),
+            StopOnNaN(position, lambda epoch, step: clips_of(config, info, epoch, step)),
+            *([ValidateAverages()] if config.train.ema_momentum else []),
+            keras.callbacks.CSVLogger(log, append=True),
             keras.callbacks.TensorBoard(logs, write_graph=False),
-            Checkpoints(folder),
+            Checkpoints(folder, position, config.train.checkpoint_steps),
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    figures.save_curves(
-        os.path.join(logs, "train.csv"), os.path.join(folder, "figures", "curves.png")
-    )
+    figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
     return model
+
+
+def losses_before(log, epochs, config):
+    """The validation losses of the epochs that are done, from `train.csv`; or those of training.
+
+    Raises:
+        ValueError: If the schedule needs them and they are not all there.
+    """
+    columns = figures.read_log(log) if os.path.exists(log) else {}
+    losses = [loss for _, loss in columns.get("val_loss", columns.get("loss", []))]
+    if config.train.schedule == "plateau" and len(losses) != epochs:
+        raise ValueError(
+            f"{log!r} must hold the losses of the {epochs} epochs that are done, since "
+            f"`config.train.schedule` is 'plateau'. Received: {len(losses)}"
+        )
+    return losses
+
+
+def clips_of(config, info, epoch, step):
+    """The clips of a batch of training, as a line of text."""
+    if config.data.service or not config.data.deterministic:
+        setting = "service" if config.data.service else "deterministic=False"
+        return f"not known, since `config.data.{setting}` leaves their order open"
+    paths = pipeline.training_paths(
+        info,
+        config.train.batch_size,
+        epoch,
+        step,
+        shuffle_buffer=config.data.shuffle_buffer,
+        seed=config.seed,
+    )
+    return ", ".join(paths)
 
 
 def initialize(model, path):

@@ -4,6 +4,7 @@ WORKDIR/config.json                       what was run
 WORKDIR/frames.json                       size of the stored frames
 WORKDIR/labels.txt                        names of the classes, in index order
 WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
+WORKDIR/checkpoints/epoch-0012-step-000500.weights.h5  and 500 steps of the next one
 WORKDIR/logs/                             train.csv, TensorBoard events
 WORKDIR/figures/                          curves.png, confusion.png
 WORKDIR/results.json                      what evaluate measured
@@ -11,14 +12,30 @@ WORKDIR/results.json                      what evaluate measured
 
 import glob
 import json
+import math
 import os
 import re
 import warnings
+from typing import NamedTuple
 
+import h5py
+import keras
 from ml_collections import ConfigDict
 
 from keras_videorel.config import base
-from keras_videorel.files import read_json, write_json, written_whole
+from keras_videorel.files import check_room, read_json, write_json, written_whole
+
+_METRICS = "epoch_metrics"  # in the file of a checkpoint
+# Keys of the config that may change from one start of a run to the next.
+_FREE_KEYS = ("train.epochs", "train.checkpoint_steps")
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint: whole epochs done, steps done of the next one, and the file."""
+
+    epochs: int
+    steps: int
+    path: str
 
 
 def open_run(workdir, config, info):
@@ -40,7 +57,7 @@ def open_run(workdir, config, info):
         differences = [
             f"{key} is {theirs_value!r} there and {ours_value!r} here"
             for key, theirs_value, ours_value in _differences(theirs, ours)
-            if key != "train.epochs"  # a finished run may go on
+            if key not in _FREE_KEYS  # a finished run may go on
         ]
         if differences:
             raise ValueError(
@@ -85,46 +102,88 @@ def read_frame_size(workdir):
 
 
 def checkpoints(workdir):
-    """A run's checkpoints as `(epochs done, path)`, newest first."""
+    """A run's `Checkpoint`s, newest first."""
     found = []
     for path in glob.glob(os.path.join(workdir, "checkpoints", "epoch-*.weights.h5")):
-        match = re.fullmatch(r"epoch-(\d+)\.weights\.h5", os.path.basename(path))
+        match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", os.path.basename(path))
         if match:
-            found.append((int(match.group(1)), path))
+            found.append(Checkpoint(int(match[1]), int(match[2] or 0), path))
     return sorted(found, reverse=True)
 
 
-def checkpoint_path(workdir, epochs):
-    """Where the checkpoint after a number of epochs lies."""
-    return os.path.join(workdir, "checkpoints", f"epoch-{epochs:04d}.weights.h5")
+def save_checkpoint(model, workdir, epochs, steps=0):
+    """Save weights and optimizer; inside an epoch, also its sums of loss and metrics.
+
+    The file is written beside and renamed: a kill at any moment leaves those before it.
+
+    Args:
+        model: The compiled `keras.Model`.
+        workdir: The run's folder.
+        epochs: Whole epochs done.
+        steps: Steps done of the next one.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    part = f"-step-{steps:06d}" if steps else ""
+    path = os.path.join(workdir, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
+    try:
+        with written_whole(path) as beside:
+            check_room(beside, _checkpoint_size(model))  # HDF5 crashes where a write fails
+            model.save_weights(beside)
+            if steps:
+                with h5py.File(beside, "a") as file:
+                    file[_METRICS] = [v.numpy() for v in model.metrics_variables]
+    except OSError as error:
+        raise OSError(
+            f"the checkpoint {path!r} could not be written ({error}). Those before it are kept: "
+            "make room, and the same command goes on from them"
+        ) from error
+
+
+def _checkpoint_size(model):
+    """Bytes that a checkpoint takes, or somewhat more."""
+    optimizer = model.optimizer
+    stored = [*model.variables, *optimizer.variables]
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        stored += optimizer.inner_optimizer.variables  # Keras stores them twice
+    return sum(math.prod(v.shape) * 4 + 8192 for v in stored)
 
 
 def load_checkpoint(model, workdir):
     """Load the newest checkpoint that is whole into a model, with the optimizer if compiled.
 
     Returns:
-        The number of epochs it was trained for; 0, and the model as it was, if there is none.
+        The `Checkpoint`; one of 0 epochs and 0 steps, and the model as it was, if there is none.
 
     Raises:
         ValueError: If the checkpoints are of another model.
     """
     reasons = []
-    for epochs, path in checkpoints(workdir):
+    for checkpoint in checkpoints(workdir):
         try:
             with warnings.catch_warnings():
                 # Keras only warns where a file lacks a layer, and leaves its weights random.
                 warnings.simplefilter("error", UserWarning)
-                model.load_weights(path)
-            return epochs
+                model.load_weights(checkpoint.path)
+            return checkpoint
         except OSError as error:  # a file cut short by a full disk: the one before it is whole
-            reasons.append(f"{path}: {error}")
+            reasons.append(f"{checkpoint.path}: {error}")
         except (ValueError, UserWarning) as error:
             raise ValueError(
-                f"{path!r} is a checkpoint of another model than {model.name!r}: {error}"
+                f"{checkpoint.path!r} is a checkpoint of another model than {model.name!r}: {error}"
             ) from error
     if reasons:
         raise ValueError(f"no checkpoint can be read: {'; '.join(reasons)}")
-    return 0
+    return Checkpoint(0, 0, "")
+
+
+def epoch_metrics(checkpoint):
+    """Sums of loss and metrics over the epoch that a checkpoint is inside of, or nothing."""
+    if not checkpoint.steps:
+        return []
+    with h5py.File(checkpoint.path) as file:
+        return list(file[_METRICS])
 
 
 def _with_defaults(config):

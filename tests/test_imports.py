@@ -39,7 +39,8 @@ ALLOWED = {
         "optimization",
         "callbacks",
     },
-    "optimization": {"optimization"},
+    "accumulation": {"accumulation"},
+    "optimization": {"optimization", "accumulation"},
     "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {
         "evaluation",

@@ -27,7 +27,7 @@ def main(arguments):
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"
         f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
-        f"checkpoint  {workdir.checkpoints(FLAGS.workdir)[0][1]}\n"
+        f"checkpoint  {workdir.checkpoints(FLAGS.workdir)[0].path}\n"
         f"curves      {FLAGS.workdir}/figures/curves.png\n"
         f"logs        {FLAGS.workdir}/logs (train.csv, TensorBoard)"
     )

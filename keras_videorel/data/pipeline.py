@@ -178,6 +178,7 @@ def training_batches(
     shuffle_buffer=256,
     seed=0,
     first_epoch=0,
+    first_step=0,
     epochs=None,
     split="train",
     deterministic=True,
@@ -204,6 +205,7 @@ def training_batches(
         shuffle_buffer: Samples that are shuffled at a time; shards are shuffled besides.
         seed: Seed.
         first_epoch: Epoch to begin with.
+        first_step: Batches of it to leave out, undecoded.
         epochs: Epoch to end before; without end if None.
         split: The side of the split to read.
         deterministic: Whether the order must be the same each time. If not, what is ready first
@@ -231,33 +233,19 @@ def training_batches(
     if service:
         _check_service(service)
 
-    def epoch_samples(epoch):
-        """JPEGs, label and seeds of each sample of an epoch, in random order."""
-
-        def shard_samples(shard):
-            def choose(place, serialized):
-                # The place of the record in all epochs: a seed of its own.
-                place += 2**32 * (epoch * paths.shape[0] + shard)
-                seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), place]), 3)
-                jpegs, label, _ = _parse(serialized, info, wanted)
-                indices = sampling.random_sample(
-                    tf.size(jpegs), segments, frames, frame_stride, seed=seeds[0]
-                )
-                return tf.ensure_shape(tf.gather(jpegs, indices), (count,)), label, seeds[1:]
-
-            return _records_of(tf.gather(paths, shard), info, split).map(choose)
-
-        shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
-        samples = tf.data.Dataset.from_tensor_slices(shards).interleave(
-            shard_samples,
-            cycle_length=min(paths.shape[0], 8),
-            num_parallel_calls=tf.data.AUTOTUNE,
+    def choose(place, serialized):
+        """JPEGs, label and seeds of a sample."""
+        seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), place]), 3)
+        jpegs, label, _ = _parse(serialized, info, wanted)
+        indices = sampling.random_sample(
+            tf.size(jpegs), segments, frames, frame_stride, seed=seeds[0]
         )
-        # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
-        # shuffling block by block is a function of our seed alone.
-        blocks = samples.batch(shuffle_buffer).enumerate()
-        mixed = blocks.map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
-        return mixed.prefetch(1).unbatch().take(steps * batch_size)
+        return tf.ensure_shape(tf.gather(jpegs, indices), (count,)), label, seeds[1:]
+
+    def epoch_samples(epoch):
+        samples = _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed)
+        skipped = tf.where(epoch == first_epoch, tf.cast(first_step * batch_size, tf.int64), 0)
+        return samples.take(steps * batch_size).skip(skipped)
 
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
@@ -294,6 +282,32 @@ def training_batches(
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )
+
+
+def training_paths(info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train"):
+    """Paths of the videos in a batch that `training_batches` makes in order (`deterministic`).
+
+    Args:
+        info: A `ShardInfo`.
+        batch_size: As of the batches.
+        epoch: Number of the epoch, from 0.
+        step: Number of the batch in it, from 0.
+        shuffle_buffer: As of the batches.
+        seed: As of the batches.
+        split: The side of the split that is read.
+
+    Returns:
+        A list of `batch_size` strings.
+    """
+
+    def path(_, serialized):
+        context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
+        return context[records.CLIP_DATA_PATH]
+
+    shards = tf.constant(shard_files(info, split))
+    paths = _training_order(shards, info, split, epoch, path, shuffle_buffer, seed)
+    chosen = paths.skip(step * batch_size).take(batch_size)
+    return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
 
 def steps_per_epoch(info, batch_size, split="train"):
@@ -516,6 +530,31 @@ def _records_of(paths, info, side):
         return context[records.CLIP_SPLITS][info.split - 1] == side
 
     return found.filter(on_side)
+
+
+def _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed):
+    """What `choose(place, serialized)` makes of each record of shards, in the order of an epoch.
+
+    `place` is the place of the record in all epochs: a seed of its own.
+    """
+
+    def shard_samples(shard):
+        def chosen(place, serialized):
+            return choose(place + 2**32 * (epoch * paths.shape[0] + shard), serialized)
+
+        return _records_of(tf.gather(paths, shard), info, split).map(chosen)
+
+    shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
+    samples = tf.data.Dataset.from_tensor_slices(shards).interleave(
+        shard_samples,
+        cycle_length=min(paths.shape[0], 8),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
+    # shuffling block by block is a function of our seed alone.
+    blocks = samples.batch(shuffle_buffer).enumerate()
+    mixed = blocks.map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
+    return mixed.prefetch(1).unbatch()
 
 
 def _shuffle(values, seed):

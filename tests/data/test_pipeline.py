@@ -80,6 +80,33 @@ def test_the_order_alone_may_differ(gray):
     assert len(samples[0]) == 40 and samples[0] == samples[1]
 
 
+def test_batches_from_the_middle_of_an_epoch(gray):
+    whole = epochs_of(gray, 2)
+    part = pipeline.training_batches(
+        gray, 8, shuffle_buffer=16, first_epoch=0, first_step=3, epochs=2, **OPTIONS
+    )
+    expected = whole[0][3:] + whole[1]
+    for (clips, labels), (others, other_labels) in zip(
+        part.as_numpy_iterator(), expected, strict=True
+    ):
+        np.testing.assert_array_equal(clips, others)
+        np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_paths_are_those_of_the_batch(tmp_path):
+    """Each video is of one gray level, which tells its number."""
+    videos = [(gray_video(3, (16, 16), first=8 * i, step=0), 0) for i in range(30)]
+    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, ["a"], (16, 16))))
+    options = {"shuffle_buffer": 8, "seed": 5}
+    batches = pipeline.training_batches(info, 7, first_epoch=2, epochs=4, **OPTIONS, **options)
+    for number, (clips, _) in enumerate(batches.as_numpy_iterator()):
+        epoch, step = 2 + number // 4, number % 4
+        paths = pipeline.training_paths(info, 7, epoch, step, **options)
+        levels = np.rint(clips[:, 0, 8, 8, 0] / 8).astype(int)
+        assert paths == [f"train/{level}.mp4" for level in levels]
+    assert number == 7
+
+
 def test_epochs_end(gray):
     taken = list(pipeline.training_batches(gray, 16, first_epoch=2, epochs=5, **OPTIONS))
     assert len(taken) == 3 * pipeline.steps_per_epoch(gray, 16) == 6

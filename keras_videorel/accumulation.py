@@ -1,0 +1,51 @@
+"""Training steps whose batch does not fit on a device at once."""
+
+import keras
+import tensorflow as tf
+
+
+class AccumulatingModel(keras.Model):
+    """A model whose training step goes through its batch in parts, and then updates once.
+
+    The gradient is the mean of those of the parts: that of the whole batch, but for batch
+    normalization, which takes each part's own statistics, and moves its averages with each.
+    Keras's `gradient_accumulation_steps` counts parts as steps, also in its moving averages of
+    weights and where float16 skips one, and fails under `tf.distribute.MirroredStrategy`.
+
+    Args:
+        inputs: Inputs of a functional model.
+        outputs: Its outputs; the layers between are shared with that model.
+        steps: Parts of a batch, which must be a multiple of it.
+        name: Name of the model.
+    """
+
+    def __init__(self, inputs, outputs, steps, name=None):
+        super().__init__(inputs, outputs, name=name)
+        self.steps = steps
+
+    def train_step(self, data):
+        batch = keras.utils.unpack_x_y_sample_weight(data)[:2]
+        parts = [tf.reshape(t, (self.steps, -1, *t.shape[1:])) for t in batch]
+        variables = self.trainable_variables
+        devices = tf.distribute.get_strategy().num_replicas_in_sync
+
+        def add_part(place, sums):
+            x, y = (part[place] for part in parts)
+            with tf.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(x, y, y_pred)  # of a device: its part of the mean
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, variables)
+            self.metrics[0].update_state(loss * devices, sample_weight=tf.shape(y)[0])
+            self.compute_metrics(x, y, y_pred)
+            return place + 1, [s + g for s, g in zip(sums, gradients, strict=True)]
+
+        zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
+        _, sums = tf.while_loop(
+            lambda place, _: place < self.steps,
+            add_part,
+            (0, zeros),
+            parallel_iterations=1,  # the activations of one part at a time
+        )
+        self.optimizer.apply([s / self.steps for s in sums], variables)
+        return self.get_metrics_result()
