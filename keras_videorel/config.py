@@ -102,6 +102,7 @@ def base(model=None):
                 "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,
                 "deterministic": True,  # False: what is ready first comes first
+                "lanes": 1,  # parts of a batch that read shards of their own; one a worker or more
                 "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {

@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import zlib
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,7 @@ from keras_videorel import figures, models, workdir
 from keras_videorel.callbacks import Checkpoints, EpochSeeds, StopOnNaN, forget_epochs
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
+from keras_videorel.distribution import distribution
 from keras_videorel.optimization import compile_model, learning_rate
 
 
@@ -91,37 +93,47 @@ def train(config, folder):
         The trained `keras.Model`, giving logits.
 
     Raises:
-        ValueError, OSError: On bad input, with one line that says what to do.
+        ValueError, OSError: On bad input, or where another worker is lost, with one line that
+            says what to do.
     """
+    with distribution() as spread:
+        return _train(config, folder, spread)
+
+
+def _train(config, folder, spread):
     info = pipeline.read_info(config.data.path, config.data.split)
-    steps = pipeline.steps_per_epoch(info, config.train.batch_size)
     settings = clip_settings(config)
-    config.data.mean = settings["mean"]  # so that the run's folder tells it
+    config.data.mean = settings["mean"]  # so that the run's folder tells it, as the next line
+    config.data.lanes, own_lanes = spread.lanes(config.data.lanes, config.train.batch_size)
+    steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
     validation = None
     if info.clips.get("test"):
-        # One view of each test clip watches over training; evaluate takes all of them.
+        # One view of each test clip watches over training, on each worker; evaluate takes all.
         views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
         validation = (
             views.map(lambda view, label, path: (view[0], label))
-            .batch(config.train.batch_size)
+            .batch(config.train.batch_size // spread.workers)
             .prefetch(tf.data.AUTOTUNE)
         )
     keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.dtype_policy)
     try:
-        with distribution().scope():
+        with spread.scope():
             model = build_model(config, len(info.labels))
             if config.train.initialize_from and not workdir.checkpoints(folder):
-                print(initialize(model, config.train.initialize_from))
+                transfer = initialize(model, config.train.initialize_from)
+                if spread.chief:
+                    print(transfer)
             compile_model(model, config)
             model.optimizer.build(model.trainable_variables)
             # Bad input has been refused by now, with nothing written.
-            workdir.open_run(folder, config, info)
+            workdir.open_run(folder, config, info, write=spread.chief)
             first_epoch = workdir.load_checkpoint(model, folder)
     finally:
         keras.config.set_dtype_policy(policy)
-    if first_epoch:
+    spread.check_agreement(config=zlib.crc32(config.to_json().encode()), checkpoint=first_epoch)
+    if first_epoch and spread.chief:
         print(f"going on after epoch {first_epoch} of {config.train.epochs}")
     if first_epoch >= config.train.epochs:
         return model
@@ -136,30 +148,38 @@ def train(config, folder):
         first_epoch=first_epoch,
         deterministic=config.data.deterministic,
         service=config.data.service,
+        lanes=config.data.lanes,
+        own_lanes=own_lanes,
         **settings,
     )
-    logs = os.path.join(folder, "logs")
-    forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
-    model.fit(
-        batches,
-        epochs=config.train.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        validation_data=validation,
-        shuffle=False,  # the pipeline does
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
-            EpochSeeds(config.seed),
-            StopOnNaN(),
+    callbacks = [
+        keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(config, epoch)),
+        EpochSeeds(config.seed),
+        StopOnNaN(),
+    ]
+    if spread.chief:  # the only one that writes
+        logs = os.path.join(folder, "logs")
+        forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
+        callbacks += [
             keras.callbacks.CSVLogger(os.path.join(logs, "train.csv"), append=True),
             keras.callbacks.TensorBoard(logs, write_graph=False),
             Checkpoints(folder),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        ]
+    model.fit(
+        spread.feed(batches, config.train.batch_size),
+        epochs=config.train.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        validation_data=spread.feed(validation, config.train.batch_size),
+        shuffle=False,  # the pipeline does
+        callbacks=callbacks,
+        verbose=0 if not spread.chief else 1 if sys.stdout.isatty() else 2,
     )
-    figures.save_curves(
-        os.path.join(logs, "train.csv"), os.path.join(folder, "figures", "curves.png")
-    )
+    if spread.chief:
+        figures.save_curves(
+            os.path.join(logs, "train.csv"), os.path.join(folder, "figures", "curves.png")
+        )
+    spread.check_agreement()  # the others end when the chief has written all
     return model
 
 
@@ -199,10 +219,3 @@ def clip_settings(config):
     if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
         settings["mean"] = MEAN["flow"]
     return settings
-
-
-def distribution():
-    """Data parallelism over the GPUs of this machine; the default strategy with one or none."""
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()

@@ -39,6 +39,7 @@ ALLOWED = {
         "optimization",
         "callbacks",
     },
+    "distribution": {"distribution"},
     "optimization": {"optimization"},
     "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {

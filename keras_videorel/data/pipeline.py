@@ -182,6 +182,8 @@ def training_batches(
     split="train",
     deterministic=True,
     service="",
+    lanes=1,
+    own_lanes=None,
 ):
     """Batches of randomly cropped training samples, clips or snippets.
 
@@ -211,15 +213,21 @@ def training_batches(
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
             workers, which must find the shards under the same path, make the batches; an epoch
             is one worker's, and epochs mix. Empty: this process does.
+        lanes: Equal parts that a batch consists of. Each epoch deals the shards, shuffled, to the
+            lanes in turn, and a lane reads its own alone: a shard is read in one lane. A lane whose
+            shards hold fewer clips than the others' fills up with the first ones of its own.
+        own_lanes: The lanes to read, a `range`; by default all of them, one after the other in
+            each batch. Processes that read some each make the same batches together.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
-        frames, crop_size, stream))` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)`
-        batches make an epoch.
+        frames, crop_size, stream))` and int64 `(batch,)`, the own lanes' part of it;
+        `steps_per_epoch(info, batch_size)` batches make an epoch.
 
     Raises:
         ValueError: If the split has fewer clips than a batch, `segments` is negative, there is
-            no flow, or the address is none.
+            no flow, the address is none, `lanes` does not divide the batch, or there are fewer
+            shards than lanes.
         OSError: If nothing answers at the address.
     """
     shape = sample_shape(segments, frames, crop_size, stream)
@@ -227,12 +235,14 @@ def training_batches(
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
     paths = tf.constant(shard_files(info, split))
-    steps = steps_per_epoch(info, batch_size, split)
+    steps = steps_per_epoch(info, batch_size, split, lanes)
     if service:
         _check_service(service)
+    own_lanes = range(lanes) if own_lanes is None else own_lanes
+    share = batch_size // lanes
 
-    def epoch_samples(epoch):
-        """JPEGs, label and seeds of each sample of an epoch, in random order."""
+    def lane_samples(epoch, lane):
+        """JPEGs, label and seeds of each sample of a lane in an epoch, in random order."""
 
         def shard_samples(shard):
             def choose(place, serialized):
@@ -248,16 +258,24 @@ def training_batches(
             return _records_of(tf.gather(paths, shard), info, split).map(choose)
 
         shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
-        samples = tf.data.Dataset.from_tensor_slices(shards).interleave(
+        samples = tf.data.Dataset.from_tensor_slices(shards[lane::lanes]).interleave(
             shard_samples,
-            cycle_length=min(paths.shape[0], 8),
+            cycle_length=min(paths.shape[0] // lanes, 8),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
         # shuffling block by block is a function of our seed alone.
         blocks = samples.batch(shuffle_buffer).enumerate()
-        mixed = blocks.map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
-        return mixed.prefetch(1).unbatch().take(steps * batch_size)
+        mixed = blocks.map(
+            lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place * lanes + lane))
+        )
+        return mixed.prefetch(1).unbatch().repeat().take(steps * share)
+
+    def epoch_samples(epoch):
+        """Those of the own lanes, a batch's part of each in turn."""
+        return tf.data.Dataset.range(own_lanes.start, own_lanes.stop).interleave(
+            lambda lane: lane_samples(epoch, lane), cycle_length=len(own_lanes), block_length=share
+        )
 
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
@@ -276,7 +294,7 @@ def training_batches(
         tf.data.Dataset.range(first_epoch, tf.int64.max if epochs is None else epochs)
         .flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
+        .batch(share * len(own_lanes), drop_remainder=True)
     )
     if service:
         batches = batches.apply(
@@ -296,12 +314,23 @@ def training_batches(
     )
 
 
-def steps_per_epoch(info, batch_size, split="train"):
+def steps_per_epoch(info, batch_size, split="train", lanes=1):
     """Whole batches in an epoch.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
     """
+    if lanes < 1 or batch_size % lanes:
+        raise ValueError(
+            "`batch_size` must be a multiple of `lanes`. "
+            f"Received: batch_size={batch_size}, lanes={lanes}"
+        )
+    if lanes > 1 and len(shard_files(info, split)) < lanes:
+        raise ValueError(
+            f"`lanes` must be at most the number of shards of the {split!r} split; make more with "
+            f"`make-tfrecords --shards`. Received: lanes={lanes}, "
+            f"shards={len(shard_files(info, split))}"
+        )
     steps = info.clips.get(split, 0) // batch_size
     if not steps:
         raise ValueError(
