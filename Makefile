@@ -3,6 +3,7 @@ VENV ?= .venv
 BACKENDS_VENV ?= .venv-backends
 IO_VENV ?= .venv-io
 PYTHON ?= python3
+BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
 export PYTHON
 
 .PHONY: help demo test test-backends test-io lint bench study clean
@@ -33,8 +34,8 @@ test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest
 
 test-backends: $(BACKENDS_VENV)/installed
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" tests/ops tests/layers tests/models
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" $(BACKENDS_TESTS)
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest -m "not slow" $(BACKENDS_TESTS)
 
 test-io: $(IO_VENV)/installed
 	$(IO_VENV)/bin/python -m pytest tests/data/test_s3.py

@@ -109,6 +109,7 @@ def base(model=None):
                 "initialize_from": "",  # another run's folder: weights of layers of equal name
                 "epochs": 100,
                 "batch_size": 256,  # of all devices together
+                "synchronized_batch_norm": False,  # statistics of the whole batch, not a device's
                 "learning_rate": 0.1,
                 "warmup_epochs": 0,
                 "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps

@@ -8,9 +8,21 @@ start it, and what is equal to what.
 import contextlib
 import json
 import os
+import re
 
 import keras
 import tensorflow as tf
+
+
+# What collective operations fail with when a process, or the way to it, is gone.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
 
 
 class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
@@ -26,6 +38,29 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
             )
 
         return tf.nest.map_structure(reduced, value)
+
+
+class SGD(keras.optimizers.SGD):
+    """SGD that clips the gradient of the whole batch; Keras's own clips that of each device."""
+
+    def _clip_gradients(self, grads):
+        replica = tf.distribute.get_replica_context()
+        devices = replica.num_replicas_in_sync if replica else 1
+        if devices == 1 or not self.global_clipnorm:
+            return super()._clip_gradients(grads)
+        clipped = super()._clip_gradients(replica.all_reduce("sum", grads))
+        return [gradient / devices for gradient in clipped]  # which Keras sums over the devices
+
+
+def synchronize_batch_normalization(model):
+    """Let the batch normalizations of a model take their statistics of the whole batch.
+
+    On the jax backend they always do.
+    """
+    if keras.backend.backend() == "tensorflow":
+        for layer in model._flatten_layers():  # Keras has no public list of those inside layers
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
 
 
 class Distribution:
@@ -76,6 +111,11 @@ class Distribution:
             )
         share = lanes // self.workers
         return lanes, range(self.worker * share, (self.worker + 1) * share)
+
+    def validated(self, clips):
+        """How many clips validation takes: all; on the jax backend, whose devices take equal parts
+        of each batch, a multiple of their number."""
+        return clips if self._strategy else clips // self.devices * self.devices
 
     def feed(self, batches, batch_size):
         """What `fit` takes: in one process the dataset itself, which it spreads over devices.
@@ -133,18 +173,27 @@ def distribution():
             yield Distribution(devices=devices)
         return
     if workers == 1:
-        several = len(tf.config.list_physical_devices("GPU")) > 1
-        strategy = tf.distribute.MirroredStrategy() if several else None
-        yield Distribution(strategy, strategy.num_replicas_in_sync if several else 1)
+        gpus = local_gpus()
+        several = len(gpus) > 1
+        yield Distribution(
+            tf.distribute.MirroredStrategy(gpus) if several else None, len(gpus) or 1
+        )
         return
     try:
         strategy = MultiWorkerStrategy()
         yield Distribution(strategy, strategy.num_replicas_in_sync, workers, worker)
-    except tf.errors.OpError as error:
+    except _LOST as error:
+        # What Keras adds around it is a traceback.
+        reason = re.search("aborted by: (.*)", error.message)
         raise ConnectionError(
             "another worker was lost; when all have ended, start all of them again, and training "
-            f"goes on after the last checkpoint ({error.message.splitlines()[0]})"
+            f"goes on after the last checkpoint ({reason[1] if reason else error.message})"
         ) from error
+
+
+def local_gpus():
+    """Names of the GPUs of this machine."""
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
 
 
 @contextlib.contextmanager

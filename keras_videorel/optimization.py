@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_videorel.distribution import SGD
+
 
 def add_weight_decay(model, weight_decay):
     """L2 of all matrices, as both papers train; not of biases nor of batch normalization.
@@ -30,7 +32,7 @@ def compile_model(model, config):
     add_weight_decay(model, train.weight_decay)
     clip = train.gradient_clip_norm
     model.compile(
-        optimizer=keras.optimizers.SGD(
+        optimizer=SGD(
             learning_rate(config, 0),
             momentum=train.momentum,
             nesterov=train.nesterov,

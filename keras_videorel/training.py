@@ -12,7 +12,7 @@ from keras_videorel import figures, models, workdir
 from keras_videorel.callbacks import Checkpoints, EpochSeeds, StopOnNaN, forget_epochs
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
-from keras_videorel.distribution import distribution
+from keras_videorel.distribution import distribution, synchronize_batch_normalization
 from keras_videorel.optimization import compile_model, learning_rate
 
 
@@ -111,7 +111,8 @@ def _train(config, folder, spread):
         # One view of each test clip watches over training, on each worker; evaluate takes all.
         views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
         validation = (
-            views.map(lambda view, label, path: (view[0], label))
+            views.take(spread.validated(info.clips["test"]))
+            .map(lambda view, label, path: (view[0], label))
             .batch(config.train.batch_size // spread.workers)
             .prefetch(tf.data.AUTOTUNE)
         )
@@ -121,6 +122,8 @@ def _train(config, folder, spread):
     try:
         with spread.scope():
             model = build_model(config, len(info.labels))
+            if config.train.synchronized_batch_norm:
+                synchronize_batch_normalization(model)
             if config.train.initialize_from and not workdir.checkpoints(folder):
                 transfer = initialize(model, config.train.initialize_from)
                 if spread.chief:
@@ -132,6 +135,9 @@ def _train(config, folder, spread):
             first_epoch = workdir.load_checkpoint(model, folder)
     finally:
         keras.config.set_dtype_policy(policy)
+    log = os.path.join(folder, "logs", "train.csv")
+    if spread.chief:
+        forget_epochs(log, first_epoch)
     spread.check_agreement(config=zlib.crc32(config.to_json().encode()), checkpoint=first_epoch)
     if first_epoch and spread.chief:
         print(f"going on after epoch {first_epoch} of {config.train.epochs}")
@@ -158,11 +164,9 @@ def _train(config, folder, spread):
         StopOnNaN(),
     ]
     if spread.chief:  # the only one that writes
-        logs = os.path.join(folder, "logs")
-        forget_epochs(os.path.join(logs, "train.csv"), first_epoch)
         callbacks += [
-            keras.callbacks.CSVLogger(os.path.join(logs, "train.csv"), append=True),
-            keras.callbacks.TensorBoard(logs, write_graph=False),
+            keras.callbacks.CSVLogger(log, append=True),
+            keras.callbacks.TensorBoard(os.path.dirname(log), write_graph=False),
             Checkpoints(folder),
         ]
     model.fit(
@@ -176,9 +180,7 @@ def _train(config, folder, spread):
         verbose=0 if not spread.chief else 1 if sys.stdout.isatty() else 2,
     )
     if spread.chief:
-        figures.save_curves(
-            os.path.join(logs, "train.csv"), os.path.join(folder, "figures", "curves.png")
-        )
+        figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
     spread.check_agreement()  # the others end when the chief has written all
     return model
 

@@ -40,7 +40,7 @@ ALLOWED = {
         "callbacks",
     },
     "distribution": {"distribution"},
-    "optimization": {"optimization"},
+    "optimization": {"optimization", "distribution"},
     "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {
         "evaluation",
