@@ -13,7 +13,6 @@ import re
 import keras
 import tensorflow as tf
 
-
 # What collective operations fail with when a process, or the way to it, is gone.
 _LOST = (
     tf.errors.UnavailableError,

@@ -130,6 +130,7 @@ def _train(config, folder, spread):
                     print(transfer)
             compile_model(model, config)
             model.optimizer.build(model.trainable_variables)
+            spread.check_agreement(config=zlib.crc32(config.to_json().encode()))
             # Bad input has been refused by now, with nothing written.
             workdir.open_run(folder, config, info, write=spread.chief)
             first_epoch = workdir.load_checkpoint(model, folder)
@@ -138,7 +139,7 @@ def _train(config, folder, spread):
     log = os.path.join(folder, "logs", "train.csv")
     if spread.chief:
         forget_epochs(log, first_epoch)
-    spread.check_agreement(config=zlib.crc32(config.to_json().encode()), checkpoint=first_epoch)
+    spread.check_agreement(checkpoint=first_epoch)
     if first_epoch and spread.chief:
         print(f"going on after epoch {first_epoch} of {config.train.epochs}")
     if first_epoch >= config.train.epochs:

@@ -33,7 +33,13 @@ ERROR = "videorel train: error: another worker was lost"
 # --- Reading --------------------------------------------------------------------------------
 
 
-OPTIONS = {"frames": 4, "crop_size": 16, "mean": (0.0, 0.0, 0.0), "shuffle_buffer": 6, "epochs": 3}
+OPTIONS = {
+    "frames": 4,
+    "crop_size": 16,
+    "mean": (0.0, 0.0, 0.0),
+    "shuffle_buffer": 6,
+    "first_epoch": 2,
+}
 
 
 def numbered_shards(folder, clips, shards):
@@ -46,7 +52,7 @@ def numbered_shards(folder, clips, shards):
 
 def batches_of(info, batch_size, lanes, own_lanes=None):
     batches = pipeline.training_batches(
-        info, batch_size, lanes=lanes, own_lanes=own_lanes, **OPTIONS
+        info, batch_size, lanes=lanes, own_lanes=own_lanes, epochs=5, **OPTIONS
     )
     return [(clips.numpy(), labels.numpy()) for clips, labels in batches]
 
