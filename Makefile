@@ -5,6 +5,7 @@ IO_VENV ?= .venv-io
 PYTHON ?= python3
 # A process for each core, a file of tests after the other.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
+BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
 export PYTHON
 
 .PHONY: help demo test test-backends test-io lint bench study clean
@@ -35,8 +36,8 @@ test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(PARALLEL)
 
 test-backends: $(BACKENDS_VENV)/installed
-	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" tests/ops tests/layers tests/models
-	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" tests/ops tests/layers tests/models
+	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(BACKENDS_TESTS)
+	KERAS_BACKEND=torch $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(BACKENDS_TESTS)
 
 test-io: $(IO_VENV)/installed
 	$(IO_VENV)/bin/python -m pytest tests/data/test_s3.py

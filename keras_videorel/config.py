@@ -102,6 +102,7 @@ def base(model=None):
                 "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,
                 "deterministic": True,  # False: what is ready first comes first
+                "lanes": 1,  # parts of a batch that read shards of their own; one a worker or more
                 "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {
@@ -109,6 +110,7 @@ def base(model=None):
                 "epochs": 100,
                 "batch_size": 256,  # clips of an update, on all devices together
                 "accumulation_steps": 1,  # parts that a device's share of them is computed in
+                "synchronized_batch_norm": False,  # statistics of the whole batch, not a device's
                 "learning_rate": 0.1,
                 "warmup_epochs": 0,
                 "schedule": "step",  # or "plateau": where the validation loss saturates

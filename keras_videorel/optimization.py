@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_videorel.accumulation import AccumulatingModel
+from keras_videorel.distribution import SGD
 
 SCHEDULES = ("step", "plateau")
 _JIT_COMPILE = {"auto": "auto", "on": True, "off": False}
@@ -86,7 +87,7 @@ def sgd(config):
     """
     train = config.train
     clip = train.gradient_clip_norm
-    optimizer = keras.optimizers.SGD(
+    optimizer = SGD(
         learning_rate(config, 0),
         momentum=train.momentum,
         nesterov=train.nesterov,

@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import zlib
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,7 @@ from keras_videorel.callbacks import (
 )
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
+from keras_videorel.distribution import distribution, synchronize_batch_normalization
 from keras_videorel.optimization import compile_model, learning_rate, sgd
 
 
@@ -109,37 +111,55 @@ def train(config, folder):
         The trained `keras.Model`, giving logits.
 
     Raises:
-        ValueError, OSError: On bad input, with one line that says what to do.
+        ValueError, OSError: On bad input, or where another worker is lost, with one line that
+            says what to do.
     """
+    with distribution() as spread:
+        return _train(config, folder, spread)
+
+
+def _train(config, folder, spread):
     info = pipeline.read_info(config.data.path, config.data.split)
-    steps = pipeline.steps_per_epoch(info, config.train.batch_size)
     settings = clip_settings(config)
-    config.data.mean = settings["mean"]  # so that the run's folder tells it
+    config.data.mean = settings["mean"]  # so that the run's folder tells it, as the next line
+    config.data.lanes, own_lanes = spread.lanes(config.data.lanes, config.train.batch_size)
+    steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
+    parts = max(config.train.accumulation_steps, 1)
     validation = None
     if info.clips.get("test"):
-        # One view of each test clip watches over training; evaluate takes all of them.
+        # One view of each test clip watches over training, on each worker; evaluate takes all.
         views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
         validation = (
-            views.map(lambda view, label, path: (view[0], label))
-            .batch(max(config.train.batch_size // max(config.train.accumulation_steps, 1), 1))
+            views.take(spread.validated(info.clips["test"]))
+            .map(lambda view, label, path: (view[0], label))
+            .batch(max(config.train.batch_size // (spread.workers * parts), 1))
             .prefetch(tf.data.AUTOTUNE)
         )
     keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.dtype_policy)
     try:
-        with distribution().scope():
+        with spread.scope():
             model = build_model(config, len(info.labels))
+            if config.train.synchronized_batch_norm:
+                synchronize_batch_normalization(model)
             if config.train.initialize_from and not workdir.checkpoints(folder):
-                print(initialize(model, config.train.initialize_from))
+                transfer = initialize(model, config.train.initialize_from)
+                if spread.chief:
+                    print(transfer)
             trained = compile_model(model, config)
             trained.optimizer.build(trained.trainable_variables)
+            spread.check_agreement(config=zlib.crc32(config.to_json().encode()))
             # Bad input has been refused by now, with nothing written.
-            workdir.open_run(folder, config, info)
+            workdir.open_run(folder, config, info, write=spread.chief)
             start = workdir.load_checkpoint(trained, folder)
     finally:
         keras.config.set_dtype_policy(policy)
-    if start.epochs or start.steps:
+    log = os.path.join(folder, "logs", "train.csv")
+    if spread.chief:
+        forget_epochs(log, start.epochs)
+    spread.check_agreement(checkpoint=start.epochs, step=start.steps)
+    if spread.chief and (start.epochs or start.steps):
         part = f" and {start.steps} of {steps} steps" if start.steps else ""
         print(f"going on after epoch {start.epochs} of {config.train.epochs}{part}")
     if start.epochs >= config.train.epochs:
@@ -157,35 +177,40 @@ def train(config, folder):
         first_step=start.steps,
         deterministic=config.data.deterministic,
         service=config.data.service,
+        lanes=config.data.lanes,
+        own_lanes=own_lanes,
         **settings,
     )
-    logs = os.path.join(folder, "logs")
-    log = os.path.join(logs, "train.csv")
-    forget_epochs(log, start.epochs)
     position = Position(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
+    callbacks = [
+        position,
+        Schedule(
+            lambda epoch, losses: learning_rate(config, epoch, losses),
+            losses_before(log, start.epochs, config),
+        ),
+        StepSeeds(config.seed, position),
+        StopOnNaN(position, lambda epoch, step: clips_of(config, info, epoch, step)),
+        *([ValidateAverages()] if config.train.ema_momentum else []),
+    ]
+    if spread.chief:  # the only one that writes
+        callbacks += [
+            keras.callbacks.CSVLogger(log, append=True),
+            keras.callbacks.TensorBoard(os.path.dirname(log), write_graph=False),
+            Checkpoints(folder, position, config.train.checkpoint_steps),
+        ]
     trained.fit(
-        batches,
+        spread.feed(batches, config.train.batch_size),
         epochs=config.train.epochs,
         initial_epoch=start.epochs,
         steps_per_epoch=steps,
-        validation_data=validation,
+        validation_data=spread.feed(validation, config.train.batch_size),
         shuffle=False,  # the pipeline does
-        callbacks=[
-            position,
-            Schedule(
-                lambda epoch, losses: learning_rate(config, epoch, losses),
-                losses_before(log, start.epochs, config),
-            ),
-            StepSeeds(config.seed, position),
-            StopOnNaN(position, lambda epoch, step: clips_of(config, info, epoch, step)),
-            *([ValidateAverages()] if config.train.ema_momentum else []),
-            keras.callbacks.CSVLogger(log, append=True),
-            keras.callbacks.TensorBoard(logs, write_graph=False),
-            Checkpoints(folder, position, config.train.checkpoint_steps),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=callbacks,
+        verbose=0 if not spread.chief else 1 if sys.stdout.isatty() else 2,
     )
-    figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
+    if spread.chief:
+        figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
+    spread.check_agreement()  # the others end when the chief has written all
     return model
 
 
@@ -217,6 +242,7 @@ def clips_of(config, info, epoch, step):
         step,
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
+        lanes=config.data.lanes,
     )
     return ", ".join(paths)
 
@@ -257,10 +283,3 @@ def clip_settings(config):
     if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
         settings["mean"] = MEAN["flow"]
     return settings
-
-
-def distribution():
-    """Data parallelism over the GPUs of this machine; the default strategy with one or none."""
-    if len(tf.config.list_physical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()

@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
     path: str
 
 
-def open_run(workdir, config, info):
+def open_run(workdir, config, info, write=True):
     """Begin a run in a folder, or find the run of the same config there.
 
     Args:
@@ -46,6 +46,7 @@ def open_run(workdir, config, info):
         config: The run's config.
         info: The `ShardInfo` of its shards: their labels and frame size are kept, so that the
             run can be exported where the shards are not.
+        write: Whether to write what the folder lacks; a worker that does not only compares.
 
     Raises:
         ValueError: If the folder holds a run of another config or other labels.
@@ -69,12 +70,13 @@ def open_run(workdir, config, info):
                 f"{workdir!r} holds a run with other classes than the shards have. "
                 "Choose another --workdir, or delete that one"
             )
-    else:
+    elif write:
         labels = os.path.join(workdir, "labels.txt")
         with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
             file.writelines(f"{label}\n" for label in info.labels)
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
-    write_json(path, ours)
+    if write:
+        write_json(path, ours)
 
 
 def read_config(workdir):

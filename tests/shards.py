@@ -23,7 +23,7 @@ def moving_square(frames, size, label, rng):
     return video
 
 
-def write_shards(folder, splits, labels, size):
+def write_shards(folder, splits, labels, size, shards=2):
     """Write shards.
 
     Args:
@@ -33,11 +33,12 @@ def write_shards(folder, splits, labels, size):
             label, flow, sides)`, the side in each official split.
         labels: Names of the classes.
         size: `(height, width)` of the frames.
+        shards: Number of shards of each split, which take the videos in turn.
     """
     folder.mkdir(parents=True, exist_ok=True)
     has_flow, official = False, {}
     for split, videos in splits.items():
-        paths = [str(folder / f"{split}-{i:05d}-of-00002.tfrecord") for i in range(2)]
+        paths = [str(folder / f"{split}-{i:05d}-of-{shards:05d}.tfrecord") for i in range(shards)]
         writers = [tf.io.TFRecordWriter(path) for path in paths]
         for number, video in enumerate(videos):
             frames, label, *more = video
@@ -59,7 +60,7 @@ def write_shards(folder, splits, labels, size):
             for official_split, side in enumerate(sides, 1):
                 counts = official.setdefault(str(official_split), {})
                 counts[side] = counts.get(side, 0) + 1
-            writers[number % 2].write(example.SerializeToString())
+            writers[number % shards].write(example.SerializeToString())
         for writer in writers:
             writer.close()
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels))

@@ -40,7 +40,8 @@ ALLOWED = {
         "callbacks",
     },
     "accumulation": {"accumulation"},
-    "optimization": {"optimization", "accumulation"},
+    "distribution": {"distribution"},
+    "optimization": {"optimization", "accumulation", "distribution"},
     "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {
         "evaluation",

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -86,30 +84,6 @@ def test_a_loss_that_is_no_number_stops_training(shards, tmp_path):
     with pytest.raises(ValueError, match=r"loss became (nan|inf).*config.train.learning_rate"):
         training.train(config, str(tmp_path))
     assert not workdir.checkpoints(str(tmp_path))
-
-
-def test_two_devices(shards, tmp_path):
-    """MirroredStrategy on two logical devices trains, saves, and is evaluated without it."""
-    code = (
-        "import sys, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "from keras_videorel import evaluation, training, workdir\n"
-        "training.distribution = lambda: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
-        "config = workdir.read_config(sys.argv[1])\n"
-        "model = training.train(config, sys.argv[2])\n"
-        "assert model.distribute_strategy.num_replicas_in_sync == 2\n"
-        "assert evaluation.evaluate(config, sys.argv[2])['epochs'] == 8\n"
-    )
-    config = small_config(shards, epochs=8, learning_rate=0.01)
-    workdir.open_run(str(tmp_path / "config"), config, training.pipeline.read_info(str(shards)))
-    words = [sys.executable, "-c", code, str(tmp_path / "config"), str(tmp_path / "run")]
-    result = subprocess.run(words, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    log = (tmp_path / "run" / "logs" / "train.csv").read_text().splitlines()
-    losses = [float(line.split(",")[2]) for line in log[1:]]
-    assert len(losses) == 8 and losses[-1] < losses[0]
 
 
 def test_schedule():

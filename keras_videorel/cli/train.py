@@ -18,11 +18,13 @@ flags.mark_flags_as_required(["config", "workdir"], flag_values=FLAGS)
 
 
 def main(arguments):
-    from keras_videorel import training, workdir
+    from keras_videorel import distribution, training, workdir
     from keras_videorel.models.summary import multiply_adds, trainable_parameters
 
     config = FLAGS.config
     model = training.train(config, FLAGS.workdir)
+    if distribution.read_tf_config()[1]:
+        return  # the chief tells
     madds = multiply_adds(model)
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"

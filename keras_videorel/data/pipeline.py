@@ -183,6 +183,8 @@ def training_batches(
     split="train",
     deterministic=True,
     service="",
+    lanes=1,
+    own_lanes=None,
 ):
     """Batches of randomly cropped training samples, clips or snippets.
 
@@ -213,25 +215,32 @@ def training_batches(
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
             workers, which must find the shards under the same path, make the batches; an epoch
             is one worker's, and epochs mix. Empty: this process does.
+        lanes: Equal parts that a batch consists of. Each epoch deals the shards, shuffled, to the
+            lanes in turn, and a lane reads its own alone: a shard is read in one lane. A lane whose
+            shards hold fewer clips than the others' fills up with the first ones of its own.
+        own_lanes: The lanes to read, a `range`; by default all of them, one after the other in
+            each batch. Processes that read some each make the same batches together.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
-        frames, crop_size, stream))` and int64 `(batch,)`; `steps_per_epoch(info, batch_size)`
-        batches make an epoch.
+        frames, crop_size, stream))` and int64 `(batch,)`, the own lanes' part of it;
+        `steps_per_epoch(info, batch_size)` batches make an epoch.
 
     Raises:
         ValueError: If the split has fewer clips than a batch, `segments` is negative, there is
-            no flow, or the address is none.
+            no flow, the address is none, `lanes` does not divide the batch, or there are fewer
+            shards than lanes.
         OSError: If nothing answers at the address.
     """
     shape = sample_shape(segments, frames, crop_size, stream)
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
-    paths = tf.constant(shard_files(info, split))
-    steps = steps_per_epoch(info, batch_size, split)
+    steps = steps_per_epoch(info, batch_size, split, lanes)
     if service:
         _check_service(service)
+    own_lanes = range(lanes) if own_lanes is None else own_lanes
+    share = batch_size // lanes
 
     def choose(place, serialized):
         """JPEGs, label and seeds of a sample."""
@@ -243,9 +252,11 @@ def training_batches(
         return tf.ensure_shape(tf.gather(jpegs, indices), (count,)), label, seeds[1:]
 
     def epoch_samples(epoch):
-        samples = _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed)
-        skipped = tf.where(epoch == first_epoch, tf.cast(first_step * batch_size, tf.int64), 0)
-        return samples.take(steps * batch_size).skip(skipped)
+        samples = _epoch_order(
+            info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+        )
+        done = tf.where(epoch == first_epoch, tf.cast(first_step, tf.int64), 0)
+        return samples.skip(done * share * len(own_lanes))
 
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
@@ -264,7 +275,7 @@ def training_batches(
         tf.data.Dataset.range(first_epoch, tf.int64.max if epochs is None else epochs)
         .flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
+        .batch(share * len(own_lanes), drop_remainder=True)
     )
     if service:
         batches = batches.apply(
@@ -284,7 +295,9 @@ def training_batches(
     )
 
 
-def training_paths(info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train"):
+def training_paths(
+    info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train", lanes=1
+):
     """Paths of the videos in a batch that `training_batches` makes in order (`deterministic`).
 
     Args:
@@ -295,6 +308,7 @@ def training_paths(info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0,
         shuffle_buffer: As of the batches.
         seed: As of the batches.
         split: The side of the split that is read.
+        lanes: As of the batches.
 
     Returns:
         A list of `batch_size` strings.
@@ -304,18 +318,32 @@ def training_paths(info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0,
         context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
         return context[records.CLIP_DATA_PATH]
 
-    shards = tf.constant(shard_files(info, split))
-    paths = _training_order(shards, info, split, epoch, path, shuffle_buffer, seed)
+    steps = steps_per_epoch(info, batch_size, split, lanes)
+    paths = _epoch_order(
+        info, split, epoch, path, steps, batch_size // lanes, lanes, range(lanes), shuffle_buffer,
+        seed,
+    )  # fmt: skip
     chosen = paths.skip(step * batch_size).take(batch_size)
     return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
 
-def steps_per_epoch(info, batch_size, split="train"):
+def steps_per_epoch(info, batch_size, split="train", lanes=1):
     """Whole batches in an epoch.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
     """
+    if lanes < 1 or batch_size % lanes:
+        raise ValueError(
+            "`batch_size` must be a multiple of `lanes`. "
+            f"Received: batch_size={batch_size}, lanes={lanes}"
+        )
+    if lanes > 1 and len(shard_files(info, split)) < lanes:
+        raise ValueError(
+            f"`lanes` must be at most the number of shards of the {split!r} split; make more with "
+            f"`make-tfrecords --shards`. Received: lanes={lanes}, "
+            f"shards={len(shard_files(info, split))}"
+        )
     steps = info.clips.get(split, 0) // batch_size
     if not steps:
         raise ValueError(
@@ -532,11 +560,15 @@ def _records_of(paths, info, side):
     return found.filter(on_side)
 
 
-def _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed):
-    """What `choose(place, serialized)` makes of each record of shards, in the order of an epoch.
+def _epoch_order(
+    info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+):  # fmt: skip
+    """What `choose(place, serialized)` makes of each record, in the order of an epoch.
 
-    `place` is the place of the record in all epochs: a seed of its own.
+    A batch's share of each of the own lanes in turn. `place` is the place of the record in all
+    epochs: a seed of its own.
     """
+    paths = tf.constant(shard_files(info, split))
 
     def shard_samples(shard):
         def chosen(place, serialized):
@@ -544,17 +576,24 @@ def _training_order(paths, info, split, epoch, choose, shuffle_buffer, seed):
 
         return _records_of(tf.gather(paths, shard), info, split).map(chosen)
 
-    shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
-    samples = tf.data.Dataset.from_tensor_slices(shards).interleave(
-        shard_samples,
-        cycle_length=min(paths.shape[0], 8),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    def lane_samples(lane):
+        shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
+        samples = tf.data.Dataset.from_tensor_slices(shards[lane::lanes]).interleave(
+            shard_samples,
+            cycle_length=min(paths.shape[0] // lanes, 8),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
+        # shuffling block by block is a function of our seed alone.
+        blocks = samples.batch(shuffle_buffer).enumerate()
+        mixed = blocks.map(
+            lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place * lanes + lane))
+        )
+        return mixed.prefetch(1).unbatch().repeat().take(steps * share)
+
+    return tf.data.Dataset.range(own_lanes.start, own_lanes.stop).interleave(
+        lane_samples, cycle_length=len(own_lanes), block_length=share
     )
-    # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
-    # shuffling block by block is a function of our seed alone.
-    blocks = samples.batch(shuffle_buffer).enumerate()
-    mixed = blocks.map(lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place)))
-    return mixed.prefetch(1).unbatch()
 
 
 def _shuffle(values, seed):
