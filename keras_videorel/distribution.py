@@ -185,7 +185,7 @@ def distribution():
         # What Keras adds around it is a traceback.
         reason = re.search("aborted by: (.*)", error.message)
         raise ConnectionError(
-            "another worker was lost; when all have ended, start all of them again, and training "
+            "another worker was lost, and may have said why; start all of them again, and training "
             f"goes on after the last checkpoint ({reason[1] if reason else error.message})"
         ) from error
 

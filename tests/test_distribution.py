@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -129,6 +130,35 @@ def test_tf_config(monkeypatch):
         monkeypatch.setenv("TF_CONFIG", wrong)
         with pytest.raises(ValueError, match="TF_CONFIG must be"):
             distribution.read_tf_config()
+
+
+def test_the_scripts_of_the_docs(tmp_path, monkeypatch):
+    """What they make of a batch system's variables is what `read_tf_config` takes."""
+    text = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
+    programs = {
+        "scontrol": "printf '%s\\n' node7 node9",
+        "srun": 'shift; exec "$@"',  # after its option
+        "videorel": 'printf %s "$TF_CONFIG"',
+    }
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    by_hand, *others = re.findall(r"export TF_CONFIG='.*?videorel train", text, re.DOTALL)
+    (slurm,) = re.findall(r"#!/bin/bash.*?(?=```)", text, re.DOTALL)
+    (kubernetes,) = others
+    for script, workers, index in (
+        (by_hand, ["node1:12345", "node2:12345"], 0),
+        (slurm, ["node7:23456", "node9:23456"], 1),
+        (kubernetes, ["artnet-0.artnet:12345", "artnet-1.artnet:12345"], 1),
+    ):
+        made = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+        assert json.loads(made.stdout)["cluster"]["worker"] == workers
+        monkeypatch.setenv("TF_CONFIG", made.stdout)
+        assert distribution.read_tf_config() == (2, index)
 
 
 def test_parts_are_equal():
