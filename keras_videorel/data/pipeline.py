@@ -236,6 +236,7 @@ def training_batches(
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
+    paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split, lanes)
     if service:
         _check_service(service)
@@ -253,7 +254,7 @@ def training_batches(
 
     def epoch_samples(epoch):
         samples = _epoch_order(
-            info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+            paths, info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
         )
         done = tf.where(epoch == first_epoch, tf.cast(first_step, tf.int64), 0)
         return samples.skip(done * share * len(own_lanes))
@@ -319,11 +320,12 @@ def training_paths(
         return context[records.CLIP_DATA_PATH]
 
     steps = steps_per_epoch(info, batch_size, split, lanes)
-    paths = _epoch_order(
-        info, split, epoch, path, steps, batch_size // lanes, lanes, range(lanes), shuffle_buffer,
-        seed,
+    shards = tf.constant(shard_files(info, split))
+    order = _epoch_order(
+        shards, info, split, epoch, path, steps, batch_size // lanes, lanes, range(lanes),
+        shuffle_buffer, seed,
     )  # fmt: skip
-    chosen = paths.skip(step * batch_size).take(batch_size)
+    chosen = order.skip(step * batch_size).take(batch_size)
     return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
 
@@ -561,14 +563,13 @@ def _records_of(paths, info, side):
 
 
 def _epoch_order(
-    info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
-):  # fmt: skip
-    """What `choose(place, serialized)` makes of each record, in the order of an epoch.
+    paths, info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+):
+    """What `choose(place, serialized)` makes of each record of shards, in the order of an epoch.
 
     A batch's share of each of the own lanes in turn. `place` is the place of the record in all
     epochs: a seed of its own.
     """
-    paths = tf.constant(shard_files(info, split))
 
     def shard_samples(shard):
         def chosen(place, serialized):
