@@ -92,11 +92,13 @@ def base(model=None):
                 "path": "shards",  # folder written by make-tfrecords
                 "split": 0,  # number of the official split; 0: that which the shards were made for
                 "stream": "rgb",  # or "flow", for shards made with --flow
+                "stacked": True,  # fields of a snippet on channels; False: clips of flow (ARTNet)
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,
                 "frame_stride": 1,
                 "crop_size": 112,
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),
+                "crop_positions": "random",  # or "fixed": the 13 of TSN
                 "mirror": True,  # off where left and right are different classes
                 "mean": MEAN["rgb"],
                 "std": 1.0,  # frames are (x - mean) / std
