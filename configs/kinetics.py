@@ -45,8 +45,8 @@ data set.
 | artnet, d      | fusion   | 2        | 72.4, 90.4 | not run | 4       |
 
 Table 5 compares with networks of others. Its two rows of ARTNet are artnet, d on rgb with 1 and 2
-segments, 78.7 and 80.0 as the average of top-1 and top-5; on the test part, whose labels are not
-public, 77.3 and 78.7.
+segments, 78.7 and 80.0 as the average of top-1 and top-5; on the test part 77.3 and 78.7
+(`--config.data.split=2`, for shards of annotations that label it).
 """
 
 from keras_videorel.config import MEAN, base, parse_argument, row_of, video_resnet

@@ -7,6 +7,7 @@ of ARTNet's authors), not from the configs.
 import itertools
 import re
 import runpy
+import subprocess
 
 import keras
 import numpy as np
@@ -151,6 +152,7 @@ ARGUMENTS = {
         "split": ["1", "2", "3"],
     },
 }
+MEMBERS = ("--scores", "--split", "--against")  # of a fusion
 FILES = {}
 
 
@@ -383,3 +385,67 @@ def test_wrong_arguments_and_missing_shards_are_one_line(root, tmp_path, monkeyp
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert message in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def commands(root):
+    """The commands of docs/reproduce.md, as the shell makes them: lists of words."""
+    text = (root / "docs" / "reproduce.md").read_text()
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S))
+    shell = "videorel() { printf '%s\\t' \"$@\"; echo; }\n" + script
+    result = subprocess.run(["bash", "-e", "-u", "-c", shell], capture_output=True, text=True)
+    assert result.returncode == 0 and not result.stderr
+    return [line.rstrip("\t").split("\t") for line in result.stdout.splitlines()]
+
+
+def test_the_commands_follow_from_each_other(root, commands):
+    """Shards are made before they are read, runs trained and scored before others need them."""
+    shards, trained, scored, fused = set(), {}, set(), {}
+    for command, *words in commands:
+        words = [
+            part for word in words for part in (word.split("=") if word[:2] == "--" else [word])
+        ]
+        flags = list(zip(words[::2], words[1::2], strict=True))
+        value = dict(flags)
+        if command == "make-tfrecords":
+            shards.add(value["--output"])
+        elif command == "train":
+            path, _, argument = value["--config"].partition(":")
+            config = config_of(root, f"{path.split('/')[-1]}:{argument}")
+            assert config.data.path in shards
+            assert config.train.initialize_from in {"", *trained}
+            assert value["--workdir"] not in trained
+            trained[value["--workdir"]] = config
+        elif command == "evaluate":
+            config = trained[value["--workdir"]]
+            clip_by_clip = config.data.segments == 2  # ARTNet under TSN
+            assert value.get("--config.data.segments", "") == ("1" if clip_by_clip else "")
+            scored.add(value["--scores"])
+        else:
+            assert command == "fuse"
+            files = [word for key, text in flags if key in MEMBERS for word in text.split()]
+            assert {word.partition(":")[0] for word in files} <= scored
+            weights = tuple(float(word.partition(":")[2] or 1) for word in files[:2])
+            fused.setdefault(files[0].partition("/scores")[0], set()).add(weights)
+    assert len(trained) == 7 + 2 + 2 + 2 * 3 * 3 + 2 * (8 - 1) + 2 * 2 * 3 + 2 * 3
+    spatial = {"tsn/rgb1": 0.35, "nonlocal/rgb1": 0.5, "two_branch/rgb1": 0.45}
+    for run, weight in spatial.items():
+        assert (weight, 1 - weight) in fused[f"runs/ucf101/{run}"]
+    assert fused["runs/hmdb51/two_branch/rgb1"] == {(0.33, 0.67)}
+    assert fused["runs/kinetics/artnet_d"] == {(1, 1)}
+
+
+def test_figures_of_the_page(root):
+    """docs/reproduce.md has the same figures, and the printed averages."""
+    rows = tables((root / "docs" / "reproduce.md").read_text())
+    found = [numbers(*row) for row in rows if "not run" in row]
+    expected = [
+        *KINETICS_RESULTS.values(),
+        *FINE_TUNING_RESULTS.values(),
+        *(figures for _, *figures in SPLIT_1_RESULTS.values()),
+        *(figures for _, *figures in THREE_SPLITS_RESULTS.values()),
+    ]
+    # "Sec. 5.5" ends the last row.
+    assert [row[: len(figures)] for row, figures in zip(found, expected, strict=True)] == [
+        tuple(figures) for figures in expected
+    ]
