@@ -3,7 +3,8 @@
     python benchmarks/step_time.py --batch 2 --rounds 10 CONFIG.py:argument ...
 
 The configs take turns, and between them a product of large matrices, whose rate is what this
-machine gives at that time; each has its best time of all rounds (none: arithmetic alone).
+machine gives at that time; each has its best time of all rounds (none: arithmetic alone). Core
+seconds, processor time of all threads, are little disturbed by what else the machine does.
 Multiply-adds are counted in TensorFlow's graph of a forward pass (convolutions and products of
 matrices); a step is taken for three of these, a multiply-add for two operations.
 """
@@ -45,14 +46,14 @@ def main():
     if not flags.rounds:
         return
     best = best_in_turns(steps, flags.rounds)
-    peak = 2 * counted["product"] / best["product"] / 1e9
-    print(
-        f"\nproduct of matrices: {peak:.0f} GFLOP/s; batch {flags.batch}, best of {flags.rounds}\n"
-    )
-    print("| config | s a step | GFLOP/s | of the product's |\n" + "|---" * 4 + "|")
-    for text in flags.configs:
-        rate = 6 * counted[text] * flags.batch / best[text] / 1e9
-        print(f"| {text} | {best[text]:.2f} | {rate:.0f} | {rate / peak:.2f} |")
+    print(f"\nbatch {flags.batch}, best of {flags.rounds}\n")
+    print("| config | s a step | core s a step | GFLOP a core s | of the product's |")
+    print("|---" * 5 + "|")
+    peak = 2 * counted["product"] / best["product"][1] / 1e9
+    for text, (seconds, core_seconds) in best.items():
+        work = 2 * counted[text] if text == "product" else 6 * counted[text] * flags.batch
+        rate = work / core_seconds / 1e9
+        print(f"| {text} | {seconds:.2f} | {core_seconds:.2f} | {rate:.0f} | {rate / peak:.2f} |")
 
 
 def whole(config, madds):
@@ -100,18 +101,16 @@ def multiply_adds(model):
 
 
 def best_in_turns(steps, rounds):
-    """The shortest seconds of each step, after one that is not counted."""
-    best = {}
+    """The least seconds and core seconds of each step, after one that is not counted."""
+    best = {name: (math.inf, math.inf) for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start, core_start = time.perf_counter(), time.process_time()
             step()
-            taken = time.perf_counter() - start
+            taken = time.perf_counter() - start, time.process_time() - core_start
             if turn:
-                best[name] = min(taken, best.get(name, math.inf))
-        print(
-            f"round {turn}: " + ", ".join(f"{best.get(name, 0):.3f}" for name in steps), flush=True
-        )
+                best[name] = tuple(map(min, best[name], taken))
+        print(f"round {turn} of {rounds}", flush=True)
     return best
 
 
