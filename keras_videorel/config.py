@@ -35,6 +35,31 @@ RELATIONAL_LSTMS = {
 MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 
 
+def row_of(model, variant=""):
+    """The key of a row of ARTNet's Table 2: `"artnet", "d"` and `"artnet_d"` are `"artnet_d"`.
+
+    Args:
+        model: One of `VIDEO_RESNETS`, or `"artnet"` or `"relation"`.
+        variant: Of these two: `"s"`, or `"d"`, which is also meant by none.
+
+    Returns:
+        A key of `VIDEO_RESNETS`.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if model not in ("artnet", "relation"):
+        if variant:
+            raise ValueError(
+                "`variant` is for model=artnet and model=relation alone. "
+                f"Received: model={model}, variant={variant}"
+            )
+        return video_resnet(model) and model
+    if variant not in ("", "s", "d"):
+        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
+    return f"{model}_{variant or 'd'}"
+
+
 def video_resnet(key, width=64, dropout=0.2):
     """The `model` of a config: a row of ARTNet's Table 2.
 
@@ -92,11 +117,13 @@ def base(model=None):
                 "path": "shards",  # folder written by make-tfrecords
                 "split": 0,  # number of the official split; 0: that which the shards were made for
                 "stream": "rgb",  # or "flow", for shards made with --flow
+                "stacked": True,  # fields of a snippet on channels; False: clips of flow (ARTNet)
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,
                 "frame_stride": 1,
                 "crop_size": 112,
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),
+                "crop_positions": "random",  # or "fixed": the 13 of TSN
                 "mirror": True,  # off where left and right are different classes
                 "mean": MEAN["rgb"],
                 "std": 1.0,  # frames are (x - mean) / std
@@ -142,20 +169,34 @@ def parse_argument(argument, **defaults):
 
     Args:
         argument: The text after the colon, or `None`.
-        **defaults: Every key with its default, whose type the value takes.
+        **defaults: Every key with its default, whose type the value takes; or with a tuple of
+            the values that it may take, the default first.
 
     Returns:
         A dict with the keys of `defaults`.
 
     Raises:
-        ValueError: If a key is unknown.
+        ValueError: If a key is unknown, or a value none of these or not of its type.
     """
-    values = dict(defaults)
+    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
+    values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
     for part in filter(None, (argument or "").split(",")):
         key, _, text = part.partition("=")
         if key not in defaults:
             raise ValueError(
                 f"the config's argument must be of the keys {sorted(defaults)}. Received: {part!r}"
             )
-        values[key] = type(defaults[key])(text)
+        kind = type(values[key])
+        if key in choices:
+            named = {str(choice): choice for choice in choices[key]}
+            if text not in named:
+                raise ValueError(f"`{key}` must be one of {', '.join(named)}. Received: {text!r}")
+            values[key] = named[text]
+            continue
+        try:
+            values[key] = kind(text)
+        except ValueError:
+            raise ValueError(
+                f"`{key}` must be of type {kind.__name__}. Received: {text!r}"
+            ) from None
     return values

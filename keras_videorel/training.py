@@ -49,9 +49,8 @@ def build_model(config, classes, pretrained=True):
         known = ", ".join(name for name in models.__all__ if name[:1].isupper())
         raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
     segments = config.data.segments
-    shape = pipeline.sample_shape(
-        segments, config.data.frames, config.data.crop_size, config.data.stream
-    )
+    data = config.data
+    shape = pipeline.sample_shape(segments, data.frames, data.crop_size, data.stream, data.stacked)
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
     if whole:
@@ -170,6 +169,7 @@ def _train(config, folder, spread):
         info,
         config.train.batch_size,
         crop_scales=config.data.crop_scales,
+        crop_positions=config.data.crop_positions,
         mirror=config.data.mirror,
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
@@ -278,7 +278,7 @@ def clip_settings(config):
 
     Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
     """
-    keys = ("stream", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
+    keys = ("stream", "stacked", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
     settings = {key: config.data[key] for key in keys}
     if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
         settings["mean"] = MEAN["flow"]

@@ -297,6 +297,18 @@ def test_learns_from_stacks_of_flow(flow_shards):
     assert metrics.accuracy(logits, 1 - labels)["top1"] == 1
 
 
+def test_learns_from_clips_of_flow_under_tsn(flow_shards, tmp_path):
+    """ARTNet on flow with TSN: trained on two segments, tested on them and clip by clip."""
+    config = small_config(flow_shards, epochs=8, learning_rate=0.01)
+    config.data.update({"stream": "flow", "stacked": False, "segments": 2})
+    model = training.train(config, str(tmp_path))
+    assert model.input_shape == (None, 2, 8, 24, 24, 2)
+    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
+    config.data.segments = 1
+    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
+    assert evaluation.load_model(str(tmp_path), config)[0].input_shape == (None, 1, 8, 24, 24, 2)
+
+
 def test_flow_must_be_there(shards, tmp_path):
     config = small_config(shards)
     config.data.stream = "flow"

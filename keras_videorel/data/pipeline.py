@@ -14,6 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_videorel import files
+from keras_videorel.checks import check_choice
 from keras_videorel.data import records, sampling, transforms
 
 SIDES = ("train", "test", "unused")
@@ -128,7 +129,7 @@ def shard_files(info, side):
     return sorted(files.join(info.path, path) for path in found)
 
 
-def sample_shape(segments, frames, size, stream="rgb"):
+def sample_shape(segments, frames, size, stream="rgb", stacked=True):
     """Shape of a sample: what a model takes of one video, without the batch.
 
     Args:
@@ -136,13 +137,14 @@ def sample_shape(segments, frames, size, stream="rgb"):
         frames: Frames in the clip, or in each snippet.
         size: Height and width, an integer or a pair.
         stream: `"rgb"`, or `"flow"` for optical flow in x and y.
+        stacked: Whether a snippet of flow is one image, the stack of its fields (two-stream
+            networks; relational LSTM, Sec. 3), and not a clip (ARTNet).
 
     Returns:
         `(frames, height, width, 3)` for a clip; `(segments, height, width, 3)` for snippets of
         one frame, which are images; `(segments, frames, height, width, 3)` for longer ones. Of
-        flow a clip has 2 channels, and snippets are stacks of all their fields, `(segments,
-        height, width, 2 * frames)`, x1, y1, x2, y2, ... (two-stream networks; relational LSTM,
-        Sec. 3).
+        flow a clip has 2 channels, and a stack those of all its fields: `(segments, height,
+        width, 2 * frames)`, x1, y1, x2, y2, ...
 
     Raises:
         ValueError: If `segments` is no number of segments, or the stream is unknown.
@@ -157,9 +159,9 @@ def sample_shape(segments, frames, size, stream="rgb"):
     height, width = (size, size) if isinstance(size, int) else size
     if not segments:
         return (frames, height, width, _CHANNELS[stream])
-    if stream == "flow":
+    if stream == "flow" and stacked:
         return (segments, height, width, 2 * frames)
-    return (segments, *((frames,) if frames > 1 else ()), height, width, 3)
+    return (segments, *((frames,) if frames > 1 else ()), height, width, _CHANNELS[stream])
 
 
 def training_batches(
@@ -167,11 +169,13 @@ def training_batches(
     batch_size,
     *,
     stream="rgb",
+    stacked=True,
     segments=0,
     frames=16,
     frame_stride=1,
     crop_size=112,
     crop_scales=(1.0, 0.875, 0.75, 0.66),
+    crop_positions="random",
     mirror=True,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
@@ -196,11 +200,13 @@ def training_batches(
         batch_size: Samples in a batch. What is left of an epoch is dropped.
         stream: `"rgb"` for frames, or `"flow"` for the optical flow stored beside them, as levels;
             field i goes from frame i to the next. Mirroring inverts x.
+        stacked: Whether snippets of flow are stacks of their fields, or clips; see `sample_shape`.
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
         frames: Frames, or fields, in a clip or snippet.
         frame_stride: Step between them.
         crop_size: Height and width of the samples.
         crop_scales: Ratios of the multi-scale crop.
+        crop_positions: `"random"`, or `"fixed"` for TSN's 13; see `transforms.multi_scale_box`.
         mirror: Whether to mirror half of the samples. Turn it off where left and right differ.
         mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
@@ -223,16 +229,17 @@ def training_batches(
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
-        frames, crop_size, stream))` and int64 `(batch,)`, the own lanes' part of it;
+        frames, crop_size, stream, stacked))` and int64 `(batch,)`, the own lanes' part of it;
         `steps_per_epoch(info, batch_size)` batches make an epoch.
 
     Raises:
-        ValueError: If the split has fewer clips than a batch, `segments` is negative, there is
-            no flow, the address is none, `lanes` does not divide the batch, or there are fewer
-            shards than lanes.
+        ValueError: If the split has fewer clips than a batch, `segments` is negative,
+            `crop_positions` neither, there is no flow, the address is none, `lanes` does not
+            divide the batch, or there are fewer shards than lanes.
         OSError: If nothing answers at the address.
     """
-    shape = sample_shape(segments, frames, crop_size, stream)
+    shape = sample_shape(segments, frames, crop_size, stream, stacked)
+    check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
@@ -261,9 +268,11 @@ def training_batches(
 
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
-        box = transforms.multi_scale_box(height, width, crop_scales, seed=seeds[0])
+        box = transforms.multi_scale_box(
+            height, width, crop_scales, positions=crop_positions, seed=seeds[0]
+        )
         crop = _decode(jpegs, box, stream)
-        crop = _stack(crop, frames) if segments and stream == "flow" else crop
+        crop = _stack(crop, frames) if segments and stacked and stream == "flow" else crop
         crop = tf.cast(tf.round(tf.image.resize(crop, shape[-3:-1])), tf.uint8)
         if mirror:
             flip = tf.random.stateless_uniform((), seeds[1]) < 0.5
@@ -360,6 +369,7 @@ def clip_views(
     split="test",
     *,
     stream="rgb",
+    stacked=True,
     clips=25,
     crops=10,
     segments=0,
@@ -379,6 +389,7 @@ def clip_views(
         info: A `ShardInfo`.
         split: The side of the split to read.
         stream: `"rgb"`, or `"flow"` for the optical flow stored beside the frames.
+        stacked: Whether snippets of flow are stacks of their fields, or clips; see `sample_shape`.
         clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that
             of the relational LSTM.
         crops: 1, 5 or 10 crops of each; 10 and 5 in the papers.
@@ -392,13 +403,13 @@ def clip_views(
     Returns:
         A `tf.data.Dataset` of `(views, label, path)` per clip, `clips` of them for each video and
         the videos in the order of the shards: float32 `(crops, *sample_shape(segments, frames,
-        crop_size, stream))`, int64 and string scalars.
+        crop_size, stream, stacked))`, int64 and string scalars.
 
     Raises:
         ValueError: If the stored frames are smaller than the crops, `crops` is another number,
             `segments` negative, or there is no flow.
     """
-    shape = sample_shape(segments, frames, crop_size, stream)
+    shape = sample_shape(segments, frames, crop_size, stream, stacked)
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[stream])
     transforms.check_crops(crops)
@@ -424,7 +435,7 @@ def clip_views(
         if crops == 10:
             crop += [transforms.mirror(c, stream) for c in crop]
         crop = tf.stack(crop)  # (crops, frames of all segments, height, width, channels)
-        crop = _stack(crop, frames) if segments and stream == "flow" else crop
+        crop = _stack(crop, frames) if segments and stacked and stream == "flow" else crop
         return transforms.normalize(tf.reshape(crop, (crops, *shape)), mean, std), label, path
 
     def clips_of(whole, places, label, path):
@@ -453,8 +464,8 @@ def evaluation_views(info, split="test", *, clips=25, crops=10, **settings):
 
     Returns:
         A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
-        float32 `(clips * crops, *sample_shape(segments, frames, crop_size, stream))`, the crops
-        of a clip together, int64 and string scalars.
+        float32 `(clips * crops, *sample_shape(segments, frames, crop_size, stream, stacked))`,
+        the crops of a clip together, int64 and string scalars.
 
     Raises:
         ValueError: As `clip_views`.

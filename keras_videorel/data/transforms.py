@@ -3,24 +3,42 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_videorel.checks import check_choice
 
-def multi_scale_box(height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=1, *, seed):
+# TSN's 13 fixed crops, in quarters of the room (down, right) that a box has in its frame: corners
+# and center, the middles of the edges, and halfway between the center and each corner.
+FIXED_POSITIONS = (
+    (0, 0), (0, 4), (4, 0), (4, 4), (2, 2),
+    (2, 0), (2, 4), (4, 2), (0, 2),
+    (1, 1), (1, 3), (3, 1), (3, 3),
+)  # fmt: skip
+CROP_POSITIONS = ("random", "fixed")
+
+
+def multi_scale_box(
+    height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=1, positions="random", *, seed
+):
     """A random box for multi-scale cropping (TSN; ARTNet's training).
 
     Height and width of the box are two of `scales`, at most `max_distort` places apart, times
-    the shorter side of the frame; its place is uniform. The crop is then resized to the
-    network's input.
+    the shorter side of the frame. The crop is then resized to the network's input.
 
     Args:
         height: Height of the frame, a scalar.
         width: Width of the frame, a scalar.
         scales: Ratios, in order.
         max_distort: How many places apart the two ratios may be.
+        positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
+            of TSN's 13 `FIXED_POSITIONS`.
         seed: Two integers: the same seed gives the same box.
 
     Returns:
         int32 tensor `(4,)`: top, left, height, width.
+
+    Raises:
+        ValueError: If `positions` is neither.
     """
+    check_choice("positions", positions, CROP_POSITIONS)
     pairs = [
         (a, b)
         for i, a in enumerate(scales)
@@ -32,8 +50,12 @@ def multi_scale_box(height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=
     frame = tf.stack([height, width])
     side = tf.cast(tf.minimum(height, width), tf.float32)
     box = tf.minimum(tf.cast(tf.round(pair * side), tf.int32), frame)
-    room = tf.cast(frame - box + 1, tf.float32)
-    corner = tf.cast(tf.stack([top, left]) * room, tf.int32)
+    if positions == "fixed":
+        place = tf.gather(FIXED_POSITIONS, tf.cast(top * len(FIXED_POSITIONS), tf.int32))
+        corner = place * ((frame - box) // 4)  # whole steps, as TSN counts them
+    else:
+        room = tf.cast(frame - box + 1, tf.float32)
+        corner = tf.cast(tf.stack([top, left]) * room, tf.int32)
     return tf.concat([corner, box], axis=0)
 
 

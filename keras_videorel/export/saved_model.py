@@ -88,6 +88,7 @@ def export_saved_model(
         )
 
     sampled = max(segments, 1) * frames  # frames of a clip, or of a group of snippets
+    stacked = stream == "flow" and segments and len(model.input_shape) == 5
 
     # One function for both signatures: the network is traced and stored once.
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
@@ -97,7 +98,7 @@ def export_saved_model(
         if stream == "flow":
             x = _rescale(x, tf.shape(images))
         x = transforms.normalize(transforms.center_crop(x, (height, width)), mean, std)
-        if stream == "flow" and segments:  # x1, y1, x2, y2, ... of a snippet are its channels
+        if stacked:  # x1, y1, x2, y2, ... of a snippet are its channels
             x = tf.reshape(x, (-1, frames, height, width, 2))
             x = tf.transpose(x, (0, 2, 3, 1, 4))
         x = tf.reshape(x, (-1, *model.input_shape[1:]))
@@ -162,7 +163,7 @@ _SAMPLES = {
     ("rgb", False): "(frames, height, width, 3)",
     ("rgb", True): "(T, [frames,] height, width, 3)",
     ("flow", False): "(frames, height, width, 2)",
-    ("flow", True): "(T, height, width, 2 * frames)",
+    ("flow", True): "(T, height, width, 2 * frames) or (T, frames, height, width, 2)",
 }
 
 
@@ -174,11 +175,12 @@ def _sample_size(model, segments, stream):
             f"`model` must have a known input shape. Received: input_shape={model.input_shape}"
         )
     size = shape[-3:-1]
-    if stream == "flow" and segments:
+    images = len(shape) == 4  # or clips
+    if stream == "flow" and segments and images:
         frames = shape[-1] // 2
     else:
         frames = shape[-4] if len(shape) == (5 if segments else 4) else 1
-    if len(size) < 2 or shape != pipeline.sample_shape(segments, frames, size, stream):
+    if len(size) < 2 or shape != pipeline.sample_shape(segments, frames, size, stream, images):
         of_segments = ", T the number of segments" if segments else ""
         raise ValueError(
             f"`model` must take samples {_SAMPLES[stream, segments > 0]}{of_segments}. Received: "

@@ -376,12 +376,51 @@ def test_training_snippets_of_flow(moving, frames):
     assert (np.diff(number, axis=1) > 0.9).all(), "segments in order, the same crop"
 
 
+def test_training_snippets_that_are_clips_of_flow(moving):
+    """What ARTNet takes under TSN: a clip of two channels of each segment, not a stack."""
+    options = {**FLOW_OPTIONS, "segments": 3, "frames": 4, "crop_scales": (16 / 24,)}
+    batches, stacks = (
+        pipeline.training_batches(moving, 32, stacked=stacked, **options)
+        for stacked in (False, True)
+    )
+    assert batches.element_spec[0].shape == (32, 3, 4, 16, 16, 2)
+    clips, _ = next(batches.as_numpy_iterator())
+    left, mirrored = fields_of(clips)
+    assert 6 < mirrored[:, 0, 0].sum() < 26 and (mirrored == mirrored[:, :1, :1]).all()
+    np.testing.assert_allclose(np.diff(left, axis=2), 5, atol=1)
+    stacks, _ = next(stacks.as_numpy_iterator())
+    stacks = np.moveaxis(stacks.reshape(32, 3, 16, 16, 4, 2), 4, 2)
+    np.testing.assert_array_equal(clips, stacks)  # the same fields, laid out another way
+
+
+def test_fixed_crops(moving):
+    """Of 16 x 16 in 24 x 32, TSN's places are at columns 0, 4, 8, 12 and 16."""
+    options = {**FLOW_OPTIONS, "frames": 24, "crop_scales": (16 / 24,), "mirror": False}
+    for positions, columns in (("fixed", range(0, 17, 4)), ("random", range(17))):
+        batches = pipeline.training_batches(
+            moving, 32, crop_positions=positions, epochs=3, **options
+        )
+        clips = np.concatenate([clips for clips, _ in batches.as_numpy_iterator()])
+        left, _ = fields_of(clips)
+        found = set(np.rint(left[:, 0] / 3))  # three for a column; all begin with field 0
+        assert found <= set(columns) and len(found) >= min(len(columns), 10)
+    with pytest.raises(ValueError, match=r"`crop_positions` must be one of random, fixed"):
+        pipeline.training_batches(moving, 32, crop_positions="corner", **options)
+
+
 def test_views_of_flow(moving):
     options = {**FLOW_OPTIONS, "crops": 10}
     clips = pipeline.evaluation_views(moving, clips=2, frames=16, **options)
     stacks = pipeline.evaluation_views(moving, clips=2, segments=2, frames=4, **options)
-    clips, stacks = (next(views.as_numpy_iterator())[0] for views in (clips, stacks))
+    snippets = pipeline.evaluation_views(
+        moving, clips=2, segments=2, frames=4, stacked=False, **options
+    )
+    clips, stacks, snippets = (
+        next(views.as_numpy_iterator())[0] for views in (clips, stacks, snippets)
+    )
     assert clips.shape == (20, 16, 16, 16, 2) and stacks.shape == (20, 2, 16, 16, 8)
+    unstacked = np.moveaxis(stacks.reshape(20, 2, 16, 16, 4, 2), 4, 2)
+    np.testing.assert_array_equal(snippets, unstacked)
     columns = 3 * np.tile([0, 16, 0, 16, 8] * 2, 2)
     left, mirrored = fields_of(clips)
     np.testing.assert_array_equal(mirrored[:, 0], np.tile(np.repeat([False, True], 5), 2))

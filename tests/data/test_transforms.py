@@ -21,6 +21,38 @@ def test_multi_scale_boxes_are_the_papers():
     assert left.max() > 75 and top.max() > 35, "offsets reach the far side"
 
 
+@pytest.mark.parametrize("size", [(128, 170), (256, 341), (340, 256)])
+def test_fixed_positions_are_tsns(size):
+    """Thirteen places for each size of the box, all alike, as TSN lists them."""
+
+    @tf.function
+    def many(positions):
+        seeds = tf.stack([tf.zeros(1500, tf.int32), tf.range(1500)], axis=1)
+        return tf.map_fn(
+            lambda seed: transforms.multi_scale_box(*size, positions=positions, seed=seed), seeds
+        )
+
+    boxes, free = many("fixed").numpy(), many("random").numpy()
+    top, left, height, width = boxes.T
+    np.testing.assert_array_equal(boxes[:, 2:], free[:, 2:])  # the sizes are no affair of places
+    found = set()
+    for box in boxes:
+        down, right = (size[0] - box[2]) // 4, (size[1] - box[3]) // 4
+        corners = {(0, 0), (0, 4 * right), (4 * down, 0), (4 * down, 4 * right)}
+        cross = {(2 * down, 2 * right), (2 * down, 0), (2 * down, 4 * right)}
+        cross |= {(4 * down, 2 * right), (0, 2 * right)}
+        quarters = {(down, right), (down, 3 * right), (3 * down, right), (3 * down, 3 * right)}
+        assert tuple(box[:2]) in corners | cross | quarters
+        if down and right:
+            found.add((box[0] // down, box[1] // right))
+    assert len(found) == 13
+    chosen = boxes[(boxes[:, 2] == boxes[0, 2]) & (boxes[:, 3] == boxes[0, 3])]
+    assert len(np.unique(chosen[:, :2], axis=0)) > 4
+    assert (top + height <= size[0]).all() and (left + width <= size[1]).all()
+    with pytest.raises(ValueError, match=r"`positions` must be one of random, fixed.*'corners'"):
+        transforms.multi_scale_box(*size, positions="corners", seed=(0, 0))
+
+
 def test_view_boxes():
     boxes = transforms.view_boxes(128, 170, 112, 10).numpy()
     expected = [[0, 0], [0, 58], [16, 0], [16, 58], [8, 29]]
