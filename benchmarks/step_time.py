@@ -110,7 +110,8 @@ def best_in_turns(steps, rounds):
             taken = time.perf_counter() - start, time.process_time() - core_start
             if turn:
                 best[name] = tuple(map(min, best[name], taken))
-        print(f"round {turn} of {rounds}", flush=True)
+        least = ", ".join(f"{core:.2f}" for _, core in best.values())
+        print(f"round {turn} of {rounds}: core seconds {least}", flush=True)
     return best
 
 
