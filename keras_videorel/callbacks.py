@@ -54,13 +54,15 @@ class Checkpoints(keras.callbacks.Callback):
         folder: The run's folder.
         position: The run's `Position`.
         every: Steps after which there is another inside of an epoch; 0 for none.
+        write: Whether to write them: one of several workers does.
     """
 
-    def __init__(self, folder, position, every=0):
+    def __init__(self, folder, position, every=0, write=True):
         super().__init__()
         self.folder = folder
         self.position = position
         self.every = every
+        self.write = write
 
     def on_train_batch_end(self, batch, logs=None):
         done = self.position.step
@@ -71,7 +73,11 @@ class Checkpoints(keras.callbacks.Callback):
         self._save(epoch + 1)
 
     def _save(self, epochs, steps=0):
-        workdir.save_checkpoint(self.model, self.folder, epochs, steps)
+        # Sums over all workers, which all must ask for.
+        metrics = [v.numpy() for v in self.model.metrics_variables] if steps else []
+        if not self.write:
+            return
+        workdir.save_checkpoint(self.model, self.folder, epochs, steps, metrics)
         for checkpoint in workdir.checkpoints(self.folder)[2:]:
             os.remove(checkpoint.path)
 
@@ -118,13 +124,10 @@ class StepSeeds(keras.callbacks.Callback):
         self.seed = seed
         self.position = position
 
-    def on_train_begin(self, logs=None):
-        self.variables = [
-            v for v in self.model.variables if v.path.endswith("seed_generator_state")
-        ]
-
     def on_train_batch_begin(self, batch, logs=None):
-        for place, variable in enumerate(self.variables):
+        # Of the model anew each time: on jax that is what brings its variables up to date.
+        seeds = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for place, variable in enumerate(seeds):
             key = [self.seed, place, self.position.epoch, self.position.step]
             variable.assign(np.random.SeedSequence(key).generate_state(2))
 

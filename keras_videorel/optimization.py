@@ -135,6 +135,11 @@ def compile_model(model, config):
             f"times the devices. Received: batch_size={train.batch_size}, "
             f"accumulation_steps={steps}, {devices} device{'s'[: devices > 1]}"
         )
+    if steps > 1 and keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`config.train.accumulation_steps` must be 1 on other backends than tensorflow. "
+            f"Received: accumulation_steps={steps}, backend {keras.backend.backend()!r}"
+        )
     if steps > 1:
         model = AccumulatingModel(model.inputs, model.outputs, steps=steps, name=model.name)
     model.compile(

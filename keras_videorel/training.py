@@ -196,8 +196,10 @@ def _train(config, folder, spread):
         callbacks += [
             keras.callbacks.CSVLogger(log, append=True),
             keras.callbacks.TensorBoard(os.path.dirname(log), write_graph=False),
-            Checkpoints(folder, position, config.train.checkpoint_steps),
         ]
+    callbacks.append(
+        Checkpoints(folder, position, config.train.checkpoint_steps, write=spread.chief)
+    )
     trained.fit(
         spread.feed(batches, config.train.batch_size),
         epochs=config.train.epochs,

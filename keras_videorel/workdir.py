@@ -113,7 +113,7 @@ def checkpoints(workdir):
     return sorted(found, reverse=True)
 
 
-def save_checkpoint(model, workdir, epochs, steps=0):
+def save_checkpoint(model, workdir, epochs, steps=0, metrics=()):
     """Save weights and optimizer; inside an epoch, also its sums of loss and metrics.
 
     The file is written beside and renamed: a kill at any moment leaves those before it.
@@ -123,6 +123,7 @@ def save_checkpoint(model, workdir, epochs, steps=0):
         workdir: The run's folder.
         epochs: Whole epochs done.
         steps: Steps done of the next one.
+        metrics: Values of the metrics' variables after them.
 
     Raises:
         OSError: If it cannot be written.
@@ -135,7 +136,7 @@ def save_checkpoint(model, workdir, epochs, steps=0):
             model.save_weights(beside)
             if steps:
                 with h5py.File(beside, "a") as file:
-                    file[_METRICS] = [v.numpy() for v in model.metrics_variables]
+                    file[_METRICS] = metrics
     except OSError as error:
         raise OSError(
             f"the checkpoint {path!r} could not be written ({error}). Those before it are kept: "
