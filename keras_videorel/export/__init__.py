@@ -1,6 +1,6 @@
 """Trained models for use elsewhere: folders in `saved_models/`."""
 
-from keras_videorel.export.folder import export_model, export_saved_model
+from keras_videorel.export.folder import FORMATS, export_model, export_saved_model
 from keras_videorel.export.streaming import export_stream
 
-__all__ = ["export_model", "export_saved_model", "export_stream"]
+__all__ = ["FORMATS", "export_model", "export_saved_model", "export_stream"]

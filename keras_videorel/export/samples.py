@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from keras_videorel.data import pipeline, sampling, transforms
+from keras_videorel.data import pipeline, sampling, transforms, video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +74,18 @@ class Samples:
         if self.stream == "flow":
             x = _rescale(x, tf.shape(images))
         return transforms.normalize(transforms.center_crop(x, self.crop_size), self.mean, self.std)
+
+    def read(self, path):
+        """Samples of a video file, float32 `(count, *shape)`.
+
+        Raises:
+            ValueError: If it cannot be decoded, or the samples are of optical flow.
+        """
+        if self.stream != "rgb":
+            raise ValueError("videos have frames, and this model takes optical flow")
+        indices = self.indices(video.count_frames(path, threads=0)).numpy()
+        frames = video.read_frames(path, indices.ravel(), self.frame_size, threads=0)
+        return self.join(self.prepare(frames)).numpy()
 
     def join(self, prepared, shape=None):
         """Prepared frames, one sample after the other, as samples.
