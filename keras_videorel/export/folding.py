@@ -2,12 +2,13 @@
 
 A network is rebuilt for one sample of known size, with the same values in and out:
 
-- a 3D convolution is one 2D convolution: the frames that a kernel reaches, side by side as channels,
-  and time as a part of the batch. Runtimes have fast kernels for 2D, and quantize them;
+- a 3D convolution is one 2D convolution: the frames that a kernel reaches, side by side as
+  channels, and time as a part of the batch. Runtimes have fast kernels for 2D, and quantize them;
 - batch normalization is part of the kernel and the bias of the convolution before it;
 - dropout is gone, and recurrent layers are unrolled.
 """
 
+import itertools
 from typing import NamedTuple
 
 import keras
@@ -51,20 +52,19 @@ def fold(model):
 
 
 class _Convolution(NamedTuple):
-    """A 2D convolution of frames, before it is applied.
+    """2D convolutions of frames, before they are applied: the parts of one over time.
 
     Attributes:
-        x: `(batch * time, height, width, channels)`, padded already where that is not "same".
-        kernel: `(height, width, channels, filters)`, or `(height, width, channels, multiplier)`
-            of a depthwise one.
+        parts: `(x, kernel)` of consecutive output frames: `(batch * frames, height, width,
+            channels)`, padded already where that is not "same", and `(height, width, channels,
+            filters)`, or `(height, width, channels, multiplier)` of a depthwise one.
         bias: `(filters,)`.
         options: Strides, padding and dilation rate.
         depthwise: Whether each channel has kernels of its own.
         shape: Of the output, of rank 4 or 5.
     """
 
-    x: keras.KerasTensor
-    kernel: np.ndarray
+    parts: tuple
     bias: np.ndarray
     options: dict
     depthwise: bool
@@ -73,8 +73,11 @@ class _Convolution(NamedTuple):
     def then(self, scale, shift=0.0):
         """This convolution with its output times `scale` plus `shift`, by channel."""
         scale = np.broadcast_to(scale, self.bias.shape)
-        of_kernel = scale.reshape(self.kernel.shape[2:]) if self.depthwise else scale
-        return self._replace(kernel=self.kernel * of_kernel, bias=self.bias * scale + shift)
+        parts = tuple(
+            (x, kernel * (scale.reshape(kernel.shape[2:]) if self.depthwise else scale))
+            for x, kernel in self.parts
+        )
+        return self._replace(parts=parts, bias=self.bias * scale + shift)
 
 
 class _Folding:
@@ -127,81 +130,63 @@ class _Folding:
 
     # Layers.
 
-    def _apply(self, convolution):
+    def _apply(self, convolution, activation=None):
         """The tensor that a convolution gives, which remembers it."""
         apply = ops.depthwise_conv if convolution.depthwise else ops.conv
-        kernel, bias = (np.float32(a) for a in (convolution.kernel, convolution.bias))
-        y = apply(convolution.x, kernel, **convolution.options)
-        if np.any(bias):
-            y = ops.add(y, bias)
+        outputs = []
+        for x, kernel in convolution.parts:
+            y = apply(x, np.float32(kernel), **convolution.options)
+            if np.any(convolution.bias):
+                y = ops.add(y, np.float32(convolution.bias))
+            outputs.append(y if activation is None else activation(y))
+        if len(outputs) == 1:
+            (y,) = outputs
+        else:
+            batch, _, height, width, filters = convolution.shape
+            of_time = [ops.reshape(y, (batch, -1, height * width, filters)) for y in outputs]
+            y = ops.reshape(ops.concatenate(of_time, axis=1), (-1, height, width, filters))
         y = self._from_frames(y, convolution.shape)
-        self._convolutions[id(y)] = convolution
-        self._kept.append(y)
+        if activation is None:
+            self._convolutions[id(y)] = convolution
+            self._kept.append(y)
         return y
 
     def _activate(self, x, activation):
         if activation is keras.activations.linear:
             return x
+        if id(x) in self._convolutions:  # each part with its own, which runtimes fuse
+            return self._apply(self._convolutions[id(x)], activation)
         return self._from_frames(activation(self._as_frames(x)), x.shape)
 
     def _convolve(self, layer, x):
         """Any convolution of 2 or 3 dimensions."""
-        if layer.data_format != "channels_last":
-            return NotImplemented
         depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        if not depthwise and layer.groups > 1:
+        if layer.data_format != "channels_last" or (not depthwise and layer.groups > 1):
             return NotImplemented
-        kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
+        kernel = _array(layer.kernel)
         filters = int(np.prod(kernel.shape[-2:])) if depthwise else kernel.shape[-1]
-        bias = np.zeros(filters)
-        if layer.use_bias:
-            bias = keras.ops.convert_to_numpy(layer.bias).astype("float64")
+        bias = _array(layer.bias) if layer.use_bias else np.zeros(filters)
 
-        symmetric = isinstance(layer, SymmetricConv3D)
-        reaches = [
-            (size - 1) * rate
-            for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
-        ]
-        pads = [
-            _pads(layer.padding, size, reach, stride, symmetric)
-            for size, reach, stride in zip(x.shape[1:-1], reaches, layer.strides, strict=True)
-        ]
-        sizes = [
-            (size + sum(pad) - reach - 1) // stride + 1
-            for size, pad, reach, stride in zip(
-                x.shape[1:-1], pads, reaches, layer.strides, strict=True
+        axes = [
+            _Axis(*of_axis, layer.padding, isinstance(layer, SymmetricConv3D))
+            for of_axis in zip(
+                x.shape[1:-1], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
             )
         ]
-        frames = self._as_frames(x)
-        if len(x.shape) == 5:
-            time, height, width, channels, _ = kernel.shape
-            kernel = kernel.transpose(1, 2, 0, 3, 4)
-            kernel = kernel.reshape(height, width, time * channels, filters)
-            steps = range(0, reaches[0] + 1, layer.dilation_rate[0])
-            windows = _frames_at(frames, x.shape, pads[0], steps, layer.strides[0], sizes[0])
-            frames = ops.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
-        same = pads[-2:] == [
-            _pads("same", size, reach, stride)
-            for size, reach, stride in zip(
-                x.shape[-3:-1], reaches[-2:], layer.strides[-2:], strict=True
-            )
-        ]
-        if any(map(any, pads[-2:])) and not same:
-            frames = ops.pad(frames, [(0, 0), *pads[-2:], (0, 0)])
-        y = self._apply(
-            _Convolution(
-                frames,
-                kernel,
-                bias,
-                {
-                    "strides": layer.strides[-2:],
-                    "padding": "same" if same else "valid",
-                    "dilation_rate": layer.dilation_rate[-2:],
-                },
-                depthwise,
-                (x.shape[0], *sizes, filters),
-            )
-        )
+        *time, height, width = axes
+        same = all(axis.pads == axis.same_pads for axis in (height, width))
+        parts = _frames_of_kernels(self._as_frames(x), x.shape, kernel, *time)
+        if not same:
+            pads = [(0, 0), height.pads, width.pads, (0, 0)]
+            padded = any(height.pads + width.pads)
+            parts = [(ops.pad(frames, pads) if padded else frames, k) for frames, k in parts]
+        options = {
+            "strides": layer.strides[-2:],
+            "padding": "same" if same else "valid",
+            "dilation_rate": layer.dilation_rate[-2:],
+        }
+        shape = (x.shape[0], *(axis.count for axis in axes), filters)
+        y = self._apply(_Convolution(tuple(parts), bias, options, depthwise, shape))
         return self._activate(y, layer.activation)
 
     def _normalize(self, layer, x):
@@ -215,30 +200,24 @@ class _Folding:
         # One operation, whose weights are quantized by channel.
         kernel = np.ones((1, 1, x.shape[-1], 1))
         identity = _Convolution(
-            self._as_frames(x), kernel, np.zeros(x.shape[-1]), {}, True, tuple(x.shape)
+            ((self._as_frames(x), kernel),), np.zeros(x.shape[-1]), {}, True, tuple(x.shape)
         )
         return self._apply(identity.then(scale, shift))
 
     def _square_pooling(self, layer, x):
         hidden = self._normalize(layer.hidden_normalization, self._convolve(layer.convolution, x))
         hidden = self._convolutions[id(hidden)]
-        limit = 1.0 if layer.hidden_limit is None else layer.hidden_limit
-        frames = self._as_frames(self._apply(hidden.then(1 / limit)))
-        if layer.hidden_limit is not None:
+        if layer.hidden_limit is None:
+            limit, bounded = 1.0, None
+        else:
             # Bounds of -1 and 1 are an activation that a convolution can have in LiteRT.
-            frames = ops.minimum(ops.maximum(frames, -1.0), 1.0)
+            limit, bounded = layer.hidden_limit, _between_minus_one_and_one
+        u = self._as_frames(self._apply(hidden.then(1 / limit), bounded))
         pooling = limit**2 * layer._pooling[None, None]  # (1, 1, hidden units, codes)
         codes = pooling.shape[-1]
-        z = self._apply(
-            _Convolution(
-                ops.multiply(frames, frames),
-                pooling,
-                np.zeros(codes),
-                {},
-                False,
-                (*hidden.shape[:-1], codes),
-            ).then(*_scale_and_shift(layer.code_normalization))
-        )
+        shape = (*hidden.shape[:-1], codes)
+        z = _Convolution(((ops.multiply(u, u), pooling),), np.zeros(codes), {}, False, shape)
+        z = self._apply(z.then(*_scale_and_shift(layer.code_normalization)))
         return self._activate(z, layer.activation)
 
     def _smart(self, layer, x):
@@ -252,15 +231,14 @@ class _Folding:
             h = self._normalize(layer.reduction_normalization, h)
         return self._activate(h, layer.final_activation)
 
-    def _elementwise(self, layer, x):
-        """A layer that does not look at the shape."""
-        inputs = x if isinstance(x, list) else [x]
-        shapes = {tuple(i.shape) for i in inputs}
+    def _activation(self, layer, x):
+        return self._activate(x, _copy_of(layer)) if len(x.shape) in (4, 5) else NotImplemented
+
+    def _add(self, layer, inputs):
+        shapes = {tuple(x.shape) for x in inputs}
         if len(shapes) > 1 or len(inputs[0].shape) != 5:
             return NotImplemented
-        copy = _copy_of(layer)
-        frames = [self._as_frames(i) for i in inputs]
-        y = copy(frames if isinstance(x, list) else frames[0])
+        y = _copy_of(layer)([self._as_frames(x) for x in inputs])
         return self._from_frames(y, inputs[0].shape)
 
     def _drop(self, layer, x):
@@ -268,19 +246,21 @@ class _Folding:
 
     def _average_frames(self, layer, x):
         """Average pooling over frames alone, as in the networks of 2D convolutions."""
-        size, stride = layer.pool_size[0], layer.strides[0]
         over_time = layer.pool_size[1:] == layer.strides[1:] == (1, 1)
         if not over_time or layer.data_format != "channels_last":
             return NotImplemented
-        before, after = pads = _pads(layer.padding, x.shape[1], size - 1, stride)
-        frames = (x.shape[1] + sum(pads) - size) // stride + 1
-        windows = _frames_at(self._as_frames(x), x.shape, pads, range(size), stride, frames)
-        counted = np.pad(np.ones(x.shape[1]), (before, after))  # what is padded does not count
-        counts = [counted[i * stride : i * stride + size].sum() for i in range(frames)]
-        shares = 1 / np.tile(counts, x.shape[0])
-        y = sum(windows[1:], start=windows[0])
-        y = ops.multiply(y, np.float32(shares)[:, None, None, None])
-        return self._from_frames(y, (x.shape[0], frames, *x.shape[2:]))
+        time = _Axis(x.shape[1], layer.pool_size[0], layer.strides[0], 1, layer.padding)
+        frames = self._as_frames(x)
+        averages = []
+        for first, offsets, count in time.runs():
+            windows = [
+                _every(frames, x.shape, first + offset, time.stride, count) for offset in offsets
+            ]
+            average = sum(windows[1:], start=windows[0]) / len(windows)  # padding does not count
+            averages.append(ops.reshape(average, (x.shape[0], count, -1, x.shape[-1])))
+        shape = (x.shape[0], time.count, *x.shape[2:])
+        y = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
+        return self._from_frames(ops.reshape(y, (-1, *shape[2:])), shape)
 
     def _global_average(self, layer, x):
         return self._over_all_positions(ops.mean, layer, x)
@@ -310,9 +290,9 @@ HANDLERS = {
     ProgressiveBatchNormalization: _Folding._normalize,
     SquarePooling: _Folding._square_pooling,
     SMART: _Folding._smart,
-    layers.Activation: _Folding._elementwise,
-    layers.ReLU: _Folding._elementwise,
-    layers.Add: _Folding._elementwise,
+    layers.Activation: _Folding._activation,
+    layers.ReLU: _Folding._activation,
+    layers.Add: _Folding._add,
     layers.Dropout: _Folding._drop,
     layers.AveragePooling3D: _Folding._average_frames,
     layers.GlobalAveragePooling3D: _Folding._global_average,
@@ -331,53 +311,107 @@ def _is_graph(layer):
     return isinstance(layer, keras.Model) and layer.built and hasattr(layer, "operations")
 
 
-def _pads(padding, size, reach, stride, symmetric=False):
-    """What is padded before and after an axis of `size`, for a kernel that reaches that far."""
-    if padding == "valid":
-        return 0, 0
-    total = reach
-    if not symmetric:
+class _Axis:
+    """What a kernel does along an axis.
+
+    Attributes:
+        count: Output positions.
+        stride: Of the kernel.
+        pads: What is padded before and after.
+        same_pads: What "same" would pad.
+    """
+
+    def __init__(self, size, kernel_size, stride, rate, padding, symmetric=False):
+        self.size, self.stride = size, stride
+        self._steps = range(0, (kernel_size - 1) * rate + 1, rate)
+        reach = self._steps[-1]
         total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
-    return total // 2, total - total // 2
+        self.same_pads = self.pads = (total // 2, total - total // 2)
+        if padding == "valid":
+            self.pads = (0, 0)
+        elif symmetric:
+            self.pads = (reach // 2, reach - reach // 2)
+        self.count = (size + sum(self.pads) - reach - 1) // stride + 1
+
+    def runs(self):
+        """Output positions in a row whose kernels see the same of their steps, and not padding.
+
+        Yields:
+            `(first, steps, count)`: where the kernel of the first of them begins, which may be
+            before the axis; the steps from there that lie on the axis; and how many they are.
+        """
+        firsts = range(-self.pads[0], -self.pads[0] + self.count * self.stride, self.stride)
+        seen = [tuple(s for s in self._steps if 0 <= first + s < self.size) for first in firsts]
+        for steps, run in itertools.groupby(zip(firsts, seen, strict=True), key=lambda x: x[1]):
+            run = [first for first, _ in run]
+            yield run[0], steps, len(run)
+
+    def taps(self, steps):
+        """Where in the kernel steps are."""
+        return [self._steps.index(step) for step in steps]
 
 
-def _frames_at(frames, shape, pads, offsets, stride, count):
-    """For each offset, the frames that a kernel of that stride sees there, as a batch.
+def _frames_of_kernels(frames, shape, kernel, time=None):
+    """A convolution over time as convolutions of frames side by side.
+
+    Kernels never see the padding: where they reach into it, they are cut.
 
     Args:
         frames: `(batch * time, height, width, channels)`.
-        shape: `(batch, time, height, width, channels)`.
-        pads: Frames of zeros before and after.
-        offsets: Of the frames of a kernel.
-        stride: Of the kernel, in frames.
-        count: Frames that come out.
+        shape: `(batch, [time,] height, width, channels)`.
+        kernel: `([time,] height, width, channels, filters)`.
+        time: The axis of time; `None` without one.
 
     Returns:
-        A list of tensors `(batch * count, height, width, channels)`.
+        A list of `(frames, kernel)` without time, of consecutive output frames.
     """
+    if time is None:
+        return [(frames, kernel)]
+    parts = []
+    for first, steps, count in time.runs():
+        windows = [_every(frames, shape, first + step, time.stride, count) for step in steps]
+        x = ops.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
+        k = kernel[time.taps(steps)].transpose(1, 2, 0, 3, 4)
+        parts.append((x, k.reshape(*k.shape[:2], -1, k.shape[-1])))
+    return parts
+
+
+def _every(frames, shape, first, stride, count):
+    """Frames `first`, `first + stride`, ...: `(batch * count, height, width, channels)`."""
     batch, time, height, width, channels = shape
-    if stride == 1 and not any(pads) and count == time:
-        return [frames]
-    x = ops.reshape(frames, (batch, time, height * width, channels))
-    if any(pads):
-        x = ops.pad(x, [(0, 0), pads, (0, 0), (0, 0)])
-    reach = (count - 1) * stride + 1
-    windows = [x[:, offset : offset + reach : stride] for offset in offsets]
-    return [ops.reshape(w, (batch * count, height, width, channels)) for w in windows]
+    if count == time:
+        return frames
+    pixels = height * width
+    if count == 1:
+        stride = 1
+    if stride > 1 and time % stride == 0:
+        # Runtimes have no fast kernel for slices with a stride.
+        x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
+        row, place = divmod(first, stride)
+        x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
+    else:
+        x = ops.reshape(frames, (batch, time, pixels, channels))
+        x = x[:, first : first + (count - 1) * stride + 1 : stride]
+    return ops.reshape(x, (batch * count, height, width, channels))
+
+
+def _between_minus_one_and_one(x):
+    return ops.minimum(ops.maximum(x, -1.0), 1.0)
+
+
+def _array(variable):
+    """Its values in float64."""
+    return ops.convert_to_numpy(variable).astype("float64")
 
 
 def _scale_and_shift(normalization):
     """What batch normalization multiplies by and adds in inference, by channel."""
-    mean, variance = (
-        ops.convert_to_numpy(v).astype("float64")
-        for v in (normalization.moving_mean, normalization.moving_variance)
-    )
-    scale = 1 / np.sqrt(variance + normalization.epsilon)
+    scale = 1 / np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)
     if normalization.scale:
-        scale = scale * ops.convert_to_numpy(normalization.gamma)
-    shift = -mean * scale
+        scale = scale * _array(normalization.gamma)
+    shift = -_array(normalization.moving_mean) * scale
     if normalization.center:
-        shift = shift + ops.convert_to_numpy(normalization.beta)
+        shift = shift + _array(normalization.beta)
     return scale, shift
 
 
