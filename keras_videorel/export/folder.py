@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_videorel.checks import check_choice
 from keras_videorel.export import onnx, relations, saved_model, streaming
+from keras_videorel.export.litert import export_litert
 from keras_videorel.export.model_card import model_card
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import with_logits
@@ -190,13 +191,14 @@ def export_model(
 
 
 def _litert(model, path, name, calibration, verification):
-    from keras_videorel.export.litert import export_litert
-
-    if name == "tflite_int8":
-        return export_litert(
-            model, path, "int8", calibration=calibration, verification=verification
-        )
-    return export_litert(model, path, _PRECISIONS[name], verification=verification)
+    return export_litert(
+        model,
+        path,
+        _PRECISIONS[name],
+        calibration if name == "tflite_int8" else None,
+        verification=verification,
+        from_logits=True,
+    )
 
 
 def _compared(score, verification, expected):

@@ -12,15 +12,14 @@ def write(model, path, samples):
         samples: The `Samples` of the model.
 
     Raises:
-        ValueError: If the extra `onnx` is not installed.
+        ImportError: If the extra `onnx` is not installed.
     """
     try:
         import onnxruntime  # noqa: F401  what `scorer` needs: known before the conversion
         import tf2onnx  # noqa: F401
     except ImportError as error:
-        raise ValueError(
-            "`formats` must not hold onnx without the extra [onnx]: "
-            f"pip install 'keras-videorel[onnx]' ({error})"
+        raise ImportError(
+            f"ONNX files need the extra [onnx]: pip install 'keras-videorel[onnx]' ({error})"
         ) from None
     model(np.zeros((1, *samples.shape), np.float32))  # Keras wants it called once
     model.export(path, format="onnx", verbose=False)

@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from keras_videorel.export.folding import fold
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
 from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
@@ -98,10 +99,14 @@ def write(model, folder, samples):
     def signature(batch, names):
         return [tf.TensorSpec((batch, *shapes[name]), tf.float32, name=name) for name in names]
 
-    @tf.function(input_signature=signature(None, step.input))
-    def take(snippet, *states):
-        outputs = step({"snippet": snippet, **dict(zip(names, states, strict=True))})
-        return {**scores(outputs["scores"]), **{name: outputs[name] for name in names}}
+    def stepping(network):
+        def take(snippet, *states):
+            outputs = network({"snippet": snippet, **dict(zip(names, states, strict=True))})
+            return {**scores(outputs["scores"]), **{name: outputs[name] for name in names}}
+
+        return take
+
+    take = tf.function(stepping(step), input_signature=signature(None, step.input))
 
     def take_frames(frames, *states):
         images = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], axis=0))
@@ -129,7 +134,7 @@ def write(model, folder, samples):
     )
     archive.write_out(folder, verbose=False)
     with open(os.path.join(folder, LITERT), "wb") as file:
-        file.write(_litert(take, signature(1, step.input)))
+        file.write(_litert(stepping(fold(step)), signature(1, step.input)))
     write_json(
         os.path.join(folder, MANIFEST),
         {
@@ -165,7 +170,7 @@ def scorer(folder):
 
 def _litert(take, signature):
     """The step of one snippet as a LiteRT file, whose only signature it is."""
-    concrete = tf.function(take.python_function, input_signature=signature).get_concrete_function()
+    concrete = tf.function(take, input_signature=signature).get_concrete_function()
     # Weights as constants: the converter leaves those of a signature variables, which start empty.
     frozen = convert_variables_to_constants_v2(concrete)
 

@@ -63,7 +63,6 @@ def test_every_file_is_compared_and_measured(run, tmp_path):
 @pytest.mark.parametrize("gone", [False, True])
 def test_int8(run, tmp_path, gone):
     """Ranges come from training clips, or from videos where the shards are gone."""
-    pytest.importorskip("keras_videorel.export.litert", reason="no LiteRT export here")
     pytest.importorskip("ai_edge_litert", reason="the interpreter of LiteRT is not installed")
     words = ["--formats=tflite_int8", "--samples=4"]
     if gone:
