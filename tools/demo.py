@@ -2,7 +2,7 @@
 
 Renders videos and packs them into shards; trains a network of 2D convolutions, an ARTNet, and
 the two-branch network of the relational LSTM over that ARTNet's features; evaluates each, exports
-the last and labels a video. Each step is the command that a user would type; it is printed before
+the last as SavedModel and LiteRT files, compared on test clips, and labels a video. Each step is the command that a user would type; it is printed before
 it runs. A second run goes on where the first stopped.
 """
 
@@ -83,7 +83,10 @@ def main(_):
             f"--config.data.path={shards}", *options, *extra,
         )  # fmt: skip
         videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz")
-    videorel("export", "--workdir", f"{out}/runs/two_branch", "--output", exported)
+    videorel(
+        "export", "--workdir", f"{out}/runs/two_branch", "--output", exported,
+        "--formats=saved_model,tflite,tflite_int8", "--samples=40",
+    )  # fmt: skip
     folder = f"{videos}/test/left_then_right"
     videorel("predict", "--model", exported, os.path.join(folder, sorted(os.listdir(folder))[0]))
 
