@@ -2,8 +2,9 @@
 
 Renders videos and packs them into shards; trains a network of 2D convolutions, an ARTNet, and
 the two-branch network of the relational LSTM over that ARTNet's features; evaluates each, exports
-the last as SavedModel and LiteRT files, compared on test clips, and labels a video. Each step is the command that a user would type; it is printed before
-it runs. A second run goes on where the first stopped.
+the last as a SavedModel and as LiteRT files, which it compares with the model on test clips, and
+labels a video. Each step is the command that a user would type; it is printed before it runs. A
+second run goes on where the first stopped.
 """
 
 import os
