@@ -51,6 +51,15 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+flags.DEFINE_float(
+    "least_agreement",
+    None,
+    "Least share of the compared samples for which a file must have the model's best class. By "
+    "default 0.99, and 0.97 in 8 bits.",
+    lower_bound=0,
+    upper_bound=1,
+    flag_values=FLAGS,
+)
 flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
 
 
@@ -77,6 +86,7 @@ def main(arguments):
         FLAGS.formats,
         calibration=calibration,
         verification=verification,
+        least_agreement=FLAGS.least_agreement,
         training=_training(config, epochs),
         from_logits=True,
         **settings,
@@ -84,7 +94,7 @@ def main(arguments):
     print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
     print(_table(figures))
     if verification is None:
-        print("not compared with the model: no shards there, and no --calibration_videos")
+        print("not compared with the model on clips: no shards there, and no --calibration_videos")
     print(f"label a video:  videorel predict --model {FLAGS.output} VIDEO")
 
 

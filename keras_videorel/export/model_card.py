@@ -3,6 +3,7 @@
 import datetime
 
 import keras
+import numpy as np
 
 import keras_videorel
 from keras_videorel import layers
@@ -80,8 +81,8 @@ def model_card(model, samples, figures, training=None):
         shape = (1, *samples.shape)
         parts += [
             "## LiteRT",
-            f"Input: a sample {shape}, float32, normalized as above. Output: logits "
-            f"(1, {len(samples.labels)}), before the softmax.",
+            f"Input: a sample {shape}, float32, prepared as above. Outputs: `logits` "
+            f"and `probabilities`, float32 (1, {len(samples.labels)}).",
         ]
     if "stream" in figures:
         parts += ["## Streaming", _STREAM]
@@ -106,19 +107,19 @@ def _layers(model):
 
 
 def _input(samples, model):
-    what = "frames" if samples.stream == "rgb" else "fields of optical flow, as 8-bit levels"
-    order = "RGB" if samples.stream == "rgb" else "x, y"
+    flow = samples.stream == "flow"
+    what = "fields of optical flow, as 8-bit levels of x and y" if flow else "RGB frames"
     height, width = samples.crop_size
     whole = samples.frame_size
-    size = f"shorter side {whole}" if isinstance(whole, int) else f"{whole[0]}x{whole[1]}"
-    stride = f", every {samples.frame_stride}th" if samples.frame_stride > 1 else ""
+    size = f"a shorter side of {whole}" if isinstance(whole, int) else f"{whole[0]}x{whole[1]}"
+    stride = f", {samples.frame_stride} apart" if samples.frame_stride > 1 else ""
     if samples.segments:
-        taken = f"a snippet of {samples.frames}{stride} of each of {samples.segments} segments"
+        taken = f"{samples.frames} {what}{stride}, of each of {samples.segments} equal segments"
     else:
-        taken = f"a clip of {samples.frames}{stride}"
+        taken = f"a clip of {samples.frames} {what}{stride}"
     return (
-        f"A sample is {taken}: {what}, {order}, resized to {size}, of which the middle "
-        f"{height}x{width} is taken, less {_numbers(samples.mean)}, divided by {samples.std}. The "
+        f"A sample is {taken}: resized to {size}, of which the middle {height}x{width} is taken, "
+        f"less {_numbers(samples.mean)}, divided by {_numbers(np.ravel(samples.std))}. The "
         f"scores of up to {samples.clips} samples of a video are averaged before the softmax. "
         f"{model.count_params():,} parameters. `labels.txt` names the classes in the order of the "
         "scores; `export.json` has these settings."
@@ -175,7 +176,7 @@ def _signatures(model, samples):
 def _limits(samples):
     return (
         "It answers with one of its classes whatever the video shows. Videos unlike those of its "
-        "training (camera, place, people, speed) may be labelled worse than the results above. "
+        "training (camera, place, people, speed) may be labelled worse. "
         "Times between frames are not read: it expects the frame rate of its training."
         + (
             " Order matters: a video that is much longer than its action should be cut."

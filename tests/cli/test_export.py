@@ -82,4 +82,4 @@ def test_shards_that_are_gone(run, tmp_path):
     assert "tflite_int8 needs clips" in printed.err and "--calibration_videos" in printed.err
     assert not (tmp_path / "m").exists()
     status, printed = run(gone)  # the SavedModel needs none
-    assert status == 0 and "not compared with the model: no shards there" in printed.out
+    assert status == 0 and "not compared with the model on clips: no shards there" in printed.out

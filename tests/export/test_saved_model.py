@@ -163,9 +163,9 @@ def test_figures_and_the_model_card(exported, tmp_path):
     assert figures["bytes"] >= sum(file.stat().st_size for file in stored) > 0.9 * figures["bytes"]
     card = (path / "README.md").read_text()
     for words in (
-        "# artnet_resnet18_d", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8",
+        "# artnet_resnet18_d", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8 RGB frames",
         "middle 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
-        "less 123, 117, 104, divided by 1.0", "100.0%",
+        "less 123, 117, 104, divided by 1.", "100.0%",
     ):  # fmt: skip
         assert words in card
     assert "1811.07059" not in card and "`relations`" not in card
