@@ -189,9 +189,9 @@ def export_model(
             _MODULES[name].write(model, target, samples)
             figures[file] = {"bytes": _bytes(target)}
             if verification:
-                figures[file].update(
-                    _compared(_MODULES[name].scorer(target), verification, expected)
-                )
+                score = module.scorer(target)
+                found = [score(x) for x in verification]
+                figures[file].update(_compared(found, expected, least_agreement))
         with open(os.path.join(beside, "labels.txt"), "w", encoding="utf-8") as text:
             text.writelines(f"{label}\n" for label in samples.labels)
         manifest = {"model": model.name, **samples.settings(), **relations.sizes(model)}
