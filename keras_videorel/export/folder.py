@@ -189,7 +189,7 @@ def export_model(
             _MODULES[name].write(model, target, samples)
             figures[file] = {"bytes": _bytes(target)}
             if verification:
-                score = module.scorer(target)
+                score = _MODULES[name].scorer(target)
                 found = [score(x) for x in verification]
                 figures[file].update(_compared(found, expected, least_agreement))
         with open(os.path.join(beside, "labels.txt"), "w", encoding="utf-8") as text:
