@@ -168,6 +168,23 @@ def local_copy(path, folder):
         remove(copy)
 
 
+def check_replaceable(path, manifest):
+    """Check that a folder may be written over.
+
+    Args:
+        path: The folder.
+        manifest: Name of a file that every folder of its kind holds.
+
+    Raises:
+        ValueError: If there is something else of that name.
+    """
+    if exists(path) and not exists(os.path.join(path, manifest)):
+        raise ValueError(
+            "`path` must be a new folder or an older export; what it holds would be lost. "
+            f"Received: {os.fspath(path)!r}, which has no {manifest}"
+        )
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """A temporary path beside `path`, renamed to it when the block ends without an error.

@@ -30,6 +30,7 @@ def test_demo(root, tmp_path):
         "runs/two_branch/figures/curves.png",
         "runs/artnet_s/figures/confusion.png",
         "saved_models/two_branch/saved_model.pb",
+        "saved_models/two_branch/model_int8.tflite",
     ):
         assert (out / path).stat().st_size > 0
     info = json.loads((out / "shards" / "dataset.json").read_text())

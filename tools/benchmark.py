@@ -16,6 +16,8 @@ SUITES = (
     "strided_convolution",
     "gradient_checkpointing",
     "input_pipeline",
+    "sliding_window",
+    "streaming",
 )
 
 

@@ -2,8 +2,9 @@
 
 Renders videos and packs them into shards; trains a network of 2D convolutions, an ARTNet, and
 the two-branch network of the relational LSTM over that ARTNet's features; evaluates each, exports
-the last and labels a video. Each step is the command that a user would type; it is printed before
-it runs. A second run goes on where the first stopped.
+the last as a SavedModel and as LiteRT files, which it compares with the model on test clips, and
+labels a video. Each step is the command that a user would type; it is printed before it runs. A
+second run goes on where the first stopped.
 """
 
 import os
@@ -83,7 +84,12 @@ def main(_):
             f"--config.data.path={shards}", *options, *extra,
         )  # fmt: skip
         videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz")
-    videorel("export", "--workdir", f"{out}/runs/two_branch", "--output", exported)
+    videorel(
+        "export", "--workdir", f"{out}/runs/two_branch", "--output", exported,
+        "--formats=saved_model,tflite,tflite_int8",
+        "--samples=40",
+        "--least_agreement=0",  # of a network of some minutes: the figures are printed
+    )  # fmt: skip
     folder = f"{videos}/test/left_then_right"
     videorel("predict", "--model", exported, os.path.join(folder, sorted(os.listdir(folder))[0]))
 

@@ -2,8 +2,9 @@
 
 Each command is a module of this package with a docstring (its help text), an absl `FlagValues`
 named `FLAGS` and a function `main(arguments)` that gets the words that are not flags. Bad input
-is a `ValueError` or an `OSError` anywhere below `main`; it becomes one line on stderr and exit
-status 2, and Ctrl-C becomes exit status 130. VIDEOREL_TRACEBACK=1 shows where it came from.
+is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`; it
+becomes one line on stderr and exit status 2, and Ctrl-C becomes exit status 130.
+VIDEOREL_TRACEBACK=1 shows where it came from.
 """
 
 import importlib
@@ -21,7 +22,7 @@ COMMANDS = {
     "train": "train a model from a config",
     "evaluate": "evaluate a trained model on the test views",
     "fuse": "fuse files of scores, compare models, write a report",
-    "export": "export a trained model as a SavedModel",
+    "export": "export a trained model: SavedModel, LiteRT, streaming, ONNX",
     "predict": "label video files with an exported model",
     "convert-caffe": "turn weights of ARTNet's authors, a .caffemodel, into a Keras model",
     "summary": "print parameters and multiply-adds beside the paper's figures",
@@ -53,7 +54,7 @@ def run(command, argv=None):
         return module.main(arguments) or 0
     except KeyboardInterrupt:
         return _fail(command, "interrupted", 130)
-    except (ValueError, OSError, flags.Error) as error:
+    except (ValueError, OSError, ImportError, flags.Error) as error:  # an extra that is missing
         if os.environ.get("VIDEOREL_TRACEBACK"):
             raise
         return _fail(command, error, 2)

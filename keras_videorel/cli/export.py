@@ -1,9 +1,27 @@
-"""Export a trained model as a SavedModel that takes raw uint8 frames and carries its labels.
+"""Export a trained model for use elsewhere: raw frames in, labels and probabilities out.
 
-A model of optical flow takes fields in 8 bits in their place; `predict` makes them itself.
+    videorel export --workdir runs/artnet --output saved_models/artnet
+    videorel export --workdir runs/artnet --output saved_models/artnet \\
+        --formats saved_model,tflite_int8
 
-videorel export --workdir runs/artnet --output saved_models/artnet
+--output is a folder with the labels, the settings, a model card and, by --formats,
+
+    saved_model     a TensorFlow SavedModel that takes raw frames of any size, or JPEGs
+    tflite          model_fp32.tflite, LiteRT in float32
+    tflite_fp16     model_fp16.tflite, weights in float16
+    tflite_dynamic  model_dynamic.tflite, weights in int8
+    tflite_int8     model_int8.tflite, weights and activations in int8
+    stream          stream/, a model of one snippet with its state in and out (segments only)
+    onnx            model.onnx (extra onnx)
+
+Every file is run on test clips of the run's shards and compared with the model; the figures are
+printed and kept in export.json: bytes, the share of clips with the same best class, errors of the
+logits, seconds for a clip. The ranges of int8 come from training clips, or from
+--calibration_videos where the shards are gone. An older export in that folder is replaced.
 """
+
+import itertools
+import os
 
 from absl import flags
 
@@ -12,12 +30,34 @@ from keras_videorel.cli import run_config
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
 flags.DEFINE_string("output", None, "Folder to write, saved_models/NAME.", flag_values=FLAGS)
-flags.DEFINE_list("formats", "saved_model", "What to write: saved_model.", flag_values=FLAGS)
+flags.DEFINE_list("formats", "saved_model", "What to write, see above.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "clips",
     10,
     "Clips, or groups of snippets, averaged per video.",
     lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "calibration_videos",
+    "",
+    "Video files for the ranges of int8, and for the comparison, in place of the shards.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "samples",
+    64,
+    "Samples for the ranges of int8, and as many for the comparison.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "least_agreement",
+    None,
+    "Least share of the compared samples for which a file must have the model's best class. By "
+    "default 0.99, and 0.97 in 8 bits.",
+    lower_bound=0,
+    upper_bound=1,
     flag_values=FLAGS,
 )
 flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
@@ -28,26 +68,114 @@ def parse(words):
 
 
 def main(arguments):
-    from keras_videorel import evaluation, export, workdir
+    from keras_videorel import evaluation, export, training, workdir
+    from keras_videorel.checks import check_choice
 
-    if list(FLAGS.formats) != ["saved_model"]:
-        raise ValueError(f"`formats` must be saved_model. Received: {','.join(FLAGS.formats)}")
-    config = FLAGS.config
+    for name in FLAGS.formats:
+        check_choice("formats", name, export.FORMATS)
+    config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    export.export_saved_model(
+    taken = training.clip_settings(config)
+    del taken["frames"], taken["crop_size"]  # the model's input tells them
+    settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
+    calibration, verification = _samples(config, model, labels, settings)
+    figures = export.export_model(
         model,
         FLAGS.output,
-        workdir.read_labels(FLAGS.workdir),
+        labels,
+        FLAGS.formats,
+        calibration=calibration,
+        verification=verification,
+        least_agreement=FLAGS.least_agreement,
+        training=_training(config, epochs),
         from_logits=True,
-        stream=config.data.stream,
-        frame_size=workdir.read_frame_size(FLAGS.workdir),
-        clips=FLAGS.clips,
-        segments=config.data.segments,
-        frame_stride=config.data.frame_stride,
-        mean=config.data.mean,
-        std=config.data.std,
+        **settings,
     )
-    print(
-        f"{model.name} after {epochs} epochs as a SavedModel in {FLAGS.output}\n"
-        f"label a video:  videorel predict --model {FLAGS.output} VIDEO"
+    print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
+    print(_table(figures))
+    if verification is None:
+        print("not compared with the model on clips: no shards there, and no --calibration_videos")
+    print(f"label a video:  videorel predict --model {FLAGS.output} VIDEO")
+
+
+def _samples(config, model, labels, settings):
+    """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
+    from keras_videorel import training
+    from keras_videorel.data import pipeline
+    from keras_videorel.export.samples import samples_of
+
+    if FLAGS.calibration_videos:
+        of_model = samples_of(model, labels, **settings)
+        found = (
+            sample[None] for path in FLAGS.calibration_videos for sample in of_model.read(path)
+        )
+        found = list(itertools.islice(found, FLAGS.samples))
+        return found, found
+    try:
+        info = pipeline.read_info(config.data.path, config.data.split)
+    except OSError as error:
+        if "tflite_int8" not in FLAGS.formats:
+            return None, None
+        raise ValueError(
+            "tflite_int8 needs clips for the ranges of its activations, and the shards of the run "
+            f"are gone ({error}): name some with --calibration_videos, or where the shards are "
+            "with --config.data.path"
+        ) from None
+    shared = training.clip_settings(config)
+    calibration = None
+    if "tflite_int8" in FLAGS.formats:
+        batches = pipeline.training_batches(
+            info, 1, crop_scales=config.data.crop_scales, mirror=config.data.mirror, epochs=1,
+            shuffle_buffer=config.data.shuffle_buffer, seed=config.seed, **shared,
+        )  # fmt: skip
+        calibration = [x.numpy() for x, _ in batches.take(FLAGS.samples)]
+    side = "test" if info.clips.get("test") else "train"
+    views = pipeline.clip_views(info, side, clips=1, crops=1, **shared)
+    return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
+
+
+def _training(config, epochs):
+    """What the model card tells of the training."""
+    from keras_videorel.files import read_json
+
+    data, train = config.data, config.train
+    model = ", ".join(f"{key}={value}" for key, value in config.model.items() if key != "name")
+    told = {
+        "network": f"{config.model.name}({model})",
+        "data": os.path.basename(os.path.normpath(data.path)),
+        "samples": f"{data.frames} frames of {data.crop_size}x{data.crop_size}, "
+        f"stride {data.frame_stride}, segments {data.segments}, {data.stream}",
+        "augmentation": f"multi-scale crops {data.crop_scales}"
+        + (", mirrored" if data.mirror else ", not mirrored"),
+        "optimizer": f"SGD, momentum {train.momentum}, learning rate {train.learning_rate}, "
+        f"weight decay {train.weight_decay}, batches of {train.batch_size}",
+        "epochs": epochs,
+        "seed": config.seed,
+    }
+    results = os.path.join(FLAGS.workdir, "results.json")
+    if os.path.exists(results):
+        told["results on the test clips"] = ", ".join(
+            f"{key} {value:.4g}"
+            for key, value in read_json(results).items()
+            if isinstance(value, (int, float))
+        )
+    return told
+
+
+def _table(figures):
+    """Figures of each file, a row each."""
+    columns = ("bytes", "samples", "agreement", "max_error", "mean_error", "seconds")
+    rows = [["", *columns]]
+    for name, found in figures.items():
+        rows.append([name, *(_cell(found.get(column)) for column in columns)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in rows
     )
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import pathlib
+import re
 import subprocess
 import sys
 from typing import ClassVar
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import export, models, prediction
+from keras_videorel import export, layers, models, prediction
 from keras_videorel.data import flow, sampling, video
+from keras_videorel.export import saved_model
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor
 from tests.videos import LOSSLESS, write_video
@@ -24,12 +27,13 @@ LABELS = ["walk", "run", "jump"]
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A model with logits and random statistics, and its SavedModel."""
+    keras.utils.set_random_seed(0)
     model = models.ARTNetResNet18(
         "d", input_shape=(8, 24, 24, 3), classes=3, width=4, classifier_activation=None
     )
     rng = np.random.default_rng(0)
     x = rng.normal(scale=60, size=(8, 8, 24, 24, 3)).astype("float32")
-    for _ in range(30):
+    for _ in range(10):
         model(x, training=True)  # moving statistics of their own
     path = tmp_path_factory.mktemp("export") / "model"
     export.export_saved_model(
@@ -74,22 +78,155 @@ def test_frames_of_any_size(exported):
     np.testing.assert_allclose(logits[0], logits[1], atol=0.1)
 
 
-def test_loads_without_this_package(exported):
-    _, path = exported
+def test_loads_without_this_package(exported, tmp_path):
+    """Elsewhere, with TensorFlow and where this package cannot be imported: the same numbers."""
+    model, path = exported
     code = (
-        "import sys, json, numpy as np, tensorflow as tf\n"
+        "import sys, json\n"
+        "sys.modules['keras_videorel'] = None  # an import of it fails\n"
+        "import numpy as np, tensorflow as tf\n"
         f"model = tf.saved_model.load({str(path)!r})\n"
-        "video = np.arange(10 * 30 * 40 * 3).reshape(1, 10, 30, 40, 3).astype(np.uint8)\n"
-        "p = model.signatures['serving_default'](frames=tf.constant(video))['probabilities']\n"
+        "video = np.arange(10 * 28 * 36 * 3).reshape(1, 10, 28, 36, 3).astype(np.uint8)\n"
+        "logits = model.signatures['serving_default'](frames=tf.constant(video))['logits']\n"
         "labels = model.signatures['labels']()['labels']\n"
-        "assert 'keras_videorel' not in sys.modules\n"
-        "print(json.dumps([p.numpy().tolist(), [l.decode() for l in labels.numpy()]]))\n"
+        "print(json.dumps([logits.numpy().tolist(), [l.decode() for l in labels.numpy()]]))\n"
     )
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    probabilities, labels = json.loads(out.stdout.splitlines()[-1])
+    command = [sys.executable, "-I", "-c", code]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    logits, labels = json.loads(out.stdout.splitlines()[-1])
+    video = np.arange(10 * 28 * 36 * 3).reshape(10, 28, 36, 3).astype(np.uint8)
+    np.testing.assert_allclose(logits[0], expected_logits(model, video), atol=1e-4)
     assert labels == LABELS
-    assert sum(probabilities[0]) == pytest.approx(1, abs=1e-5)
     assert (path / "labels.txt").read_text().split() == LABELS
+
+
+def test_saved_model_cli_shows_the_signatures(exported):
+    _, path = exported
+    words = ["-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", str(path), "--all"]
+    out = subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True)
+    shown = re.sub(r"\s+", " ", out.stdout)
+    for signature, name, kind, shape in (
+        ("serving_default", "frames", "DT_UINT8", "(-1, -1, -1, -1, 3)"),
+        ("clips", "clips", "DT_UINT8", "(-1, 8, -1, -1, 3)"),
+        ("preprocessed", "samples", "DT_FLOAT", "(-1, 8, 24, 24, 3)"),
+        ("jpegs", "jpegs", "DT_STRING", "(-1, -1)"),
+    ):
+        words = f"signature_def['{signature}']: The given SavedModel SignatureDef contains the "
+        words += f"following input(s): inputs['{name}'] tensor_info: dtype: {kind} shape: {shape}"
+        assert words in shown
+    assert "signature_def['relations']" not in shown, "of a relational LSTM alone"
+
+
+def test_preprocessed_samples(exported):
+    model, path = exported
+    x = np.random.default_rng(4).normal(scale=60, size=(2, 8, 24, 24, 3)).astype("float32")
+    outputs = tf.saved_model.load(str(path)).signatures["preprocessed"](samples=tf.constant(x))
+    expected = model(x, training=False)
+    np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("num_frames", [1, 12, 40])
+def test_jpegs_score_as_their_frames(strided, num_frames):
+    """Videos of two sizes in one batch; each as its decoded frames in `serving_default`."""
+    model, path, _, _ = strided
+    channels = 3 if stream_of(model) == "rgb" else 2
+    signatures = tf.saved_model.load(path).signatures
+    rng = np.random.default_rng(5)
+    jpegs, expected = [], []
+    for size in ((28, 36), (40, 50)):
+        pictures = rng.integers(0, 256, (num_frames, *size, 3), np.uint8)
+        encoded = [tf.io.encode_jpeg(picture) for picture in pictures]
+        decoded = [tf.io.decode_jpeg(e, dct_method="INTEGER_ACCURATE") for e in encoded]
+        frames = tf.stack(decoded)[tf.newaxis, ..., :channels]
+        expected.append(signatures["serving_default"](frames=frames)["logits"][0])
+        jpegs.append(tf.stack(encoded))
+    found = signatures["jpegs"](jpegs=tf.stack(jpegs))["logits"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert np.ptp(expected, axis=0).max() > 0.01
+
+
+def test_figures_and_the_model_card(exported, tmp_path):
+    """What an export is worth is measured on the file, and written down for people."""
+    model, _ = exported
+    x = np.random.default_rng(4).normal(scale=60, size=(3, 1, 8, 24, 24, 3)).astype("float32")
+    path = tmp_path / "m"
+    found = export.export_model(
+        model, str(path), LABELS, from_logits=True, frame_size=(28, 36), verification=x,
+        training={"epochs": 7},
+    )  # fmt: skip
+    settings = read_json(path / "export.json")
+    assert settings["formats"] == found
+    figures = found["saved_model.pb"]
+    assert figures["samples"] == 3 and figures["agreement"] == 1 and figures["max_error"] < 1e-3
+    stored = [path / "saved_model.pb", *(path / "variables").iterdir()]
+    assert figures["bytes"] >= sum(file.stat().st_size for file in stored) > 0.9 * figures["bytes"]
+    card = (path / "README.md").read_text()
+    for words in (
+        "# artnet_resnet18_d", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8 RGB frames",
+        "middle 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
+        "less 123, 117, 104, divided by 1.", "100.0%",
+    ):  # fmt: skip
+        assert words in card
+    assert "1811.07059" not in card and "`relations`" not in card
+
+
+def test_an_export_that_differs_is_refused(exported, tmp_path, monkeypatch):
+    model, _ = exported
+    x = np.random.default_rng(4).normal(scale=60, size=(3, 1, 8, 24, 24, 3)).astype("float32")
+    monkeypatch.setattr(saved_model, "scorer", lambda path: lambda x: -model(x, training=False))
+    with pytest.raises(ValueError, match=r"does not give the model's scores.*'agreement': 0.0"):
+        export.export_model(
+            model, str(tmp_path / "m"), from_logits=True, frame_size=(28, 36), verification=x
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backbone", ["clips", "images"])
+def test_relations_are_those_of_the_cell_step_by_step(backbone, tmp_path):
+    keras.utils.set_random_seed(0)
+    snippet = (4, 32, 48, 3) if backbone == "clips" else (32, 48, 3)
+    video = keras.Input((3, *snippet))
+    layer = layers.RelationalLSTM(6, kernel_initializer=keras.initializers.RandomNormal(0, 1.0))
+    if backbone == "clips":  # (time, height, width) of (2, 2, 3), as positions of (4, 3)
+        x = keras.layers.AveragePooling3D((2, 16, 16))(keras.ops.reshape(video, (-1, *snippet)))
+        x = keras.ops.reshape(x, (-1, 3, 4, 3, 3))
+    else:
+        x = keras.layers.AveragePooling2D(16)(keras.ops.reshape(video, (-1, *snippet)))
+        x = keras.ops.reshape(x, (-1, 3, 2, 3, 3))
+    y = keras.layers.GlobalAveragePooling2D()(layer(x))
+    model = keras.Model(video, keras.layers.Dense(2)(y))
+    path = export.export_saved_model(
+        model, str(tmp_path / "m"), from_logits=True, segments=3, frame_size=(32, 48),
+        mean=(127.5, 127.5, 127.5), std=60.0,
+    )  # fmt: skip
+    size = (2, 3 * (4 if backbone == "clips" else 1), 2, 3, 3)
+    clips = np.random.default_rng(6).integers(0, 256, size, np.uint8).repeat(16, 2).repeat(16, 3)
+    signatures = tf.saved_model.load(path).signatures
+    outputs = signatures["relations"](clips=tf.constant(clips))
+    scored = signatures["clips"](clips=tf.constant(clips))
+    for name in ("logits", "probabilities"):
+        np.testing.assert_allclose(outputs[name], scored[name], atol=1e-5)
+
+    x = (clips.reshape(2, *model.input_shape[1:]).astype("float32") - 127.5) / 60
+    features = keras.Model(model.input, layer.input)(x)
+    h = c = np.zeros((2, layer.cell.output_size), "float32")
+    expected = []
+    for step in tf.unstack(features, axis=1):
+        flat = tf.reshape(step, (2, layer.cell.positions, 3))
+        expected.append(layer.cell.relation_maps(flat, h)[1])
+        _, (h, c) = layer.cell(step, [h, c])
+    expected = np.stack(expected, axis=1)  # (batch, T, 4, positions, positions)
+    np.testing.assert_allclose(outputs["relations"], expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(expected.sum(axis=-1), 1, atol=1e-5)
+    assert np.ptp(expected[:, 1:], axis=-1).min() > 1e-4, "H_1 and H_2 are looked at unevenly"
+    settings = read_json(f"{path}/export.json")
+    assert settings["spatial_shape"] == ([4, 3] if backbone == "clips" else [2, 3])
+    assert settings["feature_times"] == (2 if backbone == "clips" else 1)
+    card = pathlib.Path(path, "README.md").read_text()
+    places = expected.shape[-1]
+    assert f"`relations`: float32 (batch, 3, 4, {places}, {places})" in card
+    assert "1811.07059" in card
 
 
 def test_probabilities_come_through(tmp_path):
@@ -346,4 +483,5 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
     assert cli.run("export", words) == 0
     settings, expected = (read_json(f"{p}/export.json") for p in (tmp_path / "m", strided[1]))
+    assert settings.pop("formats").keys() == expected.pop("formats").keys() == {"saved_model.pb"}
     assert settings == expected

@@ -1,0 +1,447 @@
+"""Networks for inference: batch normalization and time folded away.
+
+A network is rebuilt for one sample of known size, with the same values in and out:
+
+- a 3D convolution is one 2D convolution: the frames that a kernel reaches, side by side as
+  channels, and time as a part of the batch. Runtimes have fast kernels for 2D, and quantize them;
+- batch normalization is part of the kernel and the bias of the convolution before it;
+- dropout is gone, and recurrent layers are unrolled.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_videorel.layers import (
+    SMART,
+    ProgressiveBatchNormalization,
+    RelationalLSTM,
+    SquarePooling,
+    SymmetricConv3D,
+)
+
+
+def fold(model):
+    """A network for inference on one sample, exact but for rounding.
+
+    Args:
+        model: A functional or `Sequential` Keras model of known input sizes; models inside it are
+            folded, too. Layers that are not known here are copied as they are.
+
+    Returns:
+        A functional `keras.Model` of batch size 1 and float32, which shares nothing with `model`
+        and whose weights are constants where they were folded.
+
+    Raises:
+        ValueError: If the model is no functional or Sequential one, or a size is unknown.
+    """
+    if not _is_graph(model):
+        raise ValueError(
+            f"`model` must be a built functional or Sequential Keras model. Received: {model!r}"
+        )
+    shapes = [tuple(x.shape[1:]) for x in model.inputs]
+    if any(None in shape for shape in shapes):
+        raise ValueError(
+            "`model` must have known input sizes; build it with a full `input_shape`. "
+            f"Received: input_shape={model.input_shape}"
+        )
+    return _Folding().rebuild(model, batch_size=1)
+
+
+class _Convolution(NamedTuple):
+    """2D convolutions of frames, before they are applied: the parts of one over time.
+
+    Attributes:
+        parts: `(x, kernel)` of consecutive output frames: `(batch * frames, height, width,
+            channels)`, padded already where that is not "same", and `(height, width, channels,
+            filters)`, or `(height, width, channels, multiplier)` of a depthwise one.
+        bias: `(filters,)`.
+        options: Strides, padding and dilation rate.
+        depthwise: Whether each channel has kernels of its own.
+        shape: Of the output, of rank 4 or 5.
+    """
+
+    parts: tuple
+    bias: np.ndarray
+    options: dict
+    depthwise: bool
+    shape: tuple
+
+    def then(self, scale, shift=0.0):
+        """This convolution with its output times `scale` plus `shift`, by channel."""
+        scale = np.broadcast_to(scale, self.bias.shape)
+        parts = tuple(
+            (x, kernel * (scale.reshape(kernel.shape[2:]) if self.depthwise else scale))
+            for x, kernel in self.parts
+        )
+        return self._replace(parts=parts, bias=self.bias * scale + shift)
+
+
+class _Folding:
+    """Rebuilds a model, layer by layer, and knows how its tensors came to be.
+
+    Tensors always have the shape of the original's. A convolution of one whose making is known
+    goes back to what it was made from: what is stepped over is part of no output, and is gone
+    from the new model.
+    """
+
+    def __init__(self):
+        self._convolutions = {}  # by the id of the tensor that one gave
+        self._frames = {}  # the same values as (batch * time, height, width, channels)
+        self._kept = []  # an id is that of a tensor as long as the tensor is there
+
+    def rebuild(self, model, batch_size):
+        # A plain model of the same layers, as `clone_model` would also copy a compilation.
+        graph = keras.Model(model.input, model.output, name=model.name)
+        inputs = keras.tree.map_structure(
+            lambda x: keras.Input(batch_shape=(batch_size, *x.shape[1:]), name=x.name), graph.input
+        )
+        return keras.models.clone_model(
+            graph, inputs, clone_function=lambda layer: layer, call_function=self._call
+        )
+
+    def _call(self, layer, *args, **kwargs):
+        if _is_graph(layer):
+            return _Folding().rebuild(layer, args[0].shape[0])(*args)
+        handler = HANDLERS.get(type(layer))
+        result = NotImplemented if handler is None else handler(self, layer, *args)
+        if result is NotImplemented:
+            result = _copy_of(layer)(*args, **kwargs)
+        return result
+
+    # What makes and what takes apart tensors of rank 5.
+
+    def _as_frames(self, x):
+        """`(batch * time, height, width, channels)`."""
+        if len(x.shape) == 4:
+            return x
+        return self._frames.get(id(x), ops.reshape(x, (-1, *x.shape[2:])))
+
+    def _from_frames(self, frames, shape):
+        if len(shape) == 4:
+            return frames
+        x = ops.reshape(frames, shape)
+        self._frames[id(x)] = frames
+        self._kept.append(x)
+        return x
+
+    # Layers.
+
+    def _apply(self, convolution, activation=None):
+        """The tensor that a convolution gives, which remembers it."""
+        apply = ops.depthwise_conv if convolution.depthwise else ops.conv
+        outputs = []
+        for x, kernel in convolution.parts:
+            y = apply(x, np.float32(kernel), **convolution.options)
+            if np.any(convolution.bias):
+                y = ops.add(y, np.float32(convolution.bias))
+            outputs.append(y if activation is None else activation(y))
+        if len(outputs) == 1:
+            (y,) = outputs
+        else:
+            batch, _, height, width, filters = convolution.shape
+            of_time = [ops.reshape(y, (batch, -1, height * width, filters)) for y in outputs]
+            y = ops.reshape(ops.concatenate(of_time, axis=1), (-1, height, width, filters))
+        y = self._from_frames(y, convolution.shape)
+        if activation is None:
+            self._convolutions[id(y)] = convolution
+            self._kept.append(y)
+        return y
+
+    def _activate(self, x, activation):
+        if activation is keras.activations.linear:
+            return x
+        if id(x) in self._convolutions:  # each part with its own, which runtimes fuse
+            return self._apply(self._convolutions[id(x)], activation)
+        return self._from_frames(activation(self._as_frames(x)), x.shape)
+
+    def _convolve(self, layer, x):
+        """Any convolution of 2 or 3 dimensions."""
+        depthwise = isinstance(layer, layers.DepthwiseConv2D)
+        if layer.data_format != "channels_last" or (not depthwise and layer.groups > 1):
+            return NotImplemented
+        kernel = _array(layer.kernel)
+        filters = int(np.prod(kernel.shape[-2:])) if depthwise else kernel.shape[-1]
+        bias = _array(layer.bias) if layer.use_bias else np.zeros(filters)
+
+        axes = [
+            _Axis(*of_axis, layer.padding, isinstance(layer, SymmetricConv3D))
+            for of_axis in zip(
+                x.shape[1:-1], layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
+            )
+        ]
+        *time, height, width = axes
+        same = all(axis.pads == axis.same_pads for axis in (height, width))
+        parts = _frames_of_kernels(self._as_frames(x), x.shape, kernel, *time)
+        if not same:
+            pads = [(0, 0), height.pads, width.pads, (0, 0)]
+            padded = any(height.pads + width.pads)
+            parts = [(ops.pad(frames, pads) if padded else frames, k) for frames, k in parts]
+        options = {
+            "strides": layer.strides[-2:],
+            "padding": "same" if same else "valid",
+            "dilation_rate": layer.dilation_rate[-2:],
+        }
+        shape = (x.shape[0], *(axis.count for axis in axes), filters)
+        y = self._apply(_Convolution(tuple(parts), bias, options, depthwise, shape))
+        return self._activate(y, layer.activation)
+
+    def _normalize(self, layer, x):
+        if layer.axis not in (-1, len(x.shape) - 1):
+            return NotImplemented
+        scale, shift = _scale_and_shift(layer)
+        if id(x) in self._convolutions:
+            return self._apply(self._convolutions[id(x)].then(scale, shift))
+        if len(x.shape) not in (4, 5):
+            return ops.add(ops.multiply(x, np.float32(scale)), np.float32(shift))
+        # One operation, whose weights are quantized by channel.
+        kernel = np.ones((1, 1, x.shape[-1], 1))
+        identity = _Convolution(
+            ((self._as_frames(x), kernel),), np.zeros(x.shape[-1]), {}, True, tuple(x.shape)
+        )
+        return self._apply(identity.then(scale, shift))
+
+    def _square_pooling(self, layer, x):
+        hidden = self._normalize(layer.hidden_normalization, self._convolve(layer.convolution, x))
+        hidden = self._convolutions[id(hidden)]
+        if layer.hidden_limit is None:
+            limit, bounded = 1.0, None
+        else:
+            # Bounds of -1 and 1 are an activation that a convolution can have in LiteRT.
+            limit, bounded = layer.hidden_limit, _between_minus_one_and_one
+        u = self._as_frames(self._apply(hidden.then(1 / limit), bounded))
+        pooling = limit**2 * layer._pooling[None, None]  # (1, 1, hidden units, codes)
+        codes = pooling.shape[-1]
+        shape = (*hidden.shape[:-1], codes)
+        z = _Convolution(((ops.multiply(u, u), pooling),), np.zeros(codes), {}, False, shape)
+        z = self._apply(z.then(*_scale_and_shift(layer.code_normalization)))
+        return self._activate(z, layer.activation)
+
+    def _smart(self, layer, x):
+        f = self._convolve(layer.appearance, layer._middle_frames(x))
+        f = self._activate(self._normalize(layer.appearance_normalization, f), layer.activation)
+        z = self._square_pooling(layer.relation, x)
+        both = ops.concatenate([self._as_frames(f), self._as_frames(z)], axis=-1)
+        both = self._from_frames(both, (*f.shape[:-1], both.shape[-1]))
+        h = self._convolve(layer.reduction, both)
+        if layer.final_normalization:
+            h = self._normalize(layer.reduction_normalization, h)
+        return self._activate(h, layer.final_activation)
+
+    def _activation(self, layer, x):
+        return self._activate(x, _copy_of(layer)) if len(x.shape) in (4, 5) else NotImplemented
+
+    def _add(self, layer, inputs):
+        shapes = {tuple(x.shape) for x in inputs}
+        if len(shapes) > 1 or len(inputs[0].shape) != 5:
+            return NotImplemented
+        y = _copy_of(layer)([self._as_frames(x) for x in inputs])
+        return self._from_frames(y, inputs[0].shape)
+
+    def _drop(self, layer, x):
+        return x
+
+    def _average_frames(self, layer, x):
+        """Average pooling over frames alone, as in the networks of 2D convolutions."""
+        over_time = layer.pool_size[1:] == layer.strides[1:] == (1, 1)
+        if not over_time or layer.data_format != "channels_last":
+            return NotImplemented
+        time = _Axis(x.shape[1], layer.pool_size[0], layer.strides[0], 1, layer.padding)
+        frames = self._as_frames(x)
+        averages = []
+        for first, offsets, count in time.runs():
+            windows = [
+                _every(frames, x.shape, first + offset, time.stride, count) for offset in offsets
+            ]
+            average = sum(windows[1:], start=windows[0]) / len(windows)  # padding does not count
+            averages.append(ops.reshape(average, (x.shape[0], count, -1, x.shape[-1])))
+        shape = (x.shape[0], time.count, *x.shape[2:])
+        y = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
+        return self._from_frames(ops.reshape(y, (-1, *shape[2:])), shape)
+
+    def _global_average(self, layer, x):
+        return self._over_all_positions(ops.mean, layer, x)
+
+    def _global_maximum(self, layer, x):
+        return self._over_all_positions(ops.max, layer, x)
+
+    def _over_all_positions(self, reduce, layer, x):
+        if layer.data_format != "channels_last":
+            return NotImplemented
+        batch, *_, width, channels = x.shape
+        # From what is at hand without another step, and of rank 4, as runtimes know it.
+        y = reduce(ops.reshape(self._as_frames(x), (batch, -1, width, channels)), axis=(1, 2))
+        return ops.reshape(y, (batch, 1, 1, 1, channels)) if layer.keepdims else y
+
+    def _recur(self, layer, x, *states):
+        config = {**layer.get_config(), "unroll": True}
+        return _copy_of(layer, config)(x, *states)
+
+
+HANDLERS = {
+    layers.Conv2D: _Folding._convolve,
+    layers.DepthwiseConv2D: _Folding._convolve,
+    layers.Conv3D: _Folding._convolve,
+    SymmetricConv3D: _Folding._convolve,
+    layers.BatchNormalization: _Folding._normalize,
+    ProgressiveBatchNormalization: _Folding._normalize,
+    SquarePooling: _Folding._square_pooling,
+    SMART: _Folding._smart,
+    layers.Activation: _Folding._activation,
+    layers.ReLU: _Folding._activation,
+    layers.Add: _Folding._add,
+    layers.Dropout: _Folding._drop,
+    layers.AveragePooling3D: _Folding._average_frames,
+    layers.GlobalAveragePooling3D: _Folding._global_average,
+    layers.GlobalMaxPooling3D: _Folding._global_maximum,
+    layers.SimpleRNN: _Folding._recur,
+    layers.GRU: _Folding._recur,
+    layers.LSTM: _Folding._recur,
+    layers.ConvLSTM2D: _Folding._recur,
+    layers.RNN: _Folding._recur,
+    RelationalLSTM: _Folding._recur,
+}  # by the exact class, as a subclass may compute something else
+
+
+def _is_graph(layer):
+    """Whether a layer is a functional or Sequential model."""
+    return isinstance(layer, keras.Model) and layer.built and hasattr(layer, "operations")
+
+
+class _Axis:
+    """What a kernel does along an axis.
+
+    Attributes:
+        count: Output positions.
+        stride: Of the kernel.
+        pads: What is padded before and after.
+        same_pads: What "same" would pad.
+    """
+
+    def __init__(self, size, kernel_size, stride, rate, padding, symmetric=False):
+        self.size, self.stride = size, stride
+        self._steps = range(0, (kernel_size - 1) * rate + 1, rate)
+        reach = self._steps[-1]
+        total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+        self.same_pads = self.pads = (total // 2, total - total // 2)
+        if padding == "valid":
+            self.pads = (0, 0)
+        elif symmetric:
+            self.pads = (reach // 2, reach - reach // 2)
+        self.count = (size + sum(self.pads) - reach - 1) // stride + 1
+
+    def runs(self):
+        """Output positions in a row whose kernels see the same of their steps, and not padding.
+
+        Yields:
+            `(first, steps, count)`: where the kernel of the first of them begins, which may be
+            before the axis; the steps from there that lie on the axis; and how many they are.
+        """
+        firsts = range(-self.pads[0], -self.pads[0] + self.count * self.stride, self.stride)
+        seen = [tuple(s for s in self._steps if 0 <= first + s < self.size) for first in firsts]
+        for steps, run in itertools.groupby(zip(firsts, seen, strict=True), key=lambda x: x[1]):
+            run = [first for first, _ in run]
+            yield run[0], steps, len(run)
+
+    def taps(self, steps):
+        """Where in the kernel steps are."""
+        return [self._steps.index(step) for step in steps]
+
+
+def _frames_of_kernels(frames, shape, kernel, time=None):
+    """A convolution over time as convolutions of frames side by side.
+
+    Kernels never see the padding: where they reach into it, they are cut.
+
+    Args:
+        frames: `(batch * time, height, width, channels)`.
+        shape: `(batch, [time,] height, width, channels)`.
+        kernel: `([time,] height, width, channels, filters)`.
+        time: The axis of time; `None` without one.
+
+    Returns:
+        A list of `(frames, kernel)` without time, of consecutive output frames.
+    """
+    if time is None:
+        return [(frames, kernel)]
+    parts = []
+    for first, steps, count in time.runs():
+        windows = [_every(frames, shape, first + step, time.stride, count) for step in steps]
+        x = ops.concatenate(windows, axis=-1) if len(windows) > 1 else windows[0]
+        k = kernel[time.taps(steps)].transpose(1, 2, 0, 3, 4)
+        parts.append((x, k.reshape(*k.shape[:2], -1, k.shape[-1])))
+    return parts
+
+
+def _every(frames, shape, first, stride, count):
+    """Frames `first`, `first + stride`, ...: `(batch * count, height, width, channels)`."""
+    batch, time, height, width, channels = shape
+    if count == time:
+        return frames
+    pixels = height * width
+    if count == 1:
+        stride = 1
+    if stride > 1 and time % stride == 0:
+        # Runtimes have no fast kernel for slices with a stride.
+        x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
+        row, place = divmod(first, stride)
+        x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
+    else:
+        x = ops.reshape(frames, (batch, time, pixels, channels))
+        x = x[:, first : first + (count - 1) * stride + 1 : stride]
+    return ops.reshape(x, (batch * count, height, width, channels))
+
+
+def _between_minus_one_and_one(x):
+    return ops.minimum(ops.maximum(x, -1.0), 1.0)
+
+
+def _array(variable):
+    """Its values in float64."""
+    return ops.convert_to_numpy(variable).astype("float64")
+
+
+def _scale_and_shift(normalization):
+    """What batch normalization multiplies by and adds in inference, by channel."""
+    scale = 1 / np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)
+    if normalization.scale:
+        scale = scale * _array(normalization.gamma)
+    shift = -_array(normalization.moving_mean) * scale
+    if normalization.center:
+        shift = shift + _array(normalization.beta)
+    return scale, shift
+
+
+def _copy_of(layer, config=None):
+    """A function that calls a layer or operation like this one, with its weights, in float32."""
+    config = _in_float32(layer.get_config() if config is None else config)
+    copy = type(layer).from_config(config)
+
+    def call(*args, **kwargs):
+        outputs = copy(*args, **kwargs)
+        if getattr(layer, "weights", None):
+            copy.set_weights(layer.get_weights())
+        return outputs
+
+    return call
+
+
+def _in_float32(config):
+    """A config whose dtype policies, at any depth, are float32."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_in_float32(item) for item in config)
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: "float32" if key == "dtype" and _is_float(value) else _in_float32(value)
+        for key, value in config.items()
+    }
+
+
+def _is_float(dtype):
+    """Whether a dtype in a config is a floating one or a policy of such."""
+    name = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
+    return isinstance(name, str) and "float" in name

@@ -1,0 +1,222 @@
+"""A trained model as a LiteRT file (.tflite), for phones and small machines."""
+
+import os
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_videorel.checks import check_choice
+from keras_videorel.export.folding import fold
+from keras_videorel.files import written_whole
+
+# Least share of samples on which a file must agree with Keras.
+LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
+
+
+def export_litert(
+    model,
+    path,
+    precision="fp32",
+    calibration=None,
+    *,
+    verification=None,
+    from_logits=False,
+    least_agreement=None,
+    threads=2,
+):
+    """Export a model as a LiteRT file of built-in operators, run it, and compare it with Keras.
+
+    The model is folded first (`folding.fold`). The file takes one sample, `inputs`, float32
+    `(1, ...)`, prepared as the model wants it, whatever the precision. From a classifier it gives
+    `logits` and `probabilities`, from any other model `outputs`, all float32. In an int8 file the
+    probabilities come in steps of 1/256; average or compare logits.
+
+    Args:
+        model: A functional or `Sequential` Keras model of one input and one output, and of known
+            sizes.
+        path: The file to write; an older one is replaced.
+        precision: `"fp32"`; `"fp16"`, weights in 16 bits; `"dynamic"`, weights in 8 bits and
+            activations while it runs; `"int8"`, both in 8 bits.
+        calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
+            will see them; they set the ranges of the activations.
+        verification: Iterable of samples to compare on; by default those of calibration, or
+            without any normal noise.
+        from_logits: Whether the model gives logits. If not, a model that ends with a softmax
+            is known as a classifier by that.
+        least_agreement: Least share of the samples for which the largest output must be that of
+            Keras; 0.99, and 0.97 for 8 bits, by default.
+        threads: Threads that the file is run with.
+
+    Returns:
+        A dict of figures: `precision`, `bytes`, `operators` (their names), `samples` that were
+        compared, `agreement` (share with the same largest output), `max_error` and `mean_error`
+        of the logits or outputs, `largest` of theirs in size, and `seconds` of a sample here,
+        best of all, beside `keras_seconds`.
+
+    Raises:
+        ValueError: If an argument is out of range, a sample has another shape, the model cannot
+            be folded, or the file does not agree with Keras; then there is no file.
+        ImportError: If `ai-edge-litert` is not installed.
+    """
+    check_choice("precision", precision, tuple(LEAST_AGREEMENT))
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` must be a built functional or Sequential Keras model of one input and one "
+            f"output. Received: {model!r}"
+        )
+    if precision == "int8" and calibration is None:
+        raise ValueError('`calibration` must give samples for precision="int8". Received: None')
+    if least_agreement is None:
+        least_agreement = LEAST_AGREEMENT[precision]
+    _litert()
+    shape = (1, *model.inputs[0].shape[1:])
+    calibration = _samples("calibration", calibration, shape)
+    verification = _samples("verification", verification, shape) or calibration
+    network, is_classifier = _without_softmax(model)
+    is_classifier = is_classifier or from_logits
+    folded = fold(network)
+    if not verification:
+        noise = np.random.default_rng(0)
+        verification = [noise.normal(size=shape).astype("float32") for _ in range(8)]
+
+    content = _convert(folded, precision, calibration, is_classifier)
+    with written_whole(path) as beside:
+        with open(beside, "wb") as file:
+            file.write(content)
+        figures = {
+            "precision": precision,
+            "bytes": len(content),
+            "operators": operators(content),
+            **_compare(beside, network, verification, threads),
+        }
+        if figures["agreement"] < least_agreement:
+            raise ValueError(
+                f"the {precision} file agrees with Keras on {figures['agreement']:.3f} of "
+                f"{len(verification)} samples, less than least_agreement={least_agreement}; "
+                f"no file was written. Received: path={os.fspath(path)!r}"
+            )
+    return figures
+
+
+def operators(content):
+    """Names of a LiteRT file's operators, sorted.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        A list of names.
+
+    Raises:
+        ValueError: If one is not built into LiteRT.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}
+    file = schema.Model.GetRootAs(content, 0)
+    found = set()
+    for place in range(file.OperatorCodesLength()):
+        operator = file.OperatorCodes(place)
+        if operator.CustomCode() is not None:
+            raise ValueError(
+                "`model` must be of operators that LiteRT has built in. Received: "
+                f"{operator.CustomCode().decode()}"
+            )
+        found.add(names[max(operator.BuiltinCode(), operator.DeprecatedBuiltinCode())])
+    return sorted(found)
+
+
+def _litert():
+    try:
+        from ai_edge_litert import interpreter
+    except ImportError as error:
+        raise ImportError(
+            f"LiteRT files need the package ai-edge-litert: pip install ai-edge-litert ({error})"
+        ) from None
+    return interpreter
+
+
+def _samples(name, samples, shape):
+    """A list of float32 arrays of one shape."""
+    samples = [] if samples is None else [np.asarray(s, "float32") for s in samples]
+    for sample in samples:
+        if sample.shape != shape:
+            raise ValueError(
+                f"`{name}` must give samples of shape {shape}. Received: shape {sample.shape}"
+            )
+    return samples
+
+
+def _without_softmax(model):
+    """The model up to its logits, and whether there was a softmax to leave out."""
+    last = model.layers[-1]
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        return model, False
+    copy = type(last).from_config({**last.get_config(), "activation": "linear"})
+    logits = copy(last.input)
+    copy.set_weights(last.get_weights())
+    return keras.Model(model.inputs[0], logits, name=model.name), True
+
+
+def _convert(folded, precision, calibration, is_classifier):
+    """The bytes of a LiteRT file."""
+
+    def serve(inputs):
+        y = folded(inputs)
+        return {"logits": y, "probabilities": tf.nn.softmax(y)} if is_classifier else {"outputs": y}
+
+    signature = [tf.TensorSpec(folded.inputs[0].shape, tf.float32, name="inputs")]
+    with tempfile.TemporaryDirectory() as folder:
+        archive = keras.export.ExportArchive()
+        archive.track(folded)
+        archive.add_endpoint("serving_default", serve, input_signature=signature)
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=["serving_default"]
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "fp32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "fp16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: ({"inputs": s} for s in calibration)
+        return converter.convert()
+
+
+def _compare(path, network, samples, threads):
+    """Figures of a file against the Keras model that gives the same logits or outputs."""
+    interpreter = _litert().Interpreter(model_path=path, num_threads=threads)
+    run_file = interpreter.get_signature_runner()
+
+    @tf.function
+    def run_keras(x):
+        return network(x, training=False)
+
+    expected, received = [], []
+    seconds, keras_seconds = [], []
+    for sample in [samples[0], *samples]:  # the first time is not counted
+        start = time.perf_counter()
+        outputs = run_file(inputs=sample)
+        seconds.append(time.perf_counter() - start)
+        received.append(outputs.get("logits", outputs.get("outputs")))
+        start = time.perf_counter()
+        y = run_keras(tf.constant(sample)).numpy()
+        keras_seconds.append(time.perf_counter() - start)
+        expected.append(y)
+    expected, received = np.concatenate(expected[1:]), np.concatenate(received[1:])
+    error = np.abs(expected - received)
+    same = expected.argmax(axis=-1) == received.argmax(axis=-1)
+    return {
+        "samples": len(samples),
+        "agreement": float(same.mean()),
+        "max_error": float(error.max()),
+        "mean_error": float(error.mean()),
+        "largest": float(np.abs(expected).max()),
+        "seconds": min(seconds[1:]),
+        "keras_seconds": min(keras_seconds[1:]),
+    }

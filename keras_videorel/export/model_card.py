@@ -1,0 +1,216 @@
+"""The model card: what an exported model is, takes and gives, for people."""
+
+import datetime
+
+import keras
+import numpy as np
+
+import keras_videorel
+from keras_videorel import layers
+from keras_videorel.export import relations
+
+RELATIONAL_LSTM = (
+    "[Relational Long Short-Term Memory for Video Action Recognition]"
+    "(https://arxiv.org/abs/1811.07059)"
+)
+ARTNET = (
+    "[Appearance-and-Relation Networks for Video Classification](https://arxiv.org/abs/1711.09125)"
+)
+TSN = "[Temporal Segment Networks](https://arxiv.org/abs/1608.00859)"
+# What a network is by the layers that it has, the most telling first.
+NETWORKS = (
+    (
+        layers.RelationalLSTM,
+        "A relational LSTM, whose state is a feature map and whose transitions are non-local "
+        f"operations, over the features of snippets: {RELATIONAL_LSTM}.",
+    ),
+    (
+        layers.SegmentConsensus,
+        f"Scores or features of snippets are averaged over the segments of a video: {TSN}.",
+    ),
+    (
+        layers.SMART,
+        "Clips go through SMART blocks, an appearance branch beside a relation branch that "
+        f"squares and pools: {ARTNET}.",
+    ),
+    (
+        layers.SquarePooling,
+        f"Clips go through relation branches that square and pool: {ARTNET}, Sec. 4.2.",
+    ),
+    (
+        layers.SymmetricConv3D,
+        f"Clips go through a residual network of Table 1 or 2 of {ARTNET}.",
+    ),
+)
+FILES = {
+    "saved_model.pb": "TensorFlow SavedModel, with `variables/`",
+    "model_fp32.tflite": "LiteRT, float32",
+    "model_fp16.tflite": "LiteRT, float16 weights",
+    "model_dynamic.tflite": "LiteRT, int8 weights",
+    "model_int8.tflite": "LiteRT, int8 weights and activations, calibrated",
+    "stream": "one snippet at a time, its state in and out: SavedModel, and LiteRT",
+    "model.onnx": "ONNX, any batch",
+}
+
+
+def model_card(model, samples, figures, training=None):
+    """The text of a model card, Markdown.
+
+    Args:
+        model: The `keras.Model`, to logits.
+        samples: Its `Samples`.
+        figures: Figures of each file or folder, a dict of dicts.
+        training: What to tell of the training, a dict of text by text; `None` if unknown.
+
+    Returns:
+        A string.
+    """
+    kinds = {type(layer) for layer in _layers(model)}
+    network = [text for kind, text in NETWORKS if kind in kinds]
+    if layers.SMART in kinds:
+        network = [text for text in network if "Sec. 4.2" not in text and "Table 1" not in text]
+    parts = [
+        f"# {model.name}",
+        " ".join([f"Names the action in a video, of {len(samples.labels)} classes.", *network]),
+        _input(samples, model),
+        _table(("file", "what", "MB", "max error", "same class"), _files(figures)),
+    ]
+    if "saved_model.pb" in figures:
+        parts += ["## Signatures of the SavedModel", _signatures(model, samples), _LOADING]
+    if any(name.endswith(".tflite") for name in figures):
+        shape = (1, *samples.shape)
+        parts += [
+            "## LiteRT",
+            f"Input: a sample {shape}, float32, prepared as above. Outputs: `logits` "
+            f"and `probabilities`, float32 (1, {len(samples.labels)}).",
+        ]
+    if "stream" in figures:
+        parts += ["## Streaming", _STREAM]
+    parts += ["## Training"]
+    if training:
+        parts.append(_table(("", ""), list(training.items())))
+    else:
+        parts.append("Nothing is known here of how it was trained.")
+    parts += ["## Limits", _limits(samples)]
+    parts.append(
+        f"Written by keras_videorel {keras_videorel.__version__}, Keras {keras.__version__}, on "
+        f"{datetime.date.today():%d %B %Y}."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _layers(model):
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+
+
+def _input(samples, model):
+    flow = samples.stream == "flow"
+    what = "fields of optical flow, as 8-bit levels of x and y" if flow else "RGB frames"
+    height, width = samples.crop_size
+    whole = samples.frame_size
+    size = f"a shorter side of {whole}" if isinstance(whole, int) else f"{whole[0]}x{whole[1]}"
+    stride = f", {samples.frame_stride} apart" if samples.frame_stride > 1 else ""
+    if samples.segments:
+        taken = f"{samples.frames} {what}{stride}, of each of {samples.segments} equal segments"
+    else:
+        taken = f"a clip of {samples.frames} {what}{stride}"
+    return (
+        f"A sample is {taken}: resized to {size}, of which the middle {height}x{width} is taken, "
+        f"less {_numbers(samples.mean)}, divided by {_numbers(np.ravel(samples.std))}. The "
+        f"scores of up to {samples.clips} samples of a video are averaged before the softmax. "
+        f"{model.count_params():,} parameters. `labels.txt` names the classes in the order of the "
+        "scores; `export.json` has these settings."
+    )
+
+
+def _files(figures):
+    rows = []
+    for name, found in figures.items():
+        error, agreement = found.get("max_error"), found.get("agreement")
+        rows.append(
+            (
+                f"`{name}`",
+                FILES[name],
+                f"{found['bytes'] / 1e6:.1f}",
+                "" if error is None else f"{error:.1g}",
+                "" if agreement is None else f"{agreement:.1%}",
+            )
+        )
+    return rows
+
+
+def _signatures(model, samples):
+    channels, both = samples.channels, "`probabilities`, `logits`"
+    taken = f"uint8 (batch, {samples.sampled}, height, width, {channels})"
+    rows = [
+        ("`serving_default`", f"`frames`: uint8 (batch, time, height, width, {channels})", both),
+        ("`jpegs`", "`jpegs`: string (batch, time)", both),
+        ("`clips`", f"`clips`: {taken}", both),
+        ("`preprocessed`", f"`samples`: float32 (batch, {_numbers(samples.shape)})", both),
+    ]
+    layer = relations.layer_of(model)
+    if layer is not None:
+        places = layer.cell.positions
+        omega = f"`relations`: float32 (batch, {samples.segments}, 4, {places}, {places})"
+        rows.append(("`relations`", f"`clips`: {taken}", f"{both}, {omega}"))
+    rows.append(("`labels`", "", "`labels`: string"))
+    text = _table(("signature", "takes", "gives"), rows)
+    text += (
+        f"\n\nScores are float32 (batch, {len(samples.labels)}). Height, width and time are free."
+    )
+    if layer is not None:
+        size, times = relations.sizes(model).values()
+        text += (
+            "\n\n`relations` are the weights of r(X_t, H_{t-1}) for each step and gate (i, f, g, "
+            "o): a row for each position of X_t, which sums to 1 over the positions of H_{t-1}. "
+            f"Positions are those of a feature map of {size[0]}x{size[1]}, line by line"
+        )
+        rows = size[0] // times
+        text += f": {times} maps of {rows} lines, one time after the other." if times > 1 else "."
+    return text
+
+
+def _limits(samples):
+    return (
+        "It answers with one of its classes whatever the video shows. Videos unlike those of its "
+        "training (camera, place, people, speed) may be labelled worse. "
+        "Times between frames are not read: it expects the frame rate of its training."
+        + (
+            " Order matters: a video that is much longer than its action should be cut."
+            if samples.segments
+            else ""
+        )
+    )
+
+
+def _numbers(values):
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+_LOADING = """```python
+import tensorflow as tf
+
+model = tf.saved_model.load("FOLDER")
+scores = model.signatures["serving_default"](frames=video)  # uint8 (batch, time, ...)
+labels = model.signatures["labels"]()["labels"]
+```
+
+TensorFlow is all that it needs."""
+_STREAM = """`stream/` takes a video snippet by snippet: after each it gives what the network
+gives for all snippets so far, in constant time and memory.
+
+```python
+stream = tf.saved_model.load("FOLDER/stream")
+states = stream.signatures["initial_state"](batch_size=tf.constant(1))  # also starts again
+for frames in snippets:  # uint8 (1, frames, height, width, ...)
+    outputs = stream.signatures["step_frames"](frames=frames, **states)
+    states = {name: outputs[name] for name in states}
+```"""

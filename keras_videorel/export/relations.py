@@ -1,0 +1,55 @@
+"""What a relational LSTM looks at, as an output of its network."""
+
+import keras
+from keras import ops
+
+from keras_videorel.layers import RelationalLSTM
+
+
+def layer_of(model):
+    """The relational LSTM of a functional model, the first if there are more, or `None`."""
+    return next((layer for layer in model.layers if isinstance(layer, RelationalLSTM)), None)
+
+
+def sizes(model):
+    """The feature map of a model's relational LSTM, a dict that is empty if there is none.
+
+    `spatial_shape` is `[rows, columns]`; a network of clips has `feature_times` maps of
+    `rows / feature_times` rows below each other, earliest first.
+    """
+    layer = layer_of(model)
+    if layer is None:
+        return {}
+    rows, columns = layer.cell.spatial_shape
+    times = 1
+    for operation in model.operations:
+        # (batch * T, [times,] height, width, channels), folded below each other for the layer.
+        if type(operation).__name__ == "Reshape" and operation.output is layer.input:
+            *leading, height, width, _ = operation.input.shape[1:]
+            if leading and (leading[0] * height, width) == (rows, columns):
+                times = leading[0]
+    return {"spatial_shape": [rows, columns], "feature_times": times}
+
+
+def with_relations(model):
+    """A function that also gives the weights omega of r(X_t, H_{t-1}) (Eq. 2 and 3).
+
+    Args:
+        model: A functional model with a relational LSTM.
+
+    Returns:
+        A function from samples to the model's output and float32 `(batch, T, 4, positions,
+        positions)`: for each step t and gate (i, f, g, o) a row for each position of X_t, which
+        sums to 1 over the positions of H_{t-1}.
+    """
+    layer = layer_of(model)
+    positions = layer.cell.positions
+    features = keras.Model(model.input, [model.output, layer.input])
+
+    def call(x):
+        output, sequences = features(x, training=False)
+        _, omega = layer.relation_maps(sequences, per_gate=True)
+        shape = (-1, omega.shape[1], omega.shape[2], positions, positions)
+        return output, ops.cast(ops.reshape(omega, shape), "float32")
+
+    return call

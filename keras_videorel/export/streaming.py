@@ -1,0 +1,317 @@
+"""Networks of snippets as step models: a video goes in snippet by snippet, a state goes round."""
+
+import math
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from keras_videorel.export.folding import fold
+from keras_videorel.export.samples import samples_of
+from keras_videorel.export.scores import scores, with_logits
+from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
+from keras_videorel.layers import RelationalLSTM, SegmentConsensus
+
+LITERT = "model_fp32.tflite"  # beside the SavedModel
+MANIFEST = "stream.json"
+COUNT = "count"
+
+# What a tensor of a network of snippets holds.
+_SEQUENCE = "sequence"  # (batch, T, ...): all snippets
+_FOLDED = "folded"  # (batch * T, ...): snippets that know nothing of each other
+_VIDEO = "video"  # (batch, ...): what was made of all of them
+
+
+def export_stream(
+    model,
+    path,
+    labels=None,
+    *,
+    from_logits=False,
+    stream="rgb",
+    frame_size=(128, 170),
+    segments=0,
+    frame_stride=1,
+    mean=(123.0, 117.0, 104.0),
+    std=1.0,
+):
+    """Export a network of snippets as a model of one snippet with its state in and out.
+
+    After n snippets it gives what the network for n snippets gives (`step_model`), in constant
+    time and memory. The folder holds a SavedModel with the signatures
+
+    - `step`: `snippet`, float32 `(batch, *snippet)`, normalized, and the states, to
+      `probabilities` and `logits`, float32 `(batch, classes)`, and the next states;
+    - `step_frames`: the same of `frames`, uint8 `(batch, frames, height, width, channels)` of
+      any size, the frames or fields of a snippet;
+    - `initial_state`: `batch_size`, int32, to the states of a stream that begins: zeros;
+    - `labels`: names of the classes;
+
+    and, as `model_fp32.tflite`, the signature `step` for LiteRT, of batch 1 and built-in operators;
+    and `stream.json`, with the shapes of the snippet and of the states.
+
+    Args:
+        model: A `keras.Model` as `step_model` takes it.
+        path: The folder to write; an older one of its kind is replaced, any other one refused.
+        labels: As for `export_saved_model`, as are the others.
+        from_logits: Whether the model gives logits.
+        stream: `"rgb"` or `"flow"`.
+        frame_size: Size that frames are resized to.
+        segments: T of the model.
+        frame_stride: Step between the frames of a snippet.
+        mean: Mean of the channels.
+        std: What they are then divided by.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: As `export_saved_model`, and if the model is none of snippets, or cannot be
+            streamed.
+    """
+    samples = samples_of(
+        model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
+        frame_stride=frame_stride, mean=mean, std=std,
+    )  # fmt: skip
+    check_replaceable(path, MANIFEST)
+    with written_whole(path) as beside:
+        write(with_logits(model, from_logits), beside, samples)
+    return path
+
+
+def write(model, folder, samples):
+    """Write the folder of `export_stream`.
+
+    Args:
+        model: A `keras.Model` as `step_model` takes it, to logits.
+        folder: A new folder.
+        samples: The `Samples` of the model.
+    """
+    step = step_model(model)
+    names = [name for name in step.input if name != "snippet"]
+    shapes = {name: tuple(step.input[name].shape[1:]) for name in step.input}
+
+    def signature(batch, names):
+        return [tf.TensorSpec((batch, *shapes[name]), tf.float32, name=name) for name in names]
+
+    def stepping(network):
+        def take(snippet, *states):
+            outputs = network({"snippet": snippet, **dict(zip(names, states, strict=True))})
+            return {**scores(outputs["scores"]), **{name: outputs[name] for name in names}}
+
+        return take
+
+    take = tf.function(stepping(step), input_signature=signature(None, step.input))
+
+    def take_frames(frames, *states):
+        images = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], axis=0))
+        return take(samples.join(samples.prepare(images), shapes["snippet"]), *states)
+
+    def begin(batch_size):
+        return {name: tf.zeros((batch_size, *shapes[name])) for name in names}
+
+    frames = tf.TensorSpec(
+        (None, samples.frames, None, None, samples.channels), tf.uint8, name="frames"
+    )
+    archive = keras.export.ExportArchive()
+    archive.track(step)
+    archive.add_endpoint("step", take, input_signature=signature(None, step.input))
+    archive.add_endpoint(
+        "step_frames", take_frames, input_signature=[frames, *signature(None, names)]
+    )
+    archive.add_endpoint(
+        "initial_state",
+        begin,
+        input_signature=[tf.TensorSpec((), tf.int32, name="batch_size")],
+    )
+    archive.add_endpoint(
+        "labels", lambda: {"labels": tf.constant(samples.labels)}, input_signature=[]
+    )
+    archive.write_out(folder, verbose=False)
+    with open(os.path.join(folder, LITERT), "wb") as file:
+        file.write(_litert(stepping(fold(step)), signature(1, step.input)))
+    write_json(
+        os.path.join(folder, MANIFEST),
+        {
+            "snippet": list(shapes["snippet"]),
+            "states": {name: list(shapes[name]) for name in names},
+            "frames": samples.frames,
+            "frame_stride": samples.frame_stride,
+        },
+    )
+
+
+def scorer(folder):
+    """A function from groups of snippets to the logits after the last one, by LiteRT.
+
+    The LiteRT file holds what the SavedModel does, converted once more.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    states = read_json(os.path.join(folder, MANIFEST))["states"]
+    step = Interpreter(os.path.join(folder, LITERT)).get_signature_runner()
+
+    def score(samples):
+        logits = []
+        for snippets in np.asarray(samples, np.float32):
+            outputs = {name: np.zeros((1, *shape), np.float32) for name, shape in states.items()}
+            for snippet in snippets:
+                outputs = step(snippet=snippet[None], **{name: outputs[name] for name in states})
+            logits.append(outputs["logits"])
+        return np.concatenate(logits)
+
+    return score
+
+
+def _litert(take, signature):
+    """The step of one snippet as a LiteRT file, whose only signature it is."""
+    concrete = tf.function(take, input_signature=signature).get_concrete_function()
+    # Weights as constants: the converter leaves those of a signature variables, which start empty.
+    frozen = convert_variables_to_constants_v2(concrete)
+
+    def call(*inputs):
+        return tf.nest.pack_sequence_as(concrete.structured_outputs, frozen(*inputs))
+
+    static = tf.function(call, input_signature=signature).get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([static], tf.Module()).convert()
+
+
+def step_model(model):
+    """A network of T snippets as a model of one, with its state as input and output.
+
+    Fed with n snippets, one after the other, it gives after each what the network for n snippets
+    gives for all of them: the relational LSTM of the non-local branch is one step of its cell,
+    and the consensus of the local branch, or of a temporal segment network, keeps a sum and a
+    count. A step takes the same time and memory, however long the video is.
+
+    Args:
+        model: A functional `keras.Model` from `(batch, T, *snippet)` to scores, whose snippets
+            meet in recurrent layers that return their last output, and in `SegmentConsensus`.
+            The step model shares its weights.
+
+    Returns:
+        A functional `keras.Model` from a dict of `snippet`, `(batch, *snippet)`, and states to a
+        dict of `scores` and the next states, all float32. States are named after their layers,
+        `relational_lstm_0` (H_t) and `relational_lstm_1` (C_t); a stream begins with zeros.
+
+    Raises:
+        ValueError: If snippets meet in other layers, or do not meet.
+    """
+    shape = tuple(model.input_shape)
+    if len(shape) < 3 or None in shape[1:] or shape[1] < 2:
+        raise ValueError(
+            "`model` must take (batch, T, *snippet) of known sizes, T > 1, to be streamed. "
+            f"Received: {model.name!r} with input_shape={shape}"
+        )
+    snippet = keras.Input(shape[2:], name="snippet")
+    steps = _Steps(shape[1])
+    sequence = steps.marked(ops.expand_dims(snippet, axis=1), _SEQUENCE)
+    # What `keras.models.clone_model` does, which has no place for further inputs.
+    scores = model._run_through_graph(sequence, call_fn=steps)
+    if steps.kind(scores) != _VIDEO:
+        raise ValueError(
+            "`model` must make one prediction of all snippets to be streamed, with a recurrent "
+            f"layer or a SegmentConsensus. Received: {model.name!r}, which has neither"
+        )
+    outputs = {"scores": ops.cast(scores, "float32"), **steps.next_states}
+    return keras.Model({"snippet": snippet, **steps.states}, outputs, name=f"{model.name}_step")
+
+
+class _Steps:
+    """Calls the operations of a network of T snippets for one snippet, and collects the states.
+
+    Attributes:
+        states: Dict of inputs, in order.
+        next_states: Dict of outputs of the same names.
+    """
+
+    def __init__(self, segments):
+        self.states, self.next_states = {}, {}
+        self._segments = segments
+        self._marked = {}  # kind by id, with the tensor, for an id lives as long as that
+
+    def marked(self, x, kind):
+        """The tensor, known to be of a kind."""
+        self._marked[id(x)] = kind, x
+        return x
+
+    def kind(self, x):
+        """What a tensor is known to hold."""
+        return self._marked[id(x)][0]
+
+    def __call__(self, operation, *args, **kwargs):
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._marked]
+        kinds = {self.kind(x) for x in tensors}
+        if len(tensors) == 1:
+            (x,) = tensors
+            if kinds == {_SEQUENCE} and isinstance(operation, keras.layers.RNN):
+                return self.marked(self._recurrent(operation, x), _VIDEO)
+            if kinds == {_SEQUENCE} and isinstance(operation, SegmentConsensus):
+                return self.marked(self._consensus(operation, x), _VIDEO)
+            if type(operation).__name__ == "Reshape":  # of keras.ops, which has no public name
+                folded = self._reshape(operation, x)
+                if folded is not None:
+                    return folded
+        if len(kinds) > 1 or _SEQUENCE in kinds:
+            raise ValueError(
+                "`model` cannot be streamed: its snippets must meet in recurrent layers or a "
+                f"SegmentConsensus. Received: {operation.name!r}, a {type(operation).__name__}"
+            )
+        result = operation(*args, **kwargs)
+        for output in keras.tree.flatten(result):
+            self.marked(output, *kinds)
+        return result
+
+    def _reshape(self, operation, x):
+        """Snippets folded into the batch, unfolded, or reshaped one by one; `None` if neither."""
+        before, after = operation.input.shape, operation.output.shape
+        if self.kind(x) == _VIDEO or None in (*before[1:], *after[1:]):
+            return None
+        ratio = math.prod(before[1:]) / math.prod(after[1:])
+        if self.kind(x) == _SEQUENCE and ratio == self._segments:
+            return self.marked(ops.reshape(x, (-1, *after[1:])), _FOLDED)
+        of_all = self.kind(x) == _SEQUENCE and ratio == 1
+        if after[1] == self._segments and (of_all or ratio == 1 / self._segments):
+            return self.marked(ops.reshape(x, (-1, 1, *after[2:])), _SEQUENCE)
+        return None
+
+    def _recurrent(self, layer, x):
+        if layer.return_sequences or layer.return_state or layer.go_backwards:
+            raise ValueError(
+                "`model` cannot be streamed: its recurrent layers must go forward and return the "
+                f"last output alone. Received: {layer.name!r}"
+            )
+        states = []
+        for place, state in enumerate(layer.get_initial_state(batch_size=1)):
+            states.append(self._state(f"{layer.name}_{place}", state.shape[1:]))
+        output, next_states = layer.cell(ops.squeeze(x, axis=1), states)
+        for state, following in zip(states, next_states, strict=True):
+            self.next_states[state.name] = ops.cast(following, "float32")
+        if isinstance(layer, RelationalLSTM):
+            return ops.reshape(output, (-1, *layer.cell.spatial_shape, layer.cell.units))
+        return output
+
+    def _consensus(self, layer, x):
+        if COUNT not in self.states:
+            count = self._state(COUNT, (1,))
+            self.next_states[COUNT] = count + 1
+        x = ops.squeeze(ops.cast(x, "float32"), axis=1)
+        name = f"{layer.name}_{'sum' if layer.consensus == 'average' else 'max'}"
+        state = self._state(name, x.shape[1:])
+        shape = (-1, *(1 for _ in x.shape[1:]))
+        if layer.consensus == "average":
+            self.next_states[name] = state + x
+            result = (state + x) / ops.reshape(self.next_states[COUNT], shape)
+        else:  # the state of zeros, of no snippet, is no maximum
+            first = ops.reshape(self.states[COUNT], shape) < 0.5
+            result = self.next_states[name] = ops.where(first, x, ops.maximum(state, x))
+        return ops.cast(result, layer.compute_dtype)
+
+    def _state(self, name, shape):
+        self.states[name] = keras.Input(tuple(shape), name=name)
+        return self.states[name]
