@@ -106,14 +106,13 @@ class Predictor:
         clips = self._read(path, indices, frames)
         # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
         logits = [self._model.score(clip[None])[0] for clip in clips]
-        probabilities = _softmax(np.mean(logits, axis=0))
+        best = self.best(_softmax(np.mean(logits, axis=0)), top)
+        return Prediction(os.fspath(path), *map(list, zip(*best, strict=True)), frames)
+
+    def best(self, probabilities, top=5):
+        """The most probable classes, best first: a list of `(label, probability)`."""
         best = np.argsort(-probabilities, kind="stable")[:top]
-        return Prediction(
-            os.fspath(path),
-            [self.labels[i] for i in best],
-            [float(probabilities[i]) for i in best],
-            frames,
-        )
+        return [(self.labels[i], float(probabilities[i])) for i in best]
 
     def whole(self, path, relations=True):
         """One sample of a whole video, with what the model relates: a `Window`.
@@ -165,7 +164,7 @@ class Predictor:
             ValueError: If the file is no video that can be decoded, `window` or `hop` is not more
                 than 0, or `window` is given for a model of clips.
         """
-        self._check_window(window, hop)
+        self.check_window(window, hop)
         if isinstance(source, str | os.PathLike):
             source = video.iter_frames(source, self.frame_size, threads=0)
         with source as reader:
@@ -219,7 +218,13 @@ class Predictor:
         """Seconds from one window to the next, where the caller does not say."""
         return min(self.window_frames(frame_rate, window) / frame_rate / 2, _MOST_HOP)
 
-    def _check_window(self, window, hop):
+    def check_window(self, window, hop):
+        """Refuse what `windows` cannot take.
+
+        Raises:
+            ValueError: If `window` or `hop` is not more than 0, or `window` is given for a model of
+                clips.
+        """
         for name, value in (("window", window), ("hop", hop)):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
