@@ -70,10 +70,9 @@ class Samples:
         Returns:
             float32 `(count, *crop_size, channels)`.
         """
-        x = transforms.resize(images, self.frame_size)
-        if self.stream == "flow":
-            x = _rescale(x, tf.shape(images))
-        return transforms.normalize(transforms.center_crop(x, self.crop_size), self.mean, self.std)
+        return transforms.prepare_frames(
+            images, self.stream, self.frame_size, self.crop_size, self.mean, self.std
+        )
 
     def read(self, path):
         """Samples of a video file, float32 `(count, *shape)`.
@@ -98,11 +97,7 @@ class Samples:
         Returns:
             float32 `(count, *shape)`.
         """
-        if self.stream == "flow" and self.segments and len(self.shape) == 4:
-            # Stacks: x1, y1, x2, y2, ... of a snippet are its channels.
-            x = tf.reshape(prepared, (-1, self.frames, *self.crop_size, 2))
-            prepared = tf.transpose(x, (0, 2, 3, 1, 4))
-        return tf.reshape(prepared, (-1, *(self.shape if shape is None else shape)))
+        return transforms.join_frames(prepared, self.shape if shape is None else shape, self.stream)
 
 
 def samples_of(model, labels, *, stream, frame_size, clips, segments, frame_stride, mean, std):
@@ -182,10 +177,3 @@ def _sample_size(model, segments, stream):
             f"input_shape={model.input_shape} with segments={segments}, stream={stream!r}"
         )
     return frames, *size
-
-
-def _rescale(levels, shape):
-    """Levels of flow that were resized from frames of `shape`, in pixels of their new size."""
-    scale = tf.shape(levels)[1:3] / shape[1:3]  # of y and x
-    still = 127.5
-    return (levels - still) * tf.cast(scale[::-1], tf.float32) + still

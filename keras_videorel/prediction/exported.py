@@ -99,17 +99,16 @@ class LiteRTModel:
             )
         self._input, self._output = taken["index"], given["index"]
         self._shape = tuple(taken["shape"].tolist())
-        keys = ("segments", "frames", "frame_size", "crop_size", "mean", "std")
+        keys = ("frame_size", "crop_size", "mean", "std")
         self._settings = {key: settings[key] for key in keys}
-        self._settings["stream"] = settings.get("stream", "rgb")
+        self._stream = settings.get("stream", "rgb")
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
     def score(self, clips):
         """As `SavedModel.score`; samples go one by one."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
-        samples = transforms.prepare_samples(
-            images, input_shape=self._shape[1:], **self._settings
-        ).numpy()
+        prepared = transforms.prepare_frames(images, self._stream, **self._settings)
+        samples = transforms.join_frames(prepared, self._shape[1:], self._stream).numpy()
         logits = []
         with self._lock:
             for sample in samples:
