@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import export, models, prediction
+from keras_videorel import export, models
 from keras_videorel.data import flow, sampling, video
 from keras_videorel.files import read_json
-from keras_videorel.prediction import Predictor
+from keras_videorel.prediction import Predictor, predictor
 from tests.videos import LOSSLESS, write_video
 
 MEAN = (123.0, 117.0, 104.0)
@@ -249,7 +249,7 @@ def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "to_levels", lambda field: pairs.append(1) or to_levels(field))
     for wanted, expected in (([12, 3, 4, 12, 4], 3), ([19, 0, 18], 2), ([5], 1)):
         pairs.clear()
-        found = prediction._read_flow(file, np.array(wanted), None, 20)
+        found = predictor._read_flow(file, np.array(wanted), None, 20)
         assert np.array_equal(found, [whole[index] for index in wanted])
         assert len(pairs) == expected
 

@@ -18,7 +18,8 @@ ALLOWED = {
     "files": {"files", "quiet"},
     "quiet": {"quiet"},
     "caffe": {"caffe", "models", "layers", "checks"},
-    "data": {"data", "checks", "files", "quiet"},
+    "lettering": {"lettering"},
+    "data": {"data", "checks", "files", "quiet", "lettering"},
     "figures": {"figures", "files"},
     "metrics": {"metrics"},
     "scores": {"scores", "files"},
@@ -54,7 +55,7 @@ ALLOWED = {
         "files",
     },
     "export": {"export", "data", "files"},
-    "prediction": {"prediction", "data", "files"},
+    "prediction": {"prediction", "data", "checks", "files", "lettering"},
     "cli": None,  # everything but other commands
     "__main__": {"cli"},
     "__init__": set(),

@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 import tensorflow as tf
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import IdentityTransform
 
-from keras_videorel import files
+from keras_videorel import files, lettering
 from keras_videorel.checks import check_integer
 from keras_videorel.data import flow, inspection
 
@@ -23,7 +22,6 @@ _WIDTH = FRAMES * (_BOX[1] + _GAP) - _GAP  # of a clip
 _FACTS_WIDTH = 400  # of that, beside the label
 
 _DPI = 100
-_FONT = "DejaVu Sans"  # comes with matplotlib
 
 
 def save_sheet(layout, clips, path, count=12, seed=0):
@@ -154,41 +152,12 @@ def _save(page, texts, path):
     figure = Figure((width / _DPI, height / _DPI), dpi=_DPI)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.figimage(page)
-    families, available = _fonts({c for _, _, text, _, _ in texts for c in text})
+    families, available = lettering.fonts({c for _, _, text, _, _ in texts for c in text})
     for x, y, text, most, style in texts:
-        # What no font has is shown as its number, and so are control characters.
-        text = "".join(c if c in available else c.encode("unicode_escape").decode() for c in text)
+        text = lettering.drawable(text, available)
         style = {"size": 9, "family": families, "parse_math": False, **style}
         baseline = height - y - 0.7 * _LINE
         shown = figure.text(x, baseline, text, transform=IdentityTransform(), **style)
-        _shorten(shown, most, renderer)
+        lettering.shorten(shown, most, renderer)
     with files.written_whole(path) as beside:
         figure.savefig(beside, format="png", dpi=_DPI)
-
-
-def _shorten(shown, most, renderer):
-    """Leave out the middle of a text that is too wide."""
-    text, length = shown.get_text(), len(shown.get_text())
-    while (width := shown.get_window_extent(renderer).width) > most and length > 1:
-        length = min(length - 1, int(length * most / width))
-        shown.set_text(f"{text[: length // 2]}…{text[len(text) - length // 2 :]}")
-
-
-def _fonts(characters):
-    """Fonts to draw some characters with.
-
-    Returns:
-        `(families, available)`: matplotlib's own font and what is installed to help it out, and
-        the characters that these have.
-    """
-    missing, families = set(characters), []
-    fonts = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.name != _FONT, f.name))
-    for font in fonts:
-        # The last resort has nothing but boxes.
-        if font.style != "normal" or font.name in families or "Last Resort" in font.name:
-            continue
-        if missing:
-            found = missing & set(map(chr, font_manager.get_font(font.fname).get_charmap()))
-            families += [font.name] if found else []
-            missing -= found
-    return families or [_FONT], set(characters) - missing

@@ -137,3 +137,37 @@ def normalize(clip, mean, std=1.0):
         return tf.tile(tf.reshape(tf.constant(numbers, tf.float32), [-1]), [repeats])
 
     return tf.ensure_shape(tf.reshape((rows - row(mean)) / row(std), shape), clip.shape)
+
+
+def prepare_samples(
+    images, *, input_shape, stream, segments, frames, frame_size, crop_size, mean, std
+):
+    """The frames of samples as a model takes them: resized, cropped in the middle, normalized.
+
+    Args:
+        images: uint8 `(samples * sampled, height, width, channels)`: the frames of samples, of
+            any size, one after the other; `sampled` is `max(segments, 1) * frames`.
+        input_shape: Shape of a sample, without the batch.
+        stream: `"rgb"`, or `"flow"`: `images` are levels of fields in pixels of their own size.
+        segments: Snippets of a sample, 0 for clips.
+        frames: Frames of a clip or snippet.
+        frame_size: `(height, width)` or the shorter side that frames are resized to.
+        crop_size: `(height, width)` of the crop.
+        mean: Mean of the channels, which is subtracted.
+        std: What they are then divided by.
+
+    Returns:
+        float32 tensor `(samples, *input_shape)`.
+    """
+    whole = frame_size if isinstance(frame_size, int) else tuple(frame_size)
+    height, width = crop_size
+    x = resize(images, whole)
+    if stream == "flow":  # lengths are in pixels
+        scale = tf.shape(x)[1:3] / tf.shape(images)[1:3]  # of y and x
+        still = 127.5
+        x = (x - still) * tf.cast(scale[::-1], tf.float32) + still
+    x = normalize(center_crop(x, (height, width)), mean, std)
+    if stream == "flow" and segments:  # x1, y1, x2, y2, ... of a snippet are its channels
+        x = tf.reshape(x, (-1, frames, height, width, 2))
+        x = tf.transpose(x, (0, 2, 3, 1, 4))
+    return tf.reshape(x, (-1, *input_shape))

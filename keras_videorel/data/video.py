@@ -20,6 +20,8 @@ _LEAST_RATE, _MOST_RATE = 1e-3, 1e3  # beyond, it is the clock of the container,
 # What lies between two frames, in seconds: records count in microseconds, and damaged files jump.
 _SHORTEST_STEP, _LONGEST_STEP = 1e-6, 3600.0
 _LATEST_START = 1e10  # seconds; live streams count from 1970
+STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
+_STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
 
 
@@ -46,11 +48,12 @@ class FrameReader:
     Attributes:
         frames: Number of frames that came out so far.
         frame_rate: Frames per second that the file declares.
+        duration: Seconds that the file declares, None where it does not, as live streams.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
     """
 
-    def __init__(self, path, size=None, threads=1):
+    def __init__(self, path, size=None, threads=1, opened=None):
         self.path = os.fsdecode(path)
         self.frames = 0
         self.note = None
@@ -58,11 +61,13 @@ class FrameReader:
         self._rotation = self._matrix = None
         self._size = check_size(size)
         self._converter = av.video.reformatter.VideoReformatter()
-        self._container, self._stream = _open(self.path)
+        self._container, self._stream = (_open if opened is None else opened)(self.path)
         self._stream.codec_context.thread_count = threads
         self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
         rates = (self._stream.average_rate, self._stream.guessed_rate, _DEFAULT_RATE)
         self.frame_rate = next(float(r) for r in rates if r and _LEAST_RATE <= r <= _MOST_RATE)
+        declared = self._container.duration
+        self.duration = declared / av.time_base if declared and declared > 0 else None
         self._pictures = self._decode()
 
     def __iter__(self):
@@ -227,6 +232,29 @@ def iter_frames(path, size=None, threads=1):
     return FrameReader(path, size, threads)
 
 
+def iter_stream(url, size=None, time_limit=10.0):
+    """Iterate over the frames of a video that comes over the network.
+
+    Args:
+        url: An address; its scheme is one of `STREAM_SCHEMES`.
+        size: As for `iter_frames`.
+        time_limit: Seconds to wait for the connection, and then for each part of the video.
+
+    Returns:
+        A `FrameReader`.
+
+    Raises:
+        VideoError: As `iter_frames`, or if nothing comes in time.
+    """
+    return FrameReader(url, size, opened=lambda url: _open_stream(url, time_limit))
+
+
+def is_stream(path):
+    """Whether a path is an address that `iter_stream` takes."""
+    scheme, separator, _ = os.fspath(path).partition("://")
+    return bool(separator) and scheme.lower() in STREAM_SCHEMES
+
+
 def read_frames(path, indices, size=None, threads=1):
     """Read some frames of a video; only these are kept in memory.
 
@@ -340,13 +368,35 @@ def _open(path):
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoError(path, f"cannot be opened as a video: {reason}") from None
+    return container, _checked_stream(path, container)
+
+
+def _open_stream(url, time_limit):
+    """Open an address and find its video stream."""
+    # What is found there leads to the network again, never to files of this machine.
+    options = {"protocol_whitelist": _STREAM_PROTOCOLS}
+    if url.lower().startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # packets lost by UDP show as torn pictures
+    try:
+        container = av.open(
+            url, container_options=options, timeout=time_limit, metadata_errors="ignore"
+        )
+    except av.error.ExitError:
+        raise VideoError(url, f"nothing came within {time_limit:g} s") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VideoError(url, f"cannot be opened as a video: {reason}") from None
+    return container, _checked_stream(url, container)
+
+
+def _checked_stream(path, container):
     try:
         stream = _video_stream(path, container)
         _check_pixels(path, stream.codec_context.height, stream.codec_context.width)
     except VideoError:
         container.close()
         raise
-    return container, stream
+    return stream
 
 
 def _video_stream(path, container):

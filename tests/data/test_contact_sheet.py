@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_videorel import lettering
 from keras_videorel.data import contact_sheet, flow, inspection, records
 
 GREYS = (0, 60, 120, 180, 240, 255)  # of the frames that are shown
@@ -104,7 +105,7 @@ def test_texts_stay_in_their_place(tmp_path, label):
 
 
 def test_characters_without_a_font_are_numbers():
-    families, available = contact_sheet._fonts("aЯ\u1f980\t")
+    families, available = lettering.fonts("aЯ\u1f980\t")
     assert families[0] == "DejaVu Sans" and set("aЯ0") <= available
     assert "\t" not in available
 

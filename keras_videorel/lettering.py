@@ -1,0 +1,94 @@
+"""Text on pictures, in any script that an installed font has."""
+
+import functools
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import IdentityTransform
+
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_DPI = 72  # a point is a pixel
+
+
+def fonts(characters):
+    """Fonts to draw some characters with.
+
+    Returns:
+        `(families, available)`: matplotlib's own font and what is installed to help it out, and
+        the characters that these have.
+    """
+    missing, families = set(characters), []
+    found = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.name != _FONT, f.name))
+    for font in found:
+        # The last resort has nothing but boxes.
+        if font.style != "normal" or font.name in families or "Last Resort" in font.name:
+            continue
+        if missing:
+            drawn = missing & set(map(chr, font_manager.get_font(font.fname).get_charmap()))
+            families += [font.name] if drawn else []
+            missing -= drawn
+    return families or [_FONT], set(characters) - missing
+
+
+def drawable(text, available):
+    """A text with its number in the place of what no font has, and of control characters."""
+    return "".join(c if c in available else c.encode("unicode_escape").decode() for c in text)
+
+
+def shorten(shown, most, renderer):
+    """Leave out the middle of a matplotlib `Text` that is wider than `most` pixels."""
+    text, length = shown.get_text(), len(shown.get_text())
+    while (width := shown.get_window_extent(renderer).width) > most and length > 1:
+        length = min(length - 1, int(length * most / width))
+        shown.set_text(f"{text[: length // 2]}…{text[len(text) - length // 2 :]}")
+
+
+@functools.lru_cache(maxsize=2048)
+def mask(text, size, bold=False, most=4096):
+    """A line of text as a picture.
+
+    Args:
+        text: The line.
+        size: Height of the font in pixels; the line is 1.5 times as high.
+        bold: Whether it is bold.
+        most: Pixels that it may be wide; in a longer one the middle is left out.
+
+    Returns:
+        How much each pixel is covered, uint8 `(height, width)`, read-only.
+    """
+    height = round(1.5 * size)
+    families, available = fonts(text)
+    figure = Figure((most / _DPI, height / _DPI), dpi=_DPI)
+    canvas = FigureCanvasAgg(figure)
+    shown = figure.text(
+        0, 0.42 * size, drawable(text, available), transform=IdentityTransform(), size=size,
+        family=families, weight="bold" if bold else "normal", parse_math=False,
+    )  # fmt: skip
+    shorten(shown, most, canvas.get_renderer())
+    width = min(int(np.ceil(shown.get_window_extent(canvas.get_renderer()).x1)) + 1, most)
+    figure.set_size_inches(max(width, 1) / _DPI, height / _DPI)
+    figure.patch.set_alpha(0)
+    canvas.draw()
+    covered = np.asarray(canvas.buffer_rgba())[..., 3].copy()
+    covered.flags.writeable = False
+    return covered
+
+
+def draw(picture, covered, left, top, colour):
+    """Draw a `mask` into an RGB picture, in place; what lies outside is cut off.
+
+    Args:
+        picture: uint8 `(height, width, 3)`.
+        covered: Of `mask`.
+        left: Where its left edge comes, in pixels.
+        top: Where its upper edge comes.
+        colour: `(r, g, b)`, 0 to 255.
+    """
+    rows = slice(max(top, 0), max(top + covered.shape[0], 0))
+    columns = slice(max(left, 0), max(left + covered.shape[1], 0))
+    part = picture[rows, columns]
+    inside = covered[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
+    weight = inside[..., np.newaxis].astype(np.uint16)
+    part[:] = (part * (255 - weight) + np.array(colour, np.uint16) * weight + 127) // 255

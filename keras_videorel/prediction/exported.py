@@ -1,0 +1,155 @@
+"""What `export` wrote, ready to score samples: a SavedModel or a LiteRT file."""
+
+import os
+import threading
+
+import numpy as np
+import tensorflow as tf
+
+from keras_videorel.checks import check_choice
+from keras_videorel.data import transforms
+from keras_videorel.files import read_json
+
+# Files of an exported folder, in the order in which they are preferred: the most exact first.
+FILES = {
+    "saved_model": "saved_model.pb",
+    "fp32": "model_fp32.tflite",
+    "fp16": "model_fp16.tflite",
+    "dynamic": "model_dynamic.tflite",
+    "int8": "model_int8.tflite",
+}
+
+
+class SavedModel:
+    """A SavedModel of `export.export_saved_model`.
+
+    Args:
+        folder: The folder.
+        settings: What its `export.json` says.
+
+    Attributes:
+        labels: Names of the classes.
+        has_relations: Whether it gives relation maps.
+
+    Raises:
+        ValueError: If it is one of an older version.
+    """
+
+    def __init__(self, folder, settings):
+        self._model = tf.saved_model.load(folder)  # holds the variables of the signatures
+        signatures = self._model.signatures
+        if "clips" not in signatures:
+            raise ValueError(f"{folder!r} was exported by an older version: export it again")
+        self._score = signatures["clips"]
+        self._relate = signatures.get("relations")
+        self.labels = [name.decode() for name in signatures["labels"]()["labels"].numpy()]
+        self.has_relations = self._relate is not None and "spatial_shape" in settings
+
+    def score(self, clips):
+        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, sampled, h, w, c)`."""
+        return self._score(clips=tf.constant(clips))["logits"].numpy()
+
+    def relate(self, clips):
+        """Logits, and relations float32 `(batch, T, 4, positions, positions)`."""
+        outputs = self._relate(clips=tf.constant(clips))
+        return outputs["logits"].numpy(), outputs["relations"].numpy()
+
+
+class LiteRTModel:
+    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel.
+
+    Args:
+        folder: The folder of the file, with `labels.txt`.
+        settings: What its `export.json` says.
+        name: Name of the file.
+
+    Attributes:
+        labels: Names of the classes.
+        has_relations: Whether it gives relation maps: no.
+
+    Raises:
+        OSError: If the interpreter is not installed, or there are no labels.
+        ValueError: If the file is no LiteRT model of these classes.
+    """
+
+    has_relations = False
+
+    def __init__(self, folder, settings, name):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise OSError(
+                f"{name} needs LiteRT's interpreter: pip install ai-edge-litert ({error})"
+            ) from None
+        path = os.path.join(folder, name)
+        with open(os.path.join(folder, "labels.txt"), encoding="utf-8") as file:
+            self.labels = file.read().splitlines()
+        try:
+            self._interpreter = Interpreter(path, num_threads=os.cpu_count())
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{path!r} cannot be run by LiteRT: {error}") from None
+        (taken,), (given,) = (
+            self._interpreter.get_input_details(),
+            self._interpreter.get_output_details(),
+        )
+        if given["shape"][-1] != len(self.labels):
+            raise ValueError(
+                f"{path!r} has {given['shape'][-1]} classes, but labels.txt {len(self.labels)}"
+            )
+        self._input, self._output = taken["index"], given["index"]
+        self._shape = tuple(taken["shape"].tolist())
+        keys = ("segments", "frames", "frame_size", "crop_size", "mean", "std")
+        self._settings = {key: settings[key] for key in keys}
+        self._settings["stream"] = settings.get("stream", "rgb")
+        self._lock = threading.Lock()  # an interpreter has one set of buffers
+
+    def score(self, clips):
+        """As `SavedModel.score`; samples go one by one."""
+        images = tf.reshape(clips, (-1, *clips.shape[2:]))
+        samples = transforms.prepare_samples(
+            images, input_shape=self._shape[1:], **self._settings
+        ).numpy()
+        logits = []
+        with self._lock:
+            for sample in samples:
+                self._interpreter.set_tensor(self._input, sample[np.newaxis])
+                self._interpreter.invoke()
+                logits.append(self._interpreter.get_tensor(self._output)[0])
+        return np.stack(logits)
+
+
+def load(folder, precision=None):
+    """Load an exported model.
+
+    Args:
+        folder: A folder written by `export`.
+        precision: One of `FILES`; by default the first of them that is there.
+
+    Returns:
+        `(model, settings, precision)`: a `SavedModel` or `LiteRTModel`, what `export.json` says,
+        and which file it is.
+
+    Raises:
+        FileNotFoundError: If the folder holds no such model.
+        ValueError: If `precision` is none of `FILES`, or the model cannot be used.
+    """
+    folder = os.fspath(folder)
+    manifest = os.path.join(folder, "export.json")
+    if not os.path.exists(manifest):
+        raise FileNotFoundError(
+            f"{folder!r} is no exported model (no export.json): make one with `videorel export`"
+        )
+    there = [key for key, name in FILES.items() if os.path.exists(os.path.join(folder, name))]
+    if not there:
+        raise FileNotFoundError(f"{folder!r} holds neither a SavedModel nor a LiteRT file")
+    if precision is None:
+        precision = there[0]
+    elif check_choice("precision", precision, FILES) not in there:
+        raise FileNotFoundError(
+            f"{folder!r} has no {FILES[precision]}; `precision` can be {', '.join(there)}"
+        )
+    settings = read_json(manifest)
+    if precision == "saved_model":
+        return SavedModel(folder, settings), settings, precision
+    return LiteRTModel(folder, settings, FILES[precision]), settings, precision

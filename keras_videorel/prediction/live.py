@@ -1,0 +1,263 @@
+"""Labels of cameras and streams as they come: the newest frames win."""
+
+import collections
+import contextlib
+import statistics
+import threading
+import time as clock
+from typing import NamedTuple
+
+import cv2
+
+from keras_videorel.data import video
+
+_MOST_FRAMES = 1024  # held of a source, whatever its rate
+_LATENCIES = 10_000  # kept for the summary
+
+
+class LiveWindow(NamedTuple):
+    """What a model says of the newest part of a source.
+
+    Attributes:
+        source: Name of the source.
+        window: A `Window`; its times are seconds after the source's first frame.
+        latency: Seconds from the arrival of the newest frame to this answer.
+        skipped: Frames since the window before that are in neither.
+    """
+
+    source: str
+    window: tuple
+    latency: float
+    skipped: int
+
+
+class Summary(NamedTuple):
+    """What became of a source.
+
+    Attributes:
+        source: Its name.
+        frames: Frames that came.
+        windows: Windows that were labelled.
+        skipped: Frames that were in none of them.
+        latencies: Seconds, of the last windows.
+        error: Why it ended, an exception, or None.
+    """
+
+    source: str
+    frames: int
+    windows: int
+    skipped: int
+    latencies: list
+    error: Exception | None
+
+    def __str__(self):
+        found = f"{self.source}: {self.frames} frames, {self.windows} windows"
+        if self.latencies:
+            median = statistics.median(self.latencies)
+            found += f", latency {1e3 * median:.0f} ms median, {1e3 * max(self.latencies):.0f} most"
+        return f"{found}, {self.skipped} frames skipped"
+
+
+class CameraReader:
+    """The frames of a camera, as `data.video.FrameReader` gives those of files.
+
+    Args:
+        capture: A `cv2.VideoCapture`, or what has its `read`, `get` and `release`: `read` gives
+            whether there was a frame, and the frame, uint8 `(height, width, 3)`, BGR.
+        size: `(height, width)` to resize to, or the length of the shorter side.
+
+    Attributes:
+        frame_rate: Frames per second that the camera declares, 25 if none.
+        duration: None.
+    """
+
+    duration = None
+
+    def __init__(self, capture, size):
+        self._capture, self._size = capture, size
+        self._first = None
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.frame_rate = rate if 0 < rate <= 1000 else 25.0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        whole, frame = self._capture.read()
+        if not whole:
+            raise StopIteration
+        now = clock.monotonic()
+        self._first = now if self._first is None else self._first
+        size = self._size
+        height, width = video.keep_aspect(*frame.shape[:2], size) if isinstance(size, int) else size
+        shrinks = height < frame.shape[0]
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        frame = cv2.resize(frame, (width, height), interpolation=way)
+        return now - self._first, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+    def close(self):
+        """Give the camera back."""
+        self._capture.release()
+
+
+def open_camera(name, size):
+    """A `CameraReader` of a camera by its number, device or pipeline.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)  # warnings of each way that it tries
+    try:
+        capture = cv2.VideoCapture(int(name) if str(name).isdigit() else str(name))
+    finally:
+        cv2.setLogLevel(level)
+    if not capture.isOpened():
+        raise OSError(f"camera {name} cannot be opened")
+    return CameraReader(capture, size)
+
+
+def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
+    """Label sources as they come, until they end.
+
+    A thread reads each source and keeps its newest frames; the model takes what is newest whenever
+    it is free, turn by turn, so a slow model skips frames and does not fall behind. Recordings,
+    which say how long they are, are read no faster than they play.
+
+    Args:
+        predictor: A `Predictor`.
+        sources: Dict from names to functions that open a reader: a `data.video.FrameReader` or a
+            `CameraReader`, with frames of the size `predictor.frame_size`.
+        window: As for `Predictor.windows`.
+        hop: Least seconds from one window of a source to the next, as for `Predictor.windows`.
+        stop: Optional `threading.Event`: ends it.
+        on_end: Called with the `Summary` of each source when it ends.
+
+    Yields:
+        `LiveWindow`s.
+
+    Raises:
+        ValueError: If `window` or `hop` is none for this model.
+    """
+    predictor.check_window(window, hop)
+    stop = threading.Event() if stop is None else stop
+    news = threading.Condition()
+    feeds = [
+        _Feed(name, opened, predictor, window, hop, news, stop) for name, opened in sources.items()
+    ]
+    try:
+        for feed in feeds:
+            feed.start()
+        waiting = collections.deque(feeds)
+        while waiting:
+            with news:
+                news.wait_for(
+                    lambda: stop.is_set() or any(f.due() or f.ended for f in waiting), timeout=0.2
+                )
+            for feed in list(waiting):
+                if feed.due() and not stop.is_set():
+                    yield feed.label()
+                elif feed.ended or stop.is_set():
+                    waiting.remove(feed)
+                    if on_end is not None:
+                        on_end(feed.summary())
+    finally:
+        stop.set()
+        for feed in feeds:
+            feed.join(timeout=2)
+
+
+class _Feed(threading.Thread):
+    """Reads a source and keeps its newest frames."""
+
+    def __init__(self, name, opened, predictor, window, hop, news, stop):
+        super().__init__(name=f"feed {name}", daemon=True)
+        self.source, self.ended, self.error = name, False, None
+        self._opened, self._predictor, self._seconds, self._hop = opened, predictor, window, hop
+        self._news, self._stop_event = news, stop
+        self._newest = collections.deque(maxlen=_MOST_FRAMES)  # (time, arrival, frame)
+        self._length = self._span = self._rate = None
+        self._frames = self._seen = self._skipped = self._windows = 0
+        self._last = None  # time of the newest frame of the last window
+        self._latencies = collections.deque(maxlen=_LATENCIES)
+
+    def run(self):
+        try:
+            reader = self._opened()
+            with contextlib.closing(reader):
+                self._begin(reader)
+                self._read(reader)
+        except (ValueError, OSError, cv2.error) as error:
+            self.error = error
+        finally:
+            with self._news:
+                self.ended = True
+                self._news.notify_all()
+
+    def _begin(self, reader):
+        rate = self._rate = reader.frame_rate
+        if self._hop is None:
+            self._hop = self._predictor.default_hop(rate, self._seconds)
+        # A clip is a number of frames. A window of segments is a time: cameras deliver fewer frames
+        # than they declare when it gets dark.
+        self._length = self._predictor.window_frames(rate, self._seconds)
+        self._span = (self._length - 1) / rate if self._predictor.settings["segments"] else None
+
+    def _read(self, reader):
+        first = began = None
+        for time, frame in reader:
+            now = clock.monotonic()
+            if first is None:
+                first, began = time, now
+            if reader.duration is not None and self._stop_event.wait(
+                max(began + time - first - now, 0)
+            ):
+                return
+            with self._news:
+                self._frames += 1
+                self._newest.append((time - first, clock.monotonic(), frame))
+                while self._is_full(after=1):
+                    self._newest.popleft()
+                self._news.notify_all()
+            if self._stop_event.is_set():
+                return
+
+    def _is_full(self, after=0):
+        """Whether the frames, but for the oldest ones, make a window."""
+        count = len(self._newest) - after
+        if self._span is None or count < 1:
+            return count >= self._length
+        # Half a frame for times that are rounded.
+        lasts = self._newest[-1][0] - self._newest[after][0] + 0.5 / self._rate
+        return lasts >= self._span or count + after == _MOST_FRAMES
+
+    def due(self):
+        """Whether there is a window to label."""
+        with self._news:
+            if not self._newest or self._newest[-1][0] == self._last:
+                return False
+            if self.ended:
+                return True
+            if self._last is None:
+                return self._is_full()
+            return self._newest[-1][0] - self._last >= self._hop - 0.5 / self._rate
+
+    def label(self):
+        """Label the newest window."""
+        with self._news:
+            times, arrivals, frames = zip(*self._newest, strict=True)
+            skipped = max(self._frames - self._seen - len(frames), 0)
+            self._seen, self._last = self._frames, times[-1]
+        window = self._predictor.window(times, frames, self._rate, relations=False)
+        latency = clock.monotonic() - arrivals[-1]
+        self._windows += 1
+        self._skipped += skipped
+        self._latencies.append(latency)
+        return LiveWindow(self.source, window, latency, skipped)
+
+    def summary(self):
+        with self._news:
+            return Summary(
+                self.source, self._frames, self._windows, self._skipped, list(self._latencies),
+                self.error,
+            )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Relation maps as pictures: where a position of X_t looks in H_{t-1}."""
+
+import numpy as np
+
+from keras_videorel.checks import check_choice
+
+GATES = ("i", "f", "g", "o")  # of the LSTM, in the order of the maps
+HEAT = "inferno"  # colour map, of matplotlib and OpenCV
+_FAINTEST_FULL = 2.0  # times uniform; full colour for less would be a picture of rounding
+
+
+def check_options(predictor, position, gate):
+    """Refuse what a model's relation maps do not have.
+
+    Raises:
+        ValueError: If `gate` is none of `GATES` or `"mean"`, `position` lies outside the maps, or
+            either is given for a model without any.
+    """
+    check_choice("gate", gate, (*GATES, "mean"))
+    if predictor.has_relations:
+        height, width = grid(predictor.settings)[1:]
+        if position is not None and not (0 <= position[0] < height and 0 <= position[1] < width):
+            raise ValueError(
+                f"`position` must be a row below {height} and a column below {width}. "
+                f"Received: {position[0]},{position[1]}"
+            )
+    elif position is not None or gate != "mean":
+        raise ValueError("`position` and `gate` are for models with a relational LSTM")
+
+
+def grid(settings):
+    """How the positions of a model lie: `(frames, height, width)`.
+
+    Feature maps of clips have their frames one below the other (docs/architecture.md).
+    """
+    rows, columns = settings["spatial_shape"]
+    crop_height, crop_width = settings["crop_size"]
+    frames = max(round(rows * crop_width / (columns * crop_height)), 1)
+    frames = frames if rows % frames == 0 else 1
+    return frames, rows // frames, columns
+
+
+def where_it_looks(relations, settings, position=None, gate="mean"):
+    """What a position takes from each position of the state before.
+
+    Args:
+        relations: `(T, 4, positions, positions)`, of a `Window`.
+        settings: The model's.
+        position: `(row, column)` on the feature map; by default the one that takes the most from
+            a single place.
+        gate: One of `GATES`, or `"mean"` of the four.
+
+    Returns:
+        `(maps, position)`: float32 `(T, height, width)`, weights as multiples of uniform ones,
+        which are 1 (the mean is 1, too), and the position. Those of a first step are uniform: its
+        state before is zero.
+    """
+    weights = relations.mean(axis=1) if gate == "mean" else relations[:, GATES.index(gate)]
+    frames, height, width = grid(settings)
+    weights = weights.reshape(-1, frames, height, width, frames, height, width)
+    weights = weights.mean(axis=1).sum(axis=3) * (height * width)  # (T, h, w, h, w)
+    if position is None:
+        strongest = weights.max(axis=(0, 3, 4))
+        position = tuple(int(i) for i in np.unravel_index(strongest.argmax(), strongest.shape))
+    return weights[:, position[0], position[1]].astype(np.float32), tuple(position)
+
+
+def full_heat(largest):
+    """The multiple of uniform that gets the full colour, of the largest that there is."""
+    return max(float(largest), _FAINTEST_FULL)
+
+
+def heat(maps, full):
+    """Maps of `where_it_looks` from 0, uniform or less, to 1, the full colour."""
+    return np.clip((maps - 1) / (full - 1), 0, 1)
+
+
+def seen_box(height, width, settings):
+    """The part of a frame that the model sees, which its maps lie over.
+
+    Args:
+        height: Of the frame.
+        width: Of the frame.
+        settings: The model's.
+
+    Returns:
+        `(top, left, bottom, right)` in pixels of the frame, integers.
+    """
+    size = settings["frame_size"]
+    if isinstance(size, int):
+        scale = size / min(height, width)
+        size = round(height * scale), round(width * scale)
+    edges = []
+    for whole, resized, crop in zip((height, width), size, settings["crop_size"], strict=True):
+        first = (resized - crop) // 2
+        edges.append((round(first / resized * whole), round((first + crop) / resized * whole)))
+    (top, bottom), (left, right) = edges
+    return top, left, bottom, right

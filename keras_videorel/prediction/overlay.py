@@ -1,0 +1,314 @@
+"""A video with its labels, their probabilities over time, and where the model looks."""
+
+import itertools
+import os
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+from keras_videorel import lettering
+from keras_videorel.data import video
+from keras_videorel.files import written_whole
+from keras_videorel.prediction import maps
+
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
+
+_LEAST_SIDE = 360  # smaller videos are enlarged: text needs pixels
+_LEAST_FONT = 14
+_SIDE_PER_FONT = 26
+_LEADING = 6  # classes with a colour of their own
+# Okabe and Ito's, which most of the colour-blind tell apart.
+_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66))
+_COLOURS = (*_COLOURS, (213, 94, 0))
+_OTHERS = (150, 150, 155)
+_WHITE, _GREY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
+_HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
+_CLOCK = 90_000  # ticks per second, of MPEG
+
+
+class _Timeline(NamedTuple):
+    """What a model says over time, without what is not shown."""
+
+    middles: np.ndarray  # (windows,), seconds
+    probabilities: np.ndarray  # (windows, classes)
+    looks: list  # of each window (steps' seconds, maps, position); empty without relations
+    end: float
+    full: float
+
+
+def write(predictor, source, path, *, windows=None, top=3, position=None, gate="mean",
+          on_frame=None):  # fmt: skip
+    """Write a video with labels, a bar of probabilities over time, and relation maps.
+
+    The most probable classes of the moment stand on the frames. Below runs the timeline: what the
+    leading classes have of the probability, stacked, with a cursor. For a model with a relational
+    LSTM, frames show what one position (framed) takes from where, as a heat map over the part of
+    the frame that the model sees; no colour is a uniform weight or less.
+
+    The file is decoded twice, once for the windows, unless they are given, and once for the
+    frames; memory does not grow with its length, but for some bytes a window. It is H.264, without
+    sound, upright, with the times of the frames as they were; videos whose shorter side is below
+    360 pixels are enlarged.
+
+    Args:
+        predictor: A `Predictor`.
+        source: The video file.
+        path: The file to write, one of `EXTENSIONS`.
+        windows: Windows of the video, by default those of `predictor.windows`.
+        top: Number of classes on the frames.
+        position: `(row, column)` of the feature map whose relations are shown; by default, in
+            each window, the one that takes the most from a single place.
+        gate: One of `maps.GATES`, or `"mean"`.
+        on_frame: Called with the number of frames so far.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If the file is no video that can be decoded, or an argument none of these.
+    """
+    if not os.fspath(path).lower().endswith(EXTENSIONS):
+        raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
+    if os.path.exists(path) and os.path.samefile(source, path):
+        raise ValueError(f"`path` must not be the video itself. Received: {path!r}")
+    maps.check_options(predictor, position, gate)
+    windows = predictor.windows(source) if windows is None else windows
+    timeline = _timeline(windows, predictor.settings, position, gate)
+    with video.iter_frames(source, threads=0) as reader, written_whole(path) as beside:
+        first, image = next(reader)
+        painter = _Painter(predictor, timeline, image.shape[:2], top, gate)
+        with _Encoder(beside, painter.size, reader.frame_rate) as encoder:
+            for time, frame in itertools.chain([(first, image)], reader):
+                encoder.add(time - first, painter.paint(time - first, frame))
+                if on_frame is not None:
+                    on_frame(reader.frames)
+    return path
+
+
+def _timeline(windows, settings, position, gate):
+    middles, probabilities, looks, end, largest = [], [], [], 0.0, 0.0
+    for window in windows:
+        middles.append((window.start + window.end) / 2)
+        probabilities.append(window.probabilities)
+        end = window.end
+        if window.relations is not None:
+            shown, place = maps.where_it_looks(window.relations, settings, position, gate)
+            steps = window.times.reshape(len(shown), -1).mean(axis=1)
+            looks.append((steps, shown.astype(np.float16), place))
+            largest = max(largest, shown.max())
+    return _Timeline(
+        np.array(middles), np.stack(probabilities), looks, end, maps.full_heat(largest)
+    )
+
+
+def _leading(probabilities):
+    """Classes that lead for the longest, and surest; those that never do come last."""
+    led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
+    strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
+    return np.argsort(-strength, kind="stable")[:_LEADING].tolist()
+
+
+class _Painter:
+    """Paints frames of one size."""
+
+    def __init__(self, predictor, timeline, frame_size, top, gate):
+        self._labels, self._timeline, self._settings = (
+            predictor.labels,
+            timeline,
+            predictor.settings,
+        )
+        self._top, self._gate = min(top, len(predictor.labels)), gate
+        height, width = frame_size
+        scale = max(_LEAST_SIDE / min(height, width), 1)
+        # Even, as H.264 in 4:2:0 needs.
+        height, width = (2 * round(scale * side / 2) for side in (height, width))
+        self._picture = height, width
+        self._font = max(min(height, width) // _SIDE_PER_FONT, _LEAST_FONT)
+        leading = _leading(timeline.probabilities)
+        self._colours = dict(zip(leading, _COLOURS, strict=False))
+        self._panel = self._draw_panel(width)
+        self.size = height + len(self._panel), width
+        self._box = maps.seen_box(height, width, predictor.settings)
+        self._shown = None  # which map the cached layers are of
+
+    def paint(self, time, frame):
+        """A frame with all that belongs on it at a time, uint8 `(*size, 3)`."""
+        height, width = self._picture
+        canvas = np.empty((*self.size, 3), np.uint8)
+        picture = canvas[:height]
+        if frame.shape[:2] == (height, width):
+            picture[:] = frame
+        else:
+            cv2.resize(frame, (width, height), dst=picture, interpolation=cv2.INTER_CUBIC)
+        index = int(np.abs(self._timeline.middles - time).argmin())
+        captions = self._paint_heat(picture, index, time) if self._timeline.looks else []
+        self._paint_labels(picture, self._timeline.probabilities[index])
+        canvas[height:] = self._panel
+        self._paint_cursor(canvas[height:], time, captions)
+        return canvas
+
+    # --- Labels -----------------------------------------------------------------------------
+
+    def _paint_labels(self, picture, probabilities):
+        """The most probable classes in the upper left corner, with a bar each."""
+        font, (height, width) = self._font, self._picture
+        row, gap, margin = round(1.65 * font), max(font // 6, 2), font // 2
+        box = min(max(width // 2, 18 * font), width - 2 * margin)
+        count = min(self._top, max((height - margin) // (row + gap), 1))
+        for place, index in enumerate(np.argsort(-probabilities, kind="stable")[:count].tolist()):
+            share, colour = float(probabilities[index]), self._colours.get(index, _OTHERS)
+            top = margin + place * (row + gap)
+            part = picture[top : top + row, margin : margin + box]
+            part[:] = part // 4 + np.uint8(8)
+            bar = part[:, : round(share * part.shape[1])]
+            bar[:] = (bar * 0.3 + 0.7 * 0.72 * np.array(colour)).astype(np.uint8)
+            percent = lettering.mask(f"{share:.0%}", font, bold=True)
+            room = box - percent.shape[1] - 2 * margin
+            name = lettering.mask(self._labels[index], font, bold=place == 0, most=max(room, font))
+            inset = (row - name.shape[0]) // 2
+            _draw_outlined(part, name, margin // 2, inset)
+            _draw_outlined(part, percent, box - percent.shape[1] - margin // 2, inset)
+
+    # --- Timeline ---------------------------------------------------------------------------
+
+    def _draw_panel(self, width):
+        """What stands below the frames and does not change: legend and stacked shares."""
+        font = self._font
+        margin, line, bar = font // 2, round(1.5 * font), 3 * font
+        self._bar = margin + line, margin + line + bar
+        self._span = margin, width - margin
+        height = 2 * ((2 * margin + 2 * line + bar) // 2)
+        panel = np.empty((height, width, 3), np.uint8)
+        panel[:] = _DARK
+        left = margin
+        for index, colour in self._colours.items():
+            room = width - margin - left - 2 * font
+            name = lettering.mask(self._labels[index], font, most=14 * font)
+            if name.shape[1] > room:
+                break
+            square = round(0.7 * font)
+            above = margin + (line - square) // 2
+            panel[above : above + square, left : left + square] = colour
+            lettering.draw(panel, name, left + font, margin, _WHITE)
+            left += 2 * font + name.shape[1]
+        first, last = self._span
+        times = (np.arange(last - first) + 0.5) / (last - first) * self._timeline.end
+        chart = panel[slice(*self._bar), first:last]
+        chart[:] = _EMPTY
+        levels = (np.arange(bar)[::-1, np.newaxis] + 0.5) / bar
+        floor = np.zeros(last - first)
+        for index, colour in self._colours.items():
+            share = self._timeline.probabilities[:, index]
+            ceiling = floor + np.interp(times, self._timeline.middles, share)
+            chart[(levels >= floor) & (levels < ceiling)] = colour
+            floor = ceiling
+        return panel
+
+    def _paint_cursor(self, panel, time, captions):
+        font, (first, last) = self._font, self._span
+        reached = min(time / self._timeline.end, 1) if self._timeline.end else 0
+        x = first + round(reached * (last - first - 1))
+        half, outer = max(font // 12, 1), max(font // 6, 1)
+        rows = slice(self._bar[0] - outer, self._bar[1] + outer)
+        future = panel[slice(*self._bar), x:last]
+        future[:] = future // 2 + np.uint8(_DARK[0] // 2)
+        panel[rows, max(x - half - 1, 0) : x + half + 1] = _DARK
+        panel[rows, max(x - half, 0) : x + half] = _WHITE
+        top = self._bar[1] + outer
+        clock = lettering.mask(f"{_clock(time)} / {_clock(self._timeline.end)}", font)
+        lettering.draw(panel, clock, first, top, _GREY)
+        room = last - first - clock.shape[1] - font
+        for caption in captions:  # the longest that there is room for
+            text = lettering.mask(caption, font)
+            if text.shape[1] <= room:
+                lettering.draw(panel, text, last - text.shape[1], top, _GREY)
+                break
+
+    # --- Relations --------------------------------------------------------------------------
+
+    def _paint_heat(self, picture, index, time):
+        """The relation map of a moment; returns what there is to say of it, longest first."""
+        steps, shown, place = self._timeline.looks[index]
+        step = int(np.abs(steps - time).argmin())
+        top, left, bottom, right = self._box
+        part = picture[top:bottom, left:right]
+        if self._shown != (index, step):
+            self._shown = index, step
+            self._heat = _heat_layers(shown[step], self._timeline.full, part.shape[:2])
+        opacity, light = self._heat
+        cv2.multiply(part, opacity, dst=part, dtype=cv2.CV_8U)
+        cv2.add(part, light, dst=part)
+        rows, columns = shown.shape[1:]
+        thick = max(self._font // 8, 1)
+        inset = thick // 2 + 1
+        x = [left + round((place[1] + side) / columns * (right - left)) for side in (0, 1)]
+        y = [top + round((place[0] + side) / rows * (bottom - top)) for side in (0, 1)]
+        corners = (x[0] + inset, y[0] + inset), (x[1] - inset - 1, y[1] - inset - 1)
+        cv2.rectangle(picture, *corners, (0, 0, 0), thick + 2)
+        cv2.rectangle(picture, *corners, _WHITE, thick)
+        gates = "mean of gates" if self._gate == "mean" else f"gate {self._gate}"
+        whose, most = (
+            f"where {place[0]},{place[1]} looks",
+            f"up to {shown[step].max():.1f}x uniform",
+        )
+        return [f"{whose}, {gates}, {most}", f"{whose}, {most}", whose]
+
+
+def _heat_layers(shown, full, size):
+    """What remains of a picture under a heat map, float32, and the light that comes on top."""
+    height, width = size
+    smooth = cv2.resize(
+        maps.heat(shown.astype(np.float32), full), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    smooth = np.clip(smooth, 0, 1)
+    # From purple to yellow: black would darken what lies around.
+    shades = np.linspace(_DARKEST_HEAT, 255, 256).astype(np.uint8)[:, np.newaxis]
+    palette = cv2.applyColorMap(shades, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+    colour = palette[np.rint(smooth * 255).astype(np.uint8)]
+    opacity = (_HEAT_OPACITY * smooth**0.8)[..., np.newaxis]
+    light = np.rint(colour * opacity).astype(np.uint8)
+    return np.repeat(1 - opacity, 3, axis=-1), light
+
+
+def _draw_outlined(picture, covered, left, top):
+    lettering.draw(picture, covered, left + 1, top + 1, (0, 0, 0))
+    lettering.draw(picture, covered, left, top, _WHITE)
+
+
+def _clock(seconds):
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    front = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{front}:{tenths // 10:02d}.{tenths % 10}"
+
+
+class _Encoder:
+    """An H.264 file that grows frame by frame, each shown at its own time."""
+
+    def __init__(self, path, size, frame_rate):
+        self._container = av.open(os.fspath(path), "w", options={"movflags": "+faststart"})
+        rate = Fraction(frame_rate).limit_denominator(1001)
+        self._stream = self._container.add_stream(
+            "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
+        )
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _CLOCK)
+        self._ticks = -1
+
+    def add(self, time, picture):
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        self._ticks = max(round(time * _CLOCK), self._ticks + 1)
+        frame.pts, frame.time_base = self._ticks, Fraction(1, _CLOCK)
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self._container.mux(self._stream.encode())
+        self._container.close()

@@ -1,0 +1,304 @@
+"""Labels of video files, of the whole and over time."""
+
+import collections
+import os
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_videorel.data import flow, sampling, video
+from keras_videorel.prediction import exported
+
+# Seconds of video that snippets of segments are spread over; clips of UCF-101 and HMDB-51 have
+# 7 and 3.
+SEGMENTS_WINDOW = 3.0
+_MOST_HOP = 0.5  # seconds
+
+
+class Prediction(NamedTuple):
+    """What a model says of a video.
+
+    Attributes:
+        path: The video file.
+        labels: Names of the most probable classes, best first.
+        probabilities: Their probabilities.
+        frames: Number of frames that decoded.
+    """
+
+    path: str
+    labels: list
+    probabilities: list
+    frames: int
+
+
+class Window(NamedTuple):
+    """What a model says of a part of a video.
+
+    Attributes:
+        start: When it begins, in seconds after the first frame of the video.
+        end: When it ends.
+        probabilities: Of all classes, float32 `(classes,)`.
+        relations: Of a model with a relational LSTM the weights of r(X_t, H_{t-1}), float32
+            `(T, 4, positions, positions)`: of each snippet and gate (i, f, g, o), how much each
+            position of X_t (rows) takes from each of H_{t-1} (columns). Otherwise None.
+        times: When each frame that the model saw is shown, in seconds, `(sampled,)`.
+    """
+
+    start: float
+    end: float
+    probabilities: np.ndarray
+    relations: np.ndarray | None
+    times: np.ndarray
+
+
+class Predictor:
+    """An exported model, ready for videos. Calls from several threads are safe.
+
+    Args:
+        path: A folder written by `export`: a SavedModel, LiteRT files, or both, with
+            `export.json`.
+        precision: Which of them: `"saved_model"`, `"fp32"`, `"fp16"`, `"dynamic"` or `"int8"`.
+            By default the first of these that is there.
+
+    Attributes:
+        labels: Names of the classes, in index order.
+        settings: What `export.json` says, a dict.
+        precision: Which file is used.
+        has_relations: Whether windows carry relation maps.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If it is one of an older version, or `precision` is none of these.
+        OSError: If a LiteRT file needs an interpreter that is not installed.
+    """
+
+    def __init__(self, path, precision=None):
+        self._model, self.settings, self.precision = exported.load(path, precision)
+        self.labels = self._model.labels
+        self.has_relations = self._model.has_relations
+        settings = self.settings
+        self.stream = settings.get("stream", "rgb")  # exports of older versions do not name it
+        self._taken = settings["segments"], settings["frames"], settings["frame_stride"]
+        size = settings["frame_size"]
+        self.frame_size = size if isinstance(size, int) else tuple(size)
+
+    def __call__(self, path, top=5):
+        """Label one video.
+
+        The file is decoded twice, once to count its frames and once for those that are needed,
+        so memory does not grow with its length. For a model of optical flow, that of these frames
+        is estimated on the way (DIS).
+
+        Args:
+            path: A video file.
+            top: Number of classes to return.
+
+        Returns:
+            A `Prediction`.
+
+        Raises:
+            ValueError: If the file is no video that can be decoded.
+        """
+        frames = video.count_frames(path, threads=0)
+        count = min(self.settings["clips"], int(sampling.most_samples(frames, *self._taken)))
+        indices = sampling.uniform_samples(frames, count, *self._taken).numpy()
+        clips = self._read(path, indices, frames)
+        # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
+        logits = [self._model.score(clip[None])[0] for clip in clips]
+        best = self.best(_softmax(np.mean(logits, axis=0)), top)
+        return Prediction(os.fspath(path), *map(list, zip(*best, strict=True)), frames)
+
+    def best(self, probabilities, top=5):
+        """The most probable classes, best first: a list of `(label, probability)`."""
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [(self.labels[i], float(probabilities[i])) for i in best]
+
+    def whole(self, path, relations=True):
+        """One sample of a whole video, with what the model relates: a `Window`.
+
+        It is the clip in the middle, or a snippet from the middle of each segment.
+
+        Args:
+            path: A video file.
+            relations: Whether to compute relation maps, where the model has them.
+
+        Returns:
+            `(window, frames)`: frames are those that the model saw, uint8 RGB `(sampled, height,
+            width, 3)` in the size of the video.
+
+        Raises:
+            ValueError: If the file is no video that can be decoded.
+        """
+        with video.iter_frames(path, threads=0) as reader:
+            times, rate = [], reader.frame_rate
+            while (time := _next_time(reader)) is not None:
+                times.append(time)
+        times = np.subtract(times, times[0])
+        indices = sampling.uniform_samples(len(times), 1, *self._taken).numpy()
+        logits, maps = self._evaluate(self._read(path, indices, len(times)), relations)
+        window = Window(
+            0.0, _end(times, rate), _softmax(logits[0]), maps, times[indices[0]].astype(float)
+        )
+        return window, video.read_frames(path, indices[0], threads=0)
+
+    def windows(self, source, window=None, hop=None, relations=True):
+        """Label a video over time, in one pass and in bounded memory.
+
+        A window of a model of clips is as long as its clip. A model of segments takes a snippet
+        from each of T equal parts of the window. The last window ends with the last frame; a
+        video that is shorter than a window is one.
+
+        Args:
+            source: A video file, or an iterator like `data.video.iter_frames`, of frames of the
+                size `frame_size`.
+            window: Seconds that a window of segments lasts, 3 by default.
+            hop: Seconds from one window to the next; by default half a window, and at most half
+                a second.
+            relations: Whether to compute relation maps, where the model has them.
+
+        Yields:
+            `Window`s, in order.
+
+        Raises:
+            ValueError: If the file is no video that can be decoded, `window` or `hop` is not more
+                than 0, or `window` is given for a model of clips.
+        """
+        self.check_window(window, hop)
+        if isinstance(source, str | os.PathLike):
+            source = video.iter_frames(source, self.frame_size, threads=0)
+        with source as reader:
+            length = self.window_frames(reader.frame_rate, window)
+            hop = self.default_hop(reader.frame_rate, window) if hop is None else hop
+            step = max(round(hop * reader.frame_rate), 1)
+            times, frames = (collections.deque(maxlen=length) for _ in range(2))
+            first, count, scored = None, 0, 0
+            due = length  # number of frames at which the next window is complete
+            for count, (time, frame) in enumerate(reader, start=1):
+                first = time if first is None else first
+                times.append(time - first)
+                frames.append(frame)
+                if count == due:
+                    yield self.window(times, frames, reader.frame_rate, relations)
+                    scored, due = count, due + step
+            if count > scored:
+                yield self.window(times, frames, reader.frame_rate, relations)
+
+    def window(self, times, frames, frame_rate=25.0, relations=True):
+        """Label some frames in a row, as one sample.
+
+        Args:
+            times: Their times in seconds.
+            frames: Sequence of uint8 arrays `(height, width, 3)`, RGB.
+            frame_rate: Frames per second, for the end of a single one.
+            relations: Whether to compute relation maps, where the model has them.
+
+        Returns:
+            A `Window`.
+        """
+        indices = sampling.uniform_samples(len(frames), 1, *self._taken).numpy()[0].tolist()
+        pictures = [frames[i] for i in indices]
+        if self.stream == "flow":
+            pictures = _flow_of(frames, indices)
+        logits, maps = self._evaluate(np.stack(pictures)[np.newaxis], relations)
+        seen = np.array([times[i] for i in indices], float)
+        end = _end(times, frame_rate)
+        return Window(float(times[0]), end, _softmax(logits[0]), maps, seen)
+
+    def window_frames(self, frame_rate, window=None):
+        """Frames of a window of a video of some frames per second."""
+        segments, frames, stride = self._taken
+        span = (frames - 1) * stride + 1
+        if not segments:
+            return span
+        seconds = SEGMENTS_WINDOW if window is None else window
+        return max(round(seconds * frame_rate), segments, span)
+
+    def default_hop(self, frame_rate, window=None):
+        """Seconds from one window to the next, where the caller does not say."""
+        return min(self.window_frames(frame_rate, window) / frame_rate / 2, _MOST_HOP)
+
+    def check_window(self, window, hop):
+        """Refuse what `windows` cannot take.
+
+        Raises:
+            ValueError: If `window` or `hop` is not more than 0, or `window` is given for a model of
+                clips.
+        """
+        for name, value in (("window", window), ("hop", hop)):
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
+        if window is not None and not self.settings["segments"]:
+            raise ValueError(
+                "`window` is for models of segments; this one's window is its clip of "
+                f"{self.window_frames(25.0)} frames. Received: window={window!r}"
+            )
+
+    def _evaluate(self, clips, relations):
+        """Logits of samples, and the relations of the first, or None."""
+        if relations and self.has_relations:
+            logits, maps = self._model.relate(clips)
+            return logits, maps[0]
+        return self._model.score(clips), None
+
+    def _read(self, path, indices, frames):
+        """Samples of a file of some frames, uint8 `(*indices.shape, height, width, channels)`."""
+        if self.stream == "flow":
+            images = _read_flow(path, indices.ravel(), self.frame_size, frames)
+        else:
+            images = video.read_frames(path, indices.ravel(), self.frame_size, threads=0)
+        return images.reshape(*indices.shape, *images.shape[1:])
+
+
+def _softmax(logits):
+    return tf.nn.softmax(logits).numpy()
+
+
+def _end(times, frame_rate):
+    """When the last of some frames ends."""
+    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / frame_rate
+    return float(times[-1] + step)
+
+
+def _next_time(reader):
+    try:
+        return reader.skip()
+    except StopIteration:
+        return None
+
+
+def _flow_of(frames, indices):
+    """Flow from some frames to the next, as levels; the last repeats the field before it."""
+    starts = [min(index, max(len(frames) - 2, 0)) for index in indices]
+    levels, estimate = {}, flow.estimator("dis")
+    for start in set(starts):
+        if len(frames) == 1:
+            levels[start] = flow.no_flow(frames[0].shape[:2])
+        else:
+            pair = flow.grey(frames[start]), flow.grey(frames[start + 1])
+            levels[start] = flow.to_levels(estimate(*pair))
+    return [levels[start] for start in starts]
+
+
+def _read_flow(path, indices, size, num_frames):
+    """Flow from some frames of a video to the next, as levels; of no others it is estimated.
+
+    Returns:
+        A uint8 array `(len(indices), height, width, 2)`.
+    """
+    # The last frame repeats the field of the one before, as in shards.
+    starts = np.minimum(indices, max(num_frames - 2, 0)).tolist()
+    wanted, levels, picture = set(starts), {}, None
+    estimate = flow.estimator("dis")
+    with video.iter_frames(path, size, threads=0) as reader:
+        for index in range(min(max(wanted) + 2, num_frames)):
+            if wanted.isdisjoint((index - 1, index)):
+                reader.skip()
+                continue
+            next_picture = flow.grey(next(reader)[1])
+            if index - 1 in wanted:
+                levels[index - 1] = flow.to_levels(estimate(picture, next_picture))
+            picture = next_picture
+    if num_frames == 1:
+        levels[0] = flow.no_flow(picture.shape)
+    return np.stack([levels[start] for start in starts])

@@ -1,0 +1,154 @@
+"""Frames of a video, where the model looks, and what it says, as one figure for a paper."""
+
+import os
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from keras_videorel import lettering
+from keras_videorel.files import written_whole
+from keras_videorel.prediction import maps
+
+EXTENSIONS = (".png", ".pdf", ".svg")
+
+_WIDTH = 7.0  # inches: both columns of a page
+_MOST_FRAMES = 8
+_DPI = 200
+_SIDE = 400  # pixels of a frame's longer side
+_BAR = 0.17  # inches of a class
+
+
+def write(predictor, source, path, *, top=5, position=None, gate="mean"):
+    """Draw a strip: frames that the model saw, relation maps below them, and probabilities.
+
+    Up to eight frames of one sample of the whole video, `Predictor.whole`: for a model of segments
+    the middle of each snippet. Heat maps show what one position (framed) takes from the frame
+    before, as multiples of a uniform weight; the first step has no frame before. Below stand the
+    most probable classes of the whole video, over all its samples, as `Predictor` gives them.
+
+    Args:
+        predictor: A `Predictor`.
+        source: The video file.
+        path: The file to write, one of `EXTENSIONS`.
+        top: Number of classes.
+        position: As for `overlay.write`.
+        gate: As for `overlay.write`.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If the file is no video that can be decoded, or an argument none of these.
+    """
+    if not os.fspath(path).lower().endswith(EXTENSIONS):
+        raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
+    maps.check_options(predictor, position, gate)
+    prediction = predictor(source, top)
+    window, frames = predictor.whole(source)
+    looks = place = None
+    if window.relations is not None:
+        looks, place = maps.where_it_looks(window.relations, predictor.settings, position, gate)
+    steps = max(predictor.settings["segments"], 1) if looks is None else len(looks)
+    if steps == 1:  # a clip: its frames are the steps
+        steps = len(frames)
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, _MOST_FRAMES)).round().astype(int))
+    each = len(frames) // steps  # frames of a snippet
+    figure = _draw(
+        [_fit(frames[step * each + each // 2]) for step in shown],
+        [window.times[step * each + each // 2] for step in shown],
+        None if looks is None else looks[shown],
+        place,
+        prediction,
+        predictor.settings,
+        gate,
+    )
+    with written_whole(path) as beside:
+        # One picture everywhere: no date in it.
+        metadata = {".png": None, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+        extension = os.path.splitext(path)[1].lower()
+        figure.savefig(beside, dpi=_DPI, metadata=metadata[extension])
+    return path
+
+
+def _fit(frame):
+    scale = _SIDE / max(frame.shape[:2])
+    size = tuple(max(round(side * scale), 1) for side in frame.shape[1::-1])
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _draw(frames, times, looks, place, prediction, settings, gate):
+    aspect = frames[0].shape[0] / frames[0].shape[1]
+    side = 0.75 if looks is not None else 0.02  # inches for the scale of the maps
+    picture = (_WIDTH - side - 0.1) / len(frames)
+    rows = 1 if looks is None else 2
+    bars = _BAR * len(prediction.labels) + 0.32
+    pictures = rows * (picture * aspect + 0.04) + 0.2
+    figure = Figure((_WIDTH, pictures + bars))
+    FigureCanvasAgg(figure)
+    families, available = lettering.fonts({c for label in prediction.labels for c in label})
+    grid = figure.add_gridspec(
+        rows, len(frames), left=0.05 / _WIDTH, right=1 - (side + 0.05) / _WIDTH,
+        top=1 - 0.18 / (pictures + bars), bottom=bars / (pictures + bars),
+        wspace=0.03, hspace=0.04,
+    )  # fmt: skip
+    for column, (frame, time) in enumerate(zip(frames, times, strict=True)):
+        axes = figure.add_subplot(grid[0, column])
+        axes.imshow(frame)
+        axes.set_title(f"{time:.2f} s", size=7, pad=2)
+        axes.set_axis_off()
+    if looks is not None:
+        _draw_maps(figure, grid, frames, looks, place, settings, gate)
+    axes = figure.add_axes(
+        [0.32, 0.28 / (pictures + bars), 0.62, (bars - 0.32) / (pictures + bars)]
+    )
+    names = [lettering.drawable(label, available) for label in prediction.labels]
+    places = np.arange(len(names))
+    axes.barh(places, prediction.probabilities, color="0.35", height=0.7)
+    for label in axes.set_yticks(places, names, size=8, family=families) and axes.get_yticklabels():
+        label.set_parse_math(False)
+        lettering.shorten(label, 0.3 * _WIDTH * figure.dpi, figure.canvas.get_renderer())
+    for place_of, value in zip(places, prediction.probabilities, strict=True):
+        inside = value > 0.9
+        axes.annotate(
+            f"{value:.1%}", (value, place_of), (-3 if inside else 3, 0), size=7, va="center",
+            textcoords="offset points", ha="right" if inside else "left",
+            color="white" if inside else "black",
+        )  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6))
+    axes.tick_params("x", labelsize=7)
+    axes.tick_params("y", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_maps(figure, grid, frames, looks, place, settings, gate):
+    full = maps.full_heat(looks.max())
+    height, width = frames[0].shape[:2]
+    top, left, bottom, right = maps.seen_box(height, width, settings)
+    rows, columns = looks.shape[1:]
+    cell = (right - left) / columns, (bottom - top) / rows
+    for column, frame in enumerate(frames):
+        axes = figure.add_subplot(grid[1, column])
+        axes.imshow(frame.mean(axis=-1), cmap="gray", vmin=-80, vmax=400)
+        shown = axes.imshow(
+            looks[column], cmap=maps.HEAT, vmin=0, vmax=full, alpha=0.7,
+            extent=(left, right, bottom, top), interpolation="bicubic",
+        )  # fmt: skip
+        corner = left + place[1] * cell[0], top + place[0] * cell[1]
+        for colour, line in (("black", 1.8), ("white", 0.9)):
+            axes.add_patch(Rectangle(corner, *cell, fill=False, edgecolor=colour, linewidth=line))
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        axes.set_axis_off()
+    box = axes.get_position()
+    scale = figure.add_axes([box.x1 + 0.008, box.y0, 0.012, box.height])
+    bar = figure.colorbar(
+        shown, cax=scale, ticks=[0, 1, *([round(full / 2, 1)] if full > 4 else []), full]
+    )
+    bar.ax.set_yticklabels([f"{tick:.3g}x" for tick in bar.get_ticks()], size=6)
+    bar.ax.tick_params(length=2, pad=1)
+    bar.solids.set_alpha(1)
+    name = "mean of\ngates" if gate == "mean" else f"gate {gate}"
+    bar.ax.set_title(name, size=6, loc="left", pad=4)
