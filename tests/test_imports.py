@@ -56,6 +56,7 @@ ALLOWED = {
     },
     "export": {"export", "data", "files"},
     "prediction": {"prediction", "data", "checks", "files", "lettering"},
+    "serving": {"serving", "prediction", "data"},
     "cli": None,  # everything but other commands
     "__main__": {"cli"},
     "__init__": set(),

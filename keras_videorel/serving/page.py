@@ -1,0 +1,168 @@
+"""The page: what stands on it, and what its button does."""
+
+import asyncio
+import logging
+import os
+import tempfile
+
+import anyio
+import gradio as gr
+import pandas as pd
+
+from keras_videorel.serving import labelling
+
+_log = logging.getLogger(__name__)
+
+_TOP = 5
+_KEPT = 30 * 60  # seconds that uploads and results are kept
+_MOST_WAITING = 20  # requests for a model
+_SECONDS, _PROBABILITY, _LABEL = "time (s)", "probability", "label"
+# Okabe and Ito's, which most of the colour-blind tell apart.
+_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00")
+
+CSS = """
+.gradio-container { max-width: 1200px !important; margin: auto; }
+#limits p { font-size: 0.85rem; opacity: 0.75; }
+"""
+
+
+def theme():
+    """Fonts that are there: Gradio's own come from elsewhere."""
+    return gr.themes.Soft(
+        primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )
+
+
+def build(models, broken, limits, folder):
+    """The page.
+
+    Args:
+        models: Dict from names to `Predictor`s.
+        broken: Names of models that cannot be used.
+        limits: `labelling.Limits`.
+        folder: Where results are written.
+
+    Returns:
+        A `gradio.Blocks`, whose function `label` takes a video and the name of a model and gives
+        labels, their course, and the annotated video.
+    """
+    desk = _Desk(models, limits, folder)
+    with gr.Blocks(title="videorel", analytics_enabled=False, delete_cache=(60, _KEPT)) as page:
+        gr.Markdown("# What happens in this video?")
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                video = gr.Video(
+                    label="Video", sources=["upload", "webcam"], include_audio=True, height=300
+                )
+                # A path may be an address: Gradio would fetch it.
+                video.async_move_resource_to_block_cache = _only_files(
+                    video.async_move_resource_to_block_cache
+                )
+                model = gr.Dropdown(
+                    [(_describe(name, predictor), name) for name, predictor in models.items()],
+                    value=next(iter(models)),
+                    label="Model",
+                )
+                button = gr.Button("Label this video", variant="primary")
+                gr.Markdown(_notes(limits, broken), elem_id="limits")
+            with gr.Column(scale=3, min_width=320):
+                labels = gr.Label(label="The whole video", num_top_classes=_TOP)
+                course = gr.LinePlot(
+                    _frame({}), x=_SECONDS, y=_PROBABILITY, color=_LABEL, y_lim=[0, 1],
+                    label="Over time", height=220,
+                )  # fmt: skip
+                drawn = gr.Video(
+                    label="Labels, and where the model looks", interactive=False, height=420,
+                    buttons=["download"],
+                )  # fmt: skip
+        button.click(
+            desk.label, [video, model], [labels, course, drawn], api_name="label",
+            concurrency_limit=None,  # the desk has a queue for each model
+        )  # fmt: skip
+    return page
+
+
+def _describe(name, predictor):
+    maps = ", relation maps" if predictor.has_relations else ""
+    return f"{name} ({len(predictor.labels)} classes{maps})"
+
+
+def _notes(limits, broken):
+    notes = (
+        f"Videos of at most {limits.seconds:g} seconds and {limits.megabytes:g} MB. They go to the "
+        f"machine that serves this page, and are deleted there after {_KEPT // 60} minutes."
+    )
+    if broken:
+        names = ", ".join(f"`{name}`" for name in broken)
+        notes += f"\n\nNot usable, see the server's log: {names}."
+    return notes
+
+
+def _only_files(move):
+    async def move_file(path):
+        if "://" in str(path):
+            raise gr.Error("Upload a file: addresses are not taken.", print_exception=False)
+        return await move(path)
+
+    return move_file
+
+
+def _frame(curves):
+    """Courses of classes as a table, for the plot."""
+    rows = [
+        (second, probability, label)
+        for label, course in curves.items()
+        for second, probability in zip(*course, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[_SECONDS, _PROBABILITY, _LABEL])
+
+
+class _Desk:
+    """Takes requests, one at a time for each model."""
+
+    def __init__(self, models, limits, folder):
+        self._models, self._limits, self._folder = models, limits, folder
+        self._turns = {name: asyncio.Lock() for name in models}
+        self._waiting = dict.fromkeys(models, 0)
+
+    async def label(self, video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
+        """Label a video: probabilities of its best labels, their course, and an annotated video."""
+        if video is None:
+            raise _Kind("Choose or record a video first.")
+        if model not in self._models:
+            raise _Kind("There is no such model here.")
+        if self._waiting[model] >= _MOST_WAITING:
+            raise _Kind("Too many videos are waiting for this model. Try again in a while.")
+        self._waiting[model] += 1
+        try:
+            if self._waiting[model] > 1:
+                progress(0, desc=f"Waiting for {self._waiting[model] - 1} before this one")
+            async with self._turns[model]:
+                answer = await anyio.to_thread.run_sync(self._answer, video, model, progress)
+        finally:
+            self._waiting[model] -= 1
+        colours = dict(zip(answer.curves, _COLOURS, strict=False))
+        plot = gr.LinePlot(_frame(answer.curves), color_map=colours)
+        return dict(answer.best), plot, answer.video
+
+    def _answer(self, video, model, progress):
+        name = os.path.splitext(os.path.basename(video))[0]
+        output = os.path.join(tempfile.mkdtemp(dir=self._folder), f"{name}-labelled.mp4")
+        try:
+            labelling.check(video, self._limits)
+            return labelling.label(
+                self._models[model], video, output, top=_TOP,
+                report=lambda share, doing: progress(share, desc=doing),
+            )  # fmt: skip
+        except labelling.Refused as refusal:
+            raise _Kind(str(refusal)) from None
+        except Exception:
+            _log.exception("a video could not be labelled")
+            raise _Kind("Something went wrong here; the server's log says what.") from None
+
+
+class _Kind(gr.Error):
+    """A message on the page, and none in the log."""
+
+    def __init__(self, message):
+        super().__init__(message, duration=None, title="Not labelled", print_exception=False)
