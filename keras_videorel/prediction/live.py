@@ -8,6 +8,7 @@ import time as clock
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from keras_videorel.data import video
 
@@ -106,12 +107,12 @@ def open_camera(name, size):
     Raises:
         OSError: If it cannot be opened.
     """
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # warnings of each way that it tries
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # warnings of each way that it tries
     try:
         capture = cv2.VideoCapture(int(name) if str(name).isdigit() else str(name))
     finally:
-        cv2.setLogLevel(level)
+        log.setLogLevel(level)
     if not capture.isOpened():
         raise OSError(f"camera {name} cannot be opened")
     return CameraReader(capture, size)
@@ -141,6 +142,9 @@ def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
     """
     predictor.check_window(window, hop)
     stop = threading.Event() if stop is None else stop
+    size = predictor.frame_size
+    still = np.zeros((*((size, size) if isinstance(size, int) else size), 3), np.uint8)
+    predictor.window([0.0], [still], relations=False)  # the first call takes long
     news = threading.Condition()
     feeds = [
         _Feed(name, opened, predictor, window, hop, news, stop) for name, opened in sources.items()
@@ -187,7 +191,7 @@ class _Feed(threading.Thread):
             with contextlib.closing(reader):
                 self._begin(reader)
                 self._read(reader)
-        except (ValueError, OSError, cv2.error) as error:
+        except Exception as error:  # reported when the source ends: others go on
             self.error = error
         finally:
             with self._news:
