@@ -18,7 +18,7 @@ _ROUTES = (
 )
 # Browsers ask no other server for anything, whatever Gradio's pages name.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "default-src 'self'; script-src 'self' blob: 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "media-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "font-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"

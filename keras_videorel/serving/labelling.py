@@ -40,11 +40,13 @@ class Answer(NamedTuple):
         best: `(label, probability)` of the whole video, best first.
         curves: For the classes that reach the most at some time, dict from label to `(seconds,
             probabilities)`, two lists from the beginning to the end of the video.
+        seconds: How long the video is.
         video: File with labels, their course, and relation maps where the model has them.
     """
 
     best: list
     curves: dict
+    seconds: float
     video: str
 
 
@@ -133,7 +135,7 @@ def label(predictor, path, output, *, top=5, report=None):
     overlay.write(predictor, path, output, windows=recorded(), on_frame=drawn)
     best = list(zip(prediction.labels, prediction.probabilities, strict=True))
     curves = _curves(predictor.labels, np.array(seconds), np.stack(probabilities), top)
-    return Answer(best, curves, output)
+    return Answer(best, curves, seconds[-1][1], output)
 
 
 def _curves(labels, spans, probabilities, top):

@@ -15,13 +15,15 @@ _log = logging.getLogger(__name__)
 
 _TOP = 5
 _KEPT = 30 * 60  # seconds that uploads and results are kept
+_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 _MOST_WAITING = 20  # requests for a model
-_SECONDS, _PROBABILITY, _LABEL = "time (s)", "probability", "label"
 # Okabe and Ito's, which most of the colour-blind tell apart.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00")
 
 CSS = """
 .gradio-container { max-width: 1200px !important; margin: auto; }
+#video video { max-height: 300px; }
+#drawn video { max-height: 520px; }
 #limits p { font-size: 0.85rem; opacity: 0.75; }
 """
 
@@ -52,8 +54,10 @@ def build(models, broken, limits, folder):
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 video = gr.Video(
-                    label="Video", sources=["upload", "webcam"], include_audio=True, height=300
-                )
+                    show_label=False, sources=["upload", "webcam"], elem_id="video",
+                    include_audio=True,  # kept in uploads: to take it out needs ffmpeg
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
+                )  # fmt: skip
                 # A path may be an address: Gradio would fetch it.
                 video.async_move_resource_to_block_cache = _only_files(
                     video.async_move_resource_to_block_cache
@@ -67,13 +71,14 @@ def build(models, broken, limits, folder):
                 gr.Markdown(_notes(limits, broken), elem_id="limits")
             with gr.Column(scale=3, min_width=320):
                 labels = gr.Label(label="The whole video", num_top_classes=_TOP)
+                # Both come with an answer.
                 course = gr.LinePlot(
-                    _frame({}), x=_SECONDS, y=_PROBABILITY, color=_LABEL, y_lim=[0, 1],
-                    label="Over time", height=220,
+                    x="seconds", y="probability", color="label", y_lim=[0, 1],
+                    y_title="probability over time", color_title=" ", height=280, visible=False,
                 )  # fmt: skip
                 drawn = gr.Video(
-                    label="Labels, and where the model looks", interactive=False, height=420,
-                    buttons=["download"],
+                    show_label=False, interactive=False, visible=False, buttons=["download"],
+                    elem_id="drawn",
                 )  # fmt: skip
         button.click(
             desk.label, [video, model], [labels, course, drawn], api_name="label",
@@ -107,14 +112,14 @@ def _only_files(move):
     return move_file
 
 
-def _frame(curves):
+def _table(curves):
     """Courses of classes as a table, for the plot."""
     rows = [
         (second, probability, label)
         for label, course in curves.items()
         for second, probability in zip(*course, strict=True)
     ]
-    return pd.DataFrame(rows, columns=[_SECONDS, _PROBABILITY, _LABEL])
+    return pd.DataFrame(rows, columns=["seconds", "probability", "label"])
 
 
 class _Desk:
@@ -142,8 +147,10 @@ class _Desk:
         finally:
             self._waiting[model] -= 1
         colours = dict(zip(answer.curves, _COLOURS, strict=False))
-        plot = gr.LinePlot(_frame(answer.curves), color_map=colours)
-        return dict(answer.best), plot, answer.video
+        plot = gr.LinePlot(
+            _table(answer.curves), color_map=colours, x_lim=[0, answer.seconds], visible=True
+        )
+        return dict(answer.best), plot, gr.Video(answer.video, visible=True)
 
     def _answer(self, video, model, progress):
         name = os.path.splitext(os.path.basename(video))[0]
@@ -165,4 +172,4 @@ class _Kind(gr.Error):
     """A message on the page, and none in the log."""
 
     def __init__(self, message):
-        super().__init__(message, duration=None, title="Not labelled", print_exception=False)
+        super().__init__(message, duration=None, print_exception=False)
