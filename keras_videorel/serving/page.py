@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import pathlib
 import tempfile
 
 import anyio
@@ -58,10 +59,6 @@ def build(models, broken, limits, folder):
                     include_audio=True,  # kept in uploads: to take it out needs ffmpeg
                     webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                 )  # fmt: skip
-                # A path may be an address: Gradio would fetch it.
-                video.async_move_resource_to_block_cache = _only_files(
-                    video.async_move_resource_to_block_cache
-                )
                 model = gr.Dropdown(
                     [(_describe(name, predictor), name) for name, predictor in models.items()],
                     value=next(iter(models)),
@@ -84,6 +81,7 @@ def build(models, broken, limits, folder):
             desk.label, [video, model], [labels, course, drawn], api_name="label",
             concurrency_limit=None,  # the desk has a queue for each model
         )  # fmt: skip
+    _keep_to(folder, page)
     return page
 
 
@@ -103,13 +101,23 @@ def _notes(limits, broken):
     return notes
 
 
-def _only_files(move):
-    async def move_file(path):
-        if "://" in str(path):
-            raise gr.Error("Upload a file: addresses are not taken.", print_exception=False)
-        return await move(path)
+def _keep_to(folder, page):
+    """Refuse requests that name files which nobody sent, or addresses, which Gradio would fetch.
 
-    return move_file
+    Gradio checks local files itself, but on pages that it launched only, not on mounted ones.
+    """
+    page.has_launched = True
+
+    def kept(move):
+        async def move_within(path):
+            if not pathlib.Path(path).resolve().is_relative_to(pathlib.Path(folder).resolve()):
+                raise _Kind("Upload a file: addresses are not taken.")
+            return await move(path)
+
+        return move_within
+
+    for block in page.blocks.values():
+        block.async_move_resource_to_block_cache = kept(block.async_move_resource_to_block_cache)
 
 
 def _table(curves):
