@@ -307,7 +307,7 @@ def test_one_request_at_a_time_for_each_model(monkeypatch, tmp_path):
 # --- The page, seen in a browser ------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="needs the extra [test_serve]")
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -319,28 +319,29 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def command(saved_models, tmp_path):
+@pytest.fixture(scope="module")
+def command(saved_models, tmp_path_factory):
     """The address of `videorel serve`, which ends without a trace."""
     pytest.importorskip("gradio", reason="needs the extra [serve]")
+    folder = tmp_path_factory.mktemp("command")  # noqa: F811
     words = ["serve", "--models", saved_models, "--port", "0", "--max_seconds", "20"]
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_videorel", *words], text=True, stdout=subprocess.PIPE,
-        cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=folder, env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
     try:
         yield re.search(r"colours: (http://127\.0\.0\.1:\d+)", process.stdout.readline())[1]
-        assert list(tmp_path.iterdir())
+        assert list(folder.iterdir())
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
-        assert not list(tmp_path.iterdir())
+        assert not list(folder.iterdir())
     finally:
         process.kill()
         process.wait()
 
 
 @pytest.mark.slow
-def test_in_a_browser(browser, command, clip):
+def test_in_a_browser(browser, command, clip, predictor_of_colours):
     view = browser.new_page(viewport={"width": 390, "height": 844})  # a phone's
     asked, errors = [], []
     view.on("request", lambda request: asked.append(request.url))
@@ -352,7 +353,8 @@ def test_in_a_browser(browser, command, clip):
     view.locator("#video video").wait_for(timeout=60_000)
     view.get_by_role("button", name="Label this video").click()
     view.locator("#drawn video").wait_for(timeout=60_000)
-    assert view.locator("[data-testid=label-output-value]").inner_text() == "red"
+    shown = view.locator("[data-testid=label-output-value]").inner_text()
+    assert shown == predictor_of_colours(clip, 1).labels[0]
     view.wait_for_function("document.querySelector('#drawn video').videoHeight > 0")
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
     assert all(url.startswith((command, f"blob:{command}", "data:")) for url in asked)
@@ -367,7 +369,7 @@ def test_a_real_clip_in_a_browser(browser, command, real_clips):
     view.goto(command)
     clip = sorted((real_clips / "ucf101" / "SoccerJuggling").glob("*.avi"))[0]
     view.set_input_files("input[type=file]", str(clip))
-    view.locator("#video button[aria-label=Clear]").wait_for(timeout=60_000)
+    view.locator("#video button[aria-label=Clear]").first.wait_for(timeout=60_000)
     view.get_by_role("button", name="Label this video").click()
     view.wait_for_function(
         "document.querySelector('#drawn video')?.duration > 7.5", timeout=120_000
