@@ -45,7 +45,7 @@ def shorten(shown, most, renderer):
         shown.set_text(f"{text[: length // 2]}…{text[len(text) - length // 2 :]}")
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=512)
 def mask(text, size, bold=False, most=4096):
     """A line of text as a picture.
 

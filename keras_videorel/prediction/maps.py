@@ -29,15 +29,14 @@ def check_options(predictor, position, gate):
 
 
 def grid(settings):
-    """How the positions of a model lie: `(frames, height, width)`.
+    """How the positions of a model lie: `(times, height, width)`.
 
-    Feature maps of clips have their frames one below the other (docs/architecture.md).
+    Networks of clips have the feature maps of several times, one below the other
+    (docs/architecture.md).
     """
     rows, columns = settings["spatial_shape"]
-    crop_height, crop_width = settings["crop_size"]
-    frames = max(round(rows * crop_width / (columns * crop_height)), 1)
-    frames = frames if rows % frames == 0 else 1
-    return frames, rows // frames, columns
+    times = settings.get("feature_times", 1)
+    return times, rows // times, columns
 
 
 def where_it_looks(relations, settings, position=None, gate="mean"):
@@ -53,11 +52,12 @@ def where_it_looks(relations, settings, position=None, gate="mean"):
     Returns:
         `(maps, position)`: float32 `(T, height, width)`, weights as multiples of uniform ones,
         which are 1 (the mean is 1, too), and the position. Those of a first step are uniform: its
-        state before is zero.
+        state before is zero. Of a network of clips they are the mean over the times of X_t and the
+        sum over those of H_{t-1}.
     """
     weights = relations.mean(axis=1) if gate == "mean" else relations[:, GATES.index(gate)]
-    frames, height, width = grid(settings)
-    weights = weights.reshape(-1, frames, height, width, frames, height, width)
+    times, height, width = grid(settings)
+    weights = weights.reshape(-1, times, height, width, times, height, width)
     weights = weights.mean(axis=1).sum(axis=3) * (height * width)  # (T, h, w, h, w)
     if position is None:
         strongest = weights.max(axis=(0, 3, 4))

@@ -10,6 +10,7 @@ from keras_videorel.prediction import overlay
 
 _MOST_RATE = 240  # frames per second, of slow motion; more in a second are no video
 _MOST_PIXELS = 4096 * 2304  # of a frame
+_DRAWN_SIDE = 480  # pixels of the shorter side that are drawn at most: more takes long
 _TOLERANCE = 0.5  # seconds: "a minute" is rarely 60.0
 
 
@@ -132,7 +133,11 @@ def label(predictor, path, output, *, top=5, report=None):
     def drawn(frames):
         report(0.5 + 0.5 * frames / prediction.frames, "Drawing")
 
-    overlay.write(predictor, path, output, windows=recorded(), on_frame=drawn)
+    with video.iter_frames(path) as reader:
+        side = min(next(reader)[1].shape[:2])
+    overlay.write(
+        predictor, path, output, windows=recorded(), size=min(side, _DRAWN_SIDE), on_frame=drawn
+    )
     best = list(zip(prediction.labels, prediction.probabilities, strict=True))
     curves = _curves(predictor.labels, np.array(seconds), np.stack(probabilities), top)
     return Answer(best, curves, seconds[-1][1], output)

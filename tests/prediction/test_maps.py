@@ -26,7 +26,7 @@ def test_frames_of_clips_lie_one_below_the_other():
     rng = np.random.default_rng(0)
     frames, height, width, steps = 2, 3, 4, 2
     count = frames * height * width
-    settings = {"spatial_shape": [frames * height, width], "crop_size": [48, 64]}
+    settings = {"spatial_shape": [frames * height, width], "feature_times": frames}
     assert maps.grid(settings) == (frames, height, width)
     weights = rng.dirichlet(np.ones(count), (steps, 4, count))
     expected = np.zeros((steps, height, width))
