@@ -58,6 +58,7 @@ ALLOWED = {
     },
     "export": {"export", "layers", "data", "files", "checks"},
     "prediction": {"prediction", "data", "checks", "files", "lettering"},
+    "serving": {"serving", "prediction", "data"},
     "cli": None,  # everything but other commands
     "__main__": {"cli"},
     "__init__": set(),

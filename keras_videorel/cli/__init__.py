@@ -24,6 +24,7 @@ COMMANDS = {
     "fuse": "fuse files of scores, compare models, write a report",
     "export": "export a trained model: SavedModel, LiteRT, streaming, ONNX",
     "predict": "label video files with an exported model",
+    "serve": "serve a page in the browser to try exported models on",
     "convert-caffe": "turn weights of ARTNet's authors, a .caffemodel, into a Keras model",
     "summary": "print parameters and multiply-adds beside the paper's figures",
 }

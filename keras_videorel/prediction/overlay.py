@@ -40,7 +40,7 @@ class _Timeline(NamedTuple):
 
 
 def write(predictor, source, path, *, windows=None, top=3, position=None, gate="mean",
-          on_frame=None):  # fmt: skip
+          size=None, on_frame=None):  # fmt: skip
     """Write a video with labels, a bar of probabilities over time, and relation maps.
 
     The most probable classes of the moment stand on the frames. Below runs the timeline: what the
@@ -62,6 +62,7 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
         position: `(row, column)` of the feature map whose relations are shown; by default, in
             each window, the one that takes the most from a single place.
         gate: One of `maps.GATES`, or `"mean"`.
+        size: Size to draw the frames at, as for `data.video.iter_frames`; their own by default.
         on_frame: Called with the number of frames so far.
 
     Returns:
@@ -77,7 +78,7 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
     maps.check_options(predictor, position, gate)
     windows = predictor.windows(source) if windows is None else windows
     timeline = _timeline(windows, predictor.settings, position, gate)
-    with video.iter_frames(source, threads=0) as reader, written_whole(path) as beside:
+    with video.iter_frames(source, size, threads=0) as reader, written_whole(path) as beside:
         first, image = next(reader)
         painter = _Painter(predictor, timeline, image.shape[:2], top, gate)
         with _Encoder(beside, painter.size, reader.frame_rate) as encoder:

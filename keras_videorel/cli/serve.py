@@ -1,0 +1,38 @@
+"""Serve a page in the browser to try exported models on.
+
+    videorel serve --models saved_models
+
+Upload a video or record one; the page shows its labels, their course, and an annotated video. It
+listens to this machine alone unless --host says otherwise. Needs the extra [serve].
+"""
+
+from absl import flags
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "models", "saved_models", "Folder of folders written by export.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "port",
+    7860,
+    "Port to listen on; 0 for any that is free.",
+    lower_bound=0,
+    upper_bound=65535,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "max_seconds", 60.0, "Longest video that is labelled.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_float(
+    "max_megabytes", 100.0, "Largest file that is taken.", lower_bound=0.1, flag_values=FLAGS
+)
+
+
+def main(_):
+    from keras_videorel import serving
+
+    limits = serving.Limits(FLAGS.max_seconds, FLAGS.max_megabytes)
+    serving.serve(FLAGS.models, host=FLAGS.host, port=FLAGS.port, limits=limits)

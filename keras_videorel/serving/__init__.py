@@ -1,0 +1,12 @@
+"""A page in the browser to try exported models on; needs the extra `[serve]`.
+
+from keras_videorel import serving
+
+serving.serve("saved_models", port=7860)
+"""
+
+from keras_videorel.serving.labelling import Limits
+from keras_videorel.serving.models import load_models
+from keras_videorel.serving.server import serve
+
+__all__ = ["Limits", "load_models", "serve"]
