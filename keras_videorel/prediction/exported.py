@@ -85,19 +85,16 @@ class LiteRTModel:
         with open(os.path.join(folder, "labels.txt"), encoding="utf-8") as file:
             self.labels = file.read().splitlines()
         try:
-            self._interpreter = Interpreter(path, num_threads=os.cpu_count())
-            self._interpreter.allocate_tensors()
+            self._run = Interpreter(path, num_threads=os.cpu_count()).get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path!r} cannot be run by LiteRT: {error}") from None
-        (taken,), (given,) = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        if given["shape"][-1] != len(self.labels):
-            raise ValueError(
-                f"{path!r} has {given['shape'][-1]} classes, but labels.txt {len(self.labels)}"
-            )
-        self._input, self._output = taken["index"], given["index"]
+        given = self._run.get_output_details()
+        if "logits" not in given:
+            raise ValueError(f"{path!r} gives no logits: it has {', '.join(given) or 'nothing'}")
+        classes = given["logits"]["shape"][-1]
+        if classes != len(self.labels):
+            raise ValueError(f"{path!r} has {classes} classes, but labels.txt {len(self.labels)}")
+        ((self._input, taken),) = self._run.get_input_details().items()
         self._shape = tuple(taken["shape"].tolist())
         keys = ("frame_size", "crop_size", "mean", "std")
         self._settings = {key: settings[key] for key in keys}
@@ -109,13 +106,10 @@ class LiteRTModel:
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
         prepared = transforms.prepare_frames(images, self._stream, **self._settings)
         samples = transforms.join_frames(prepared, self._shape[1:], self._stream).numpy()
-        logits = []
         with self._lock:
-            for sample in samples:
-                self._interpreter.set_tensor(self._input, sample[np.newaxis])
-                self._interpreter.invoke()
-                logits.append(self._interpreter.get_tensor(self._output)[0])
-        return np.stack(logits)
+            return np.concatenate(
+                [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
+            )
 
 
 def load(folder, precision=None):

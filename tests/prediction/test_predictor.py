@@ -121,15 +121,7 @@ def export_both(path, shape, segments, stream, frame_size):
         model, path, LABELS, from_logits=True, stream=stream, segments=segments, clips=3,
         mean=(127.5, 120.0, 110.0)[: 3 if stream == "rgb" else 2], std=60.0, frame_size=frame_size,
     )  # fmt: skip
-    kernel, bias = (weight.numpy() for weight in model.weights)
-
-    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32)])
-    def score(sample):
-        return tf.reshape(sample, (1, -1)) @ kernel + bias
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([score.get_concrete_function()])
-    with open(f"{path}/model_fp32.tflite", "wb") as file:
-        file.write(converter.convert())
+    export.export_litert(model, f"{path}/model_fp32.tflite", from_logits=True)
     return path
 
 
