@@ -7,7 +7,6 @@ import weakref
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_videorel import export
 from keras_videorel.prediction import Predictor, exported
