@@ -119,6 +119,22 @@ def test_an_answer_is_that_of_the_predictor(predictor_of_colours, clip, tmp_path
     assert shares == sorted(shares) and shares[-1] == 1.0
 
 
+def test_large_frames_are_drawn_smaller(predictor_of_colours, tmp_path):
+    path = write_video(tmp_path / "large.mp4", coloured((3, RED), size=(960, 1280)))
+    answer = labelling.label(predictor_of_colours, str(path), str(tmp_path / "labelled.mp4"))
+    with av.open(answer.video) as container:
+        assert container.streams.video[0].width == 640
+
+
+def test_a_port_that_is_taken(saved_models, capsys):
+    pytest.importorskip("gradio", reason="needs the extra [serve]")
+    with server.listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert run("serve", ["--models", saved_models, "--port", str(port)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith(f"port {port}: Address already in use\n")
+
+
 @pytest.fixture(scope="module")
 def predictor_of_colours(folder):  # noqa: F811
     return Predictor(folder)

@@ -22,7 +22,7 @@ _MOST_WAITING = 20  # requests for a model
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00")
 
 CSS = """
-.gradio-container { max-width: 1200px !important; margin: auto; }
+.gradio-container { max-width: 1200px !important; width: 100% !important; margin: auto; }
 #video video { max-height: 300px; }
 #drawn video { max-height: 520px; }
 #limits p { font-size: 0.85rem; opacity: 0.75; }
