@@ -18,8 +18,6 @@ _TOP = 5
 _KEPT = 30 * 60  # seconds that uploads and results are kept
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 _MOST_WAITING = 20  # requests for a model
-# Okabe and Ito's, which most of the colour-blind tell apart.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00")
 
 CSS = """
 .gradio-container { max-width: 1200px !important; width: 100% !important; margin: auto; }
@@ -123,9 +121,9 @@ def _keep_to(folder, page):
 def _table(curves):
     """Courses of classes as a table, for the plot."""
     rows = [
-        (second, probability, label)
-        for label, course in curves.items()
-        for second, probability in zip(*course, strict=True)
+        (float(second), float(probability), curve.label)
+        for curve in curves
+        for second, probability in zip(curve.seconds, curve.probabilities, strict=True)
     ]
     return pd.DataFrame(rows, columns=["seconds", "probability", "label"])
 
@@ -154,7 +152,7 @@ class _Desk:
                 answer = await anyio.to_thread.run_sync(self._answer, video, model, progress)
         finally:
             self._waiting[model] -= 1
-        colours = dict(zip(answer.curves, _COLOURS, strict=False))
+        colours = {curve.label: curve.colour for curve in answer.curves}
         plot = gr.LinePlot(
             _table(answer.curves), color_map=colours, x_lim=[0, answer.seconds], visible=True
         )
