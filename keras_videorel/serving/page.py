@@ -58,7 +58,7 @@ def build(models, broken, limits, folder):
                     webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                 )  # fmt: skip
                 model = gr.Dropdown(
-                    [(_describe(name, predictor), name) for name, predictor in models.items()],
+                    [(f"{n} ({len(models[n].labels)} classes)", n) for n in models],
                     value=next(iter(models)),
                     label="Model",
                 )
@@ -81,11 +81,6 @@ def build(models, broken, limits, folder):
         )  # fmt: skip
     _keep_to(folder, page)
     return page
-
-
-def _describe(name, predictor):
-    maps = ", relation maps" if predictor.has_relations else ""
-    return f"{name} ({len(predictor.labels)} classes{maps})"
 
 
 def _notes(limits, broken):
