@@ -19,10 +19,9 @@ EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
 _LEAST_SIDE = 360  # smaller videos are enlarged: text needs pixels
 _LEAST_FONT = 14
 _SIDE_PER_FONT = 26
-_LEADING = 6  # classes with a colour of their own
 # Okabe and Ito's, which most of the colour-blind tell apart.
-_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66))
-_COLOURS = (*_COLOURS, (213, 94, 0))
+_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
+_COLOURS = (*_COLOURS, (240, 228, 66))
 _OTHERS = (150, 150, 155)
 _WHITE, _GREY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
 _HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
@@ -105,11 +104,19 @@ def _timeline(windows, settings, position, gate):
     )
 
 
-def _leading(probabilities):
-    """Classes that lead for the longest, and surest; those that never do come last."""
+def colours(probabilities):
+    """Colours of the classes that lead for the longest, and surest; those that never do come last.
+
+    Args:
+        probabilities: Of windows, `(windows, classes)`.
+
+    Returns:
+        Dict from at most six classes to `(r, g, b)`, 0 to 255, in order.
+    """
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
-    return np.argsort(-strength, kind="stable")[:_LEADING].tolist()
+    leading = np.argsort(-strength, kind="stable").tolist()
+    return dict(zip(leading, _COLOURS, strict=False))
 
 
 class _Painter:
@@ -128,8 +135,7 @@ class _Painter:
         height, width = (2 * round(scale * side / 2) for side in (height, width))
         self._picture = height, width
         self._font = max(min(height, width) // _SIDE_PER_FONT, _LEAST_FONT)
-        leading = _leading(timeline.probabilities)
-        self._colours = dict(zip(leading, _COLOURS, strict=False))
+        self._colours = colours(timeline.probabilities)
         self._panel = self._draw_panel(width)
         self.size = height + len(self._panel), width
         self._box = maps.seen_box(height, width, predictor.settings)

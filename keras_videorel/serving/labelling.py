@@ -34,19 +34,34 @@ class Refused(ValueError):
     """A video that is not labelled; the message is for whoever sent it."""
 
 
+class Curve(NamedTuple):
+    """The course of a class, from the beginning to the end of a video.
+
+    Attributes:
+        label: Name of the class.
+        colour: Its colour on the annotated video, `"#rrggbb"`.
+        seconds: Times, `(points,)`.
+        probabilities: Of the class at these times.
+    """
+
+    label: str
+    colour: str
+    seconds: np.ndarray
+    probabilities: np.ndarray
+
+
 class Answer(NamedTuple):
     """What a model says of a video.
 
     Attributes:
         best: `(label, probability)` of the whole video, best first.
-        curves: For the classes that reach the most at some time, dict from label to `(seconds,
-            probabilities)`, two lists from the beginning to the end of the video.
+        curves: `Curve`s of the classes that lead for the longest, in order.
         seconds: How long the video is.
         video: File with labels, their course, and relation maps where the model has them.
     """
 
     best: list
-    curves: dict
+    curves: list
     seconds: float
     video: str
 
@@ -139,15 +154,17 @@ def label(predictor, path, output, *, top=5, report=None):
         predictor, path, output, windows=recorded(), size=min(side, _DRAWN_SIDE), on_frame=drawn
     )
     best = list(zip(prediction.labels, prediction.probabilities, strict=True))
-    curves = _curves(predictor.labels, np.array(seconds), np.stack(probabilities), top)
+    curves = _curves(predictor.labels, np.array(seconds), np.stack(probabilities))
     return Answer(best, curves, seconds[-1][1], output)
 
 
-def _curves(labels, spans, probabilities, top):
-    """Courses of the classes with the highest peaks, through the middles of windows."""
+def _curves(labels, spans, probabilities):
+    """Courses of the leading classes, through the middles of windows."""
     middles = spans.mean(axis=1)
     # Level before the first middle and after the last: one window is a line, not a point.
     seconds = np.concatenate([[spans[0, 0]], middles, [spans[-1, 1]]])
-    probabilities = np.concatenate([probabilities[:1], probabilities, probabilities[-1:]])
-    leading = np.argsort(-probabilities.max(axis=0), kind="stable")[:top]
-    return {labels[i]: (seconds.tolist(), probabilities[:, i].tolist()) for i in leading}
+    courses = np.concatenate([probabilities[:1], probabilities, probabilities[-1:]])
+    return [
+        Curve(labels[index], "#{:02x}{:02x}{:02x}".format(*colour), seconds, courses[:, index])
+        for index, colour in overlay.colours(probabilities).items()
+    ]

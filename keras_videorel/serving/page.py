@@ -18,11 +18,9 @@ _TOP = 5
 _KEPT = 30 * 60  # seconds that uploads and results are kept
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 _MOST_WAITING = 20  # requests for a model
-# Okabe and Ito's, which most of the colour-blind tell apart.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00")
 
 CSS = """
-.gradio-container { max-width: 1200px !important; margin: auto; }
+.gradio-container { max-width: 1200px !important; width: 100% !important; margin: auto; }
 #video video { max-height: 300px; }
 #drawn video { max-height: 520px; }
 #limits p { font-size: 0.85rem; opacity: 0.75; }
@@ -60,7 +58,7 @@ def build(models, broken, limits, folder):
                     webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                 )  # fmt: skip
                 model = gr.Dropdown(
-                    [(_describe(name, predictor), name) for name, predictor in models.items()],
+                    [(f"{n} ({len(models[n].labels)} classes)", n) for n in models],
                     value=next(iter(models)),
                     label="Model",
                 )
@@ -83,11 +81,6 @@ def build(models, broken, limits, folder):
         )  # fmt: skip
     _keep_to(folder, page)
     return page
-
-
-def _describe(name, predictor):
-    maps = ", relation maps" if predictor.has_relations else ""
-    return f"{name} ({len(predictor.labels)} classes{maps})"
 
 
 def _notes(limits, broken):
@@ -123,9 +116,9 @@ def _keep_to(folder, page):
 def _table(curves):
     """Courses of classes as a table, for the plot."""
     rows = [
-        (second, probability, label)
-        for label, course in curves.items()
-        for second, probability in zip(*course, strict=True)
+        (float(second), float(probability), curve.label)
+        for curve in curves
+        for second, probability in zip(curve.seconds, curve.probabilities, strict=True)
     ]
     return pd.DataFrame(rows, columns=["seconds", "probability", "label"])
 
@@ -154,7 +147,7 @@ class _Desk:
                 answer = await anyio.to_thread.run_sync(self._answer, video, model, progress)
         finally:
             self._waiting[model] -= 1
-        colours = dict(zip(answer.curves, _COLOURS, strict=False))
+        colours = {curve.label: curve.colour for curve in answer.curves}
         plot = gr.LinePlot(
             _table(answer.curves), color_map=colours, x_lim=[0, answer.seconds], visible=True
         )

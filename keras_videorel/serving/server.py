@@ -62,7 +62,8 @@ def listen(host, port):
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OSError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+        reason = str(error.strerror).split(" (")[0]  # Python adds the address
+        raise OSError(f"cannot listen on {host}, port {port}: {reason}") from None
 
 
 @contextlib.contextmanager
