@@ -53,7 +53,7 @@ ALLOWED = {
         "checks",
         "files",
     },
-    "export": {"export", "data", "files"},
+    "export": {"export", "layers", "data", "files", "checks"},
     "prediction": {"prediction", "data", "files"},
     "cli": None,  # everything but other commands
     "__main__": {"cli"},

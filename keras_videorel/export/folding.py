@@ -95,7 +95,10 @@ class _Folding:
 
     def rebuild(self, model, batch_size):
         # A plain model of the same layers, as `clone_model` would also copy a compilation.
-        graph = keras.Model(model.input, model.output, name=model.name)
+        ends = model.inputs[0], model.outputs[0]  # a Sequential one has no structure of them
+        if not isinstance(model, keras.Sequential):
+            ends = model.input, model.output
+        graph = keras.Model(*ends, name=model.name)
         inputs = keras.tree.map_structure(
             lambda x: keras.Input(batch_shape=(batch_size, *x.shape[1:]), name=x.name), graph.input
         )
@@ -175,11 +178,11 @@ class _Folding:
         ]
         *time, height, width = axes
         same = all(axis.pads == axis.same_pads for axis in (height, width))
-        parts = _frames_of_kernels(self._as_frames(x), x.shape, kernel, *time)
-        if not same:
-            pads = [(0, 0), height.pads, width.pads, (0, 0)]
-            padded = any(height.pads + width.pads)
-            parts = [(ops.pad(frames, pads) if padded else frames, k) for frames, k in parts]
+        frames, frames_shape = self._as_frames(x), x.shape
+        if not same and any(height.pads + width.pads):
+            frames = ops.pad(frames, [(0, 0), height.pads, width.pads, (0, 0)])
+            frames_shape = (*x.shape[:-3], *frames.shape[1:])
+        parts = _frames_of_kernels(frames, frames_shape, kernel, *time)
         options = {
             "strides": layer.strides[-2:],
             "padding": "same" if same else "valid",
@@ -308,7 +311,9 @@ HANDLERS = {
 
 def _is_graph(layer):
     """Whether a layer is a functional or Sequential model."""
-    return isinstance(layer, keras.Model) and layer.built and hasattr(layer, "operations")
+    if isinstance(layer, keras.Sequential):
+        return layer.built
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
 class _Axis:
