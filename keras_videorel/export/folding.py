@@ -144,6 +144,8 @@ class _Folding:
             outputs.append(y if activation is None else activation(y))
         if len(outputs) == 1:
             (y,) = outputs
+        elif convolution.shape[0] == 1:
+            y = ops.concatenate(outputs, axis=0)
         else:
             batch, _, height, width, filters = convolution.shape
             of_time = [ops.reshape(y, (batch, -1, height * width, filters)) for y in outputs]
@@ -179,10 +181,15 @@ class _Folding:
         *time, height, width = axes
         same = all(axis.pads == axis.same_pads for axis in (height, width))
         frames, frames_shape = self._as_frames(x), x.shape
-        if not same and any(height.pads + width.pads):
-            frames = ops.pad(frames, [(0, 0), height.pads, width.pads, (0, 0)])
+        pads = None if same else [(0, 0), height.pads, width.pads, (0, 0)]
+        # LiteRT leaves a convolution in float whose frames are slices of what others, which are
+        # concatenated, are slices of, too: only the latter are of the padded tensor.
+        if pads is not None and time and kernel.shape[0] > 1:
+            frames, pads = ops.pad(frames, pads), None
             frames_shape = (*x.shape[:-3], *frames.shape[1:])
         parts = _frames_of_kernels(frames, frames_shape, kernel, *time)
+        if pads is not None and any(height.pads + width.pads):
+            parts = [(ops.pad(windows, pads), part) for windows, part in parts]
         options = {
             "strides": layer.strides[-2:],
             "padding": "same" if same else "valid",
@@ -386,17 +393,18 @@ def _every(frames, shape, first, stride, count):
     batch, time, height, width, channels = shape
     if count == time:
         return frames
-    pixels = height * width
     if count == 1:
         stride = 1
-    if stride > 1 and time % stride == 0:
-        # Runtimes have no fast kernel for slices with a stride.
-        x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
+    whole = count * stride == time
+    if time % stride == 0 and (batch == 1 or whole):
+        # Frames of a stride one below the other: runtimes have no fast kernel for slices with a
+        # stride.
         row, place = divmod(first, stride)
-        x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
-    else:
-        x = ops.reshape(frames, (batch, time, pixels, channels))
-        x = x[:, first : first + (count - 1) * stride + 1 : stride]
+        x = ops.reshape(frames, (-1, stride * height, width, channels)) if stride > 1 else frames
+        rows = slice(None) if whole else slice(row, row + count)
+        return x[rows, place * height : (place + 1) * height]
+    x = ops.reshape(frames, (batch, time, height * width, channels))
+    x = x[:, first : first + (count - 1) * stride + 1 : stride]
     return ops.reshape(x, (batch * count, height, width, channels))
 
 
