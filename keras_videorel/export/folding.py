@@ -395,16 +395,18 @@ def _every(frames, shape, first, stride, count):
         return frames
     if count == 1:
         stride = 1
-    whole = count * stride == time
-    if time % stride == 0 and (batch == 1 or whole):
-        # Frames of a stride one below the other: runtimes have no fast kernel for slices with a
-        # stride.
+    if stride == 1 and batch == 1:
+        return frames[first : first + count]
+    pixels = height * width
+    if time % stride == 0:
+        # Runtimes have no fast kernel for slices with a stride. LiteRT quantizes a convolution
+        # behind a slice and a reshape, and leaves one right behind a slice in float.
+        x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
         row, place = divmod(first, stride)
-        x = ops.reshape(frames, (-1, stride * height, width, channels)) if stride > 1 else frames
-        rows = slice(None) if whole else slice(row, row + count)
-        return x[rows, place * height : (place + 1) * height]
-    x = ops.reshape(frames, (batch, time, height * width, channels))
-    x = x[:, first : first + (count - 1) * stride + 1 : stride]
+        x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
+    else:
+        x = ops.reshape(frames, (batch, time, pixels, channels))
+        x = x[:, first : first + (count - 1) * stride + 1 : stride]
     return ops.reshape(x, (batch * count, height, width, channels))
 
 
