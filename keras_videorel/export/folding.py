@@ -396,7 +396,7 @@ def _every(frames, shape, first, stride, count):
     if count == 1:
         stride = 1
     if stride == 1 and batch == 1:
-        return frames[first : first + count]
+        return frames[first : first + count, :]
     pixels = height * width
     if time % stride == 0:
         # Runtimes have no fast kernel for slices with a stride. LiteRT quantizes a convolution
