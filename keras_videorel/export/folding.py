@@ -144,8 +144,6 @@ class _Folding:
             outputs.append(y if activation is None else activation(y))
         if len(outputs) == 1:
             (y,) = outputs
-        elif convolution.shape[0] == 1:
-            y = ops.concatenate(outputs, axis=0)
         else:
             batch, _, height, width, filters = convolution.shape
             of_time = [ops.reshape(y, (batch, -1, height * width, filters)) for y in outputs]
@@ -180,14 +178,8 @@ class _Folding:
         ]
         *time, height, width = axes
         same = all(axis.pads == axis.same_pads for axis in (height, width))
-        frames, frames_shape = self._as_frames(x), x.shape
         pads = None if same else [(0, 0), height.pads, width.pads, (0, 0)]
-        # LiteRT leaves a convolution in float whose frames are slices of what others, which are
-        # concatenated, are slices of, too: only the latter are of the padded tensor.
-        if pads is not None and time and kernel.shape[0] > 1:
-            frames, pads = ops.pad(frames, pads), None
-            frames_shape = (*x.shape[:-3], *frames.shape[1:])
-        parts = _frames_of_kernels(frames, frames_shape, kernel, *time)
+        parts = _frames_of_kernels(self._as_frames(x), x.shape, kernel, *time)
         if pads is not None and any(height.pads + width.pads):
             parts = [(ops.pad(windows, pads), part) for windows, part in parts]
         options = {
@@ -395,12 +387,10 @@ def _every(frames, shape, first, stride, count):
         return frames
     if count == 1:
         stride = 1
-    if stride == 1 and batch == 1:
-        return frames[first : first + count, :]
     pixels = height * width
     if time % stride == 0:
-        # Runtimes have no fast kernel for slices with a stride. LiteRT quantizes a convolution
-        # behind a slice and a reshape, and leaves one right behind a slice in float.
+        # Runtimes have no fast kernel for slices with a stride; and LiteRT leaves most convolutions
+        # right behind a slice in float, which it does not behind a reshape.
         x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
         row, place = divmod(first, stride)
         x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
