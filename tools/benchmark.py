@@ -16,6 +16,7 @@ SUITES = (
     "strided_convolution",
     "gradient_checkpointing",
     "input_pipeline",
+    "litert",
     "sliding_window",
     "streaming",
 )

@@ -95,7 +95,10 @@ class _Folding:
 
     def rebuild(self, model, batch_size):
         # A plain model of the same layers, as `clone_model` would also copy a compilation.
-        graph = keras.Model(model.input, model.output, name=model.name)
+        ends = model.inputs[0], model.outputs[0]  # a Sequential one has no structure of them
+        if not isinstance(model, keras.Sequential):
+            ends = model.input, model.output
+        graph = keras.Model(*ends, name=model.name)
         inputs = keras.tree.map_structure(
             lambda x: keras.Input(batch_shape=(batch_size, *x.shape[1:]), name=x.name), graph.input
         )
@@ -175,11 +178,10 @@ class _Folding:
         ]
         *time, height, width = axes
         same = all(axis.pads == axis.same_pads for axis in (height, width))
+        pads = None if same else [(0, 0), height.pads, width.pads, (0, 0)]
         parts = _frames_of_kernels(self._as_frames(x), x.shape, kernel, *time)
-        if not same:
-            pads = [(0, 0), height.pads, width.pads, (0, 0)]
-            padded = any(height.pads + width.pads)
-            parts = [(ops.pad(frames, pads) if padded else frames, k) for frames, k in parts]
+        if pads is not None and any(height.pads + width.pads):
+            parts = [(ops.pad(windows, pads), part) for windows, part in parts]
         options = {
             "strides": layer.strides[-2:],
             "padding": "same" if same else "valid",
@@ -308,7 +310,9 @@ HANDLERS = {
 
 def _is_graph(layer):
     """Whether a layer is a functional or Sequential model."""
-    return isinstance(layer, keras.Model) and layer.built and hasattr(layer, "operations")
+    if isinstance(layer, keras.Sequential):
+        return layer.built
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
 class _Axis:
@@ -381,11 +385,12 @@ def _every(frames, shape, first, stride, count):
     batch, time, height, width, channels = shape
     if count == time:
         return frames
-    pixels = height * width
     if count == 1:
         stride = 1
-    if stride > 1 and time % stride == 0:
-        # Runtimes have no fast kernel for slices with a stride.
+    pixels = height * width
+    if time % stride == 0:
+        # Runtimes have no fast kernel for slices with a stride; and LiteRT leaves most convolutions
+        # right behind a slice in float, which it does not behind a reshape.
         x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
         row, place = divmod(first, stride)
         x = x[:, row : row + count, place * pixels : (place + 1) * pixels]

@@ -67,13 +67,13 @@ def export_litert(
             "`model` must be a built functional or Sequential Keras model of one input and one "
             f"output. Received: {model!r}"
         )
-    if precision == "int8" and calibration is None:
-        raise ValueError('`calibration` must give samples for precision="int8". Received: None')
     if least_agreement is None:
         least_agreement = LEAST_AGREEMENT[precision]
     _litert()
     shape = (1, *model.inputs[0].shape[1:])
     calibration = _samples("calibration", calibration, shape)
+    if precision == "int8" and not calibration:
+        raise ValueError('`calibration` must give samples for precision="int8". Received: none')
     verification = _samples("verification", verification, shape) or calibration
     network, is_classifier = _without_softmax(model)
     is_classifier = is_classifier or from_logits
@@ -134,7 +134,7 @@ def _litert():
         from ai_edge_litert import interpreter
     except ImportError as error:
         raise ImportError(
-            f"LiteRT files need the package ai-edge-litert: pip install ai-edge-litert ({error})"
+            f"LiteRT files need the extra [litert]: pip install 'keras-videorel[litert]' ({error})"
         ) from None
     return interpreter
 
@@ -164,16 +164,19 @@ def _without_softmax(model):
 def _convert(folded, precision, calibration, is_classifier):
     """The bytes of a LiteRT file."""
 
+    @tf.function(
+        input_signature=[tf.TensorSpec(folded.inputs[0].shape, tf.float32, name="inputs")],
+        autograph=False,
+    )
     def serve(inputs):
         y = folded(inputs)
         return {"logits": y, "probabilities": tf.nn.softmax(y)} if is_classifier else {"outputs": y}
 
-    signature = [tf.TensorSpec(folded.inputs[0].shape, tf.float32, name="inputs")]
+    module = tf.Module()
+    module.variables_of_layers = [variable.value for variable in folded.variables]
     with tempfile.TemporaryDirectory() as folder:
-        archive = keras.export.ExportArchive()
-        archive.track(folded)
-        archive.add_endpoint("serving_default", serve, input_signature=signature)
-        archive.write_out(folder, verbose=False)
+        # Not keras.export.ExportArchive, which would trace the network several times.
+        tf.saved_model.save(module, folder, {"serving_default": serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
         )
@@ -193,10 +196,7 @@ def _compare(path, network, samples, threads):
     interpreter = _litert().Interpreter(model_path=path, num_threads=threads)
     run_file = interpreter.get_signature_runner()
 
-    @tf.function
-    def run_keras(x):
-        return network(x, training=False)
-
+    run_keras = tf.function(lambda x: network(x, training=False), autograph=False)
     expected, received = [], []
     seconds, keras_seconds = [], []
     for sample in [samples[0], *samples]:  # the first time is not counted
