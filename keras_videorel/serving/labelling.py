@@ -99,14 +99,14 @@ def _check_frames(reader, limits):
     advice = f"at most {limits.seconds:g} s are labelled here. Please cut it."
     if reader.duration is not None and reader.duration > longest:
         raise Refused(f"This video lasts {reader.duration:.0f} s; {advice}")
-    first, (time, frame) = None, next(reader)
+    first, frame = next(reader)
     if frame.shape[0] * frame.shape[1] > _MOST_PIXELS:
         height, width = frame.shape[:2]
         raise Refused(f"The pictures of this video are too large: {width} x {height} pixels.")
-    first = time
+    time = first
     while time is not None:
         if time - first > longest or reader.frames > longest * _MOST_RATE:
-            raise Refused(f"This video is longer than it says; {advice}")
+            raise Refused(f"This video is too long; {advice}")
         time = _skip(reader)
 
 

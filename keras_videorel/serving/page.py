@@ -104,7 +104,7 @@ def _keep_to(folder, page):
     def kept(move):
         async def move_within(path):
             if not pathlib.Path(path).resolve().is_relative_to(pathlib.Path(folder).resolve()):
-                raise _Kind("Upload a file: addresses are not taken.")
+                raise _Message("Upload a file: addresses are not taken.")
             return await move(path)
 
         return move_within
@@ -134,11 +134,11 @@ class _Desk:
     async def label(self, video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
         """Label a video: probabilities of its best labels, their course, and an annotated video."""
         if video is None:
-            raise _Kind("Choose or record a video first.")
+            raise _Message("Choose or record a video first.")
         if model not in self._models:
-            raise _Kind("There is no such model here.")
+            raise _Message("There is no such model here.")
         if self._waiting[model] >= _MOST_WAITING:
-            raise _Kind("Too many videos are waiting for this model. Try again in a while.")
+            raise _Message("Too many videos are waiting for this model. Try again in a while.")
         self._waiting[model] += 1
         try:
             if self._waiting[model] > 1:
@@ -163,13 +163,13 @@ class _Desk:
                 report=lambda share, doing: progress(share, desc=doing),
             )  # fmt: skip
         except labelling.Refused as refusal:
-            raise _Kind(str(refusal)) from None
+            raise _Message(str(refusal)) from None
         except Exception:
             _log.exception("a video could not be labelled")
-            raise _Kind("Something went wrong here; the server's log says what.") from None
+            raise _Message("Something went wrong here; the server's log says what.") from None
 
 
-class _Kind(gr.Error):
+class _Message(gr.Error):
     """A message on the page, and none in the log."""
 
     def __init__(self, message):
