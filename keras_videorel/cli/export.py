@@ -76,7 +76,8 @@ def main(arguments):
     config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
     taken = training.clip_settings(config)
-    del taken["frames"], taken["crop_size"]  # the model's input tells them
+    for name in ("frames", "crop_size", "stacked"):  # the model's input tells them
+        del taken[name]
     settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
     calibration, verification = _samples(config, model, labels, settings)
     figures = export.export_model(
