@@ -17,7 +17,15 @@ def test_demo(root, tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    for command in ("render-videos", "make-tfrecords", "train", "evaluate", "export", "predict"):
+    for command in (
+        "render-videos",
+        "make-tfrecords",
+        "train",
+        "evaluate",
+        "fuse",
+        "export",
+        "predict",
+    ):
         assert f"$ videorel {command} " in result.stdout
     summary = result.stdout[result.stdout.rindex("top-1    top-5") :]
     assert "chance" in summary and "5.0%" in summary
@@ -29,6 +37,8 @@ def test_demo(root, tmp_path):
         "runs/c2d/results.json",
         "runs/two_branch/figures/curves.png",
         "runs/artnet_s/figures/confusion.png",
+        "reports/two_branch/report.html",
+        "reports/fused/report.html",
         "saved_models/two_branch/saved_model.pb",
         "saved_models/two_branch/model_int8.tflite",
     ):

@@ -83,7 +83,14 @@ def main(_):
             "train", "--config", f"{config}:model={model}", "--workdir", workdir,
             f"--config.data.path={shards}", *options, *extra,
         )  # fmt: skip
-        videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz")
+        report = f"--report={out}/reports/{model}"
+        videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz", report)
+    videorel(
+        "fuse", "--scores", f"{out}/runs/artnet_s/scores.npz",
+        "--scores", f"{out}/runs/two_branch/scores.npz",
+        "--against", f"{out}/runs/artnet_s/scores.npz",
+        "--videos", videos, "--report", f"{out}/reports/fused",
+    )  # fmt: skip
     videorel(
         "export", "--workdir", f"{out}/runs/two_branch", "--output", exported,
         "--formats=saved_model,tflite,tflite_int8",
@@ -103,6 +110,7 @@ def main(_):
         f"checkpoints     {out}/runs/two_branch/checkpoints\n"
         f"logs            {out}/runs/two_branch/logs (train.csv; TensorBoard)\n"
         f"pictures        {out}/runs/two_branch/figures/curves.png, confusion.png\n"
+        f"pages           {out}/reports/*/report.html: curves, confusions, classes, hardest clips\n"
         f"exported model  {exported}\n"
         f"\nLabel a video of your own:\n"
         f"  {os.path.relpath(sys.executable)} tools/predict.py --model {exported} VIDEO\n"
