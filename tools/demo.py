@@ -1,10 +1,10 @@
 """The main job, whole, on the embedded data set: `make demo`.
 
 Renders videos and packs them into shards; trains a network of 2D convolutions, an ARTNet, and
-the two-branch network of the relational LSTM over that ARTNet's features; evaluates each, exports
-the last as a SavedModel and as LiteRT files, which it compares with the model on test clips, and
-labels a video. Each step is the command that a user would type; it is printed before it runs. A
-second run goes on where the first stopped.
+the two-branch network of the relational LSTM over that ARTNet's features; evaluates each, with a
+page of figures; fuses two; exports the last as a SavedModel and as LiteRT files, which it compares
+with the model on test clips; and labels a video. Each step is the command that a user would type;
+it is printed before it runs. A second run goes on where the first stopped.
 """
 
 import os
