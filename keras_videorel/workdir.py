@@ -19,7 +19,6 @@ import warnings
 from typing import NamedTuple
 
 import h5py
-import keras
 from ml_collections import ConfigDict
 
 from keras_videorel.config import base
@@ -148,7 +147,7 @@ def _checkpoint_size(model):
     """Bytes that a checkpoint takes, or somewhat more."""
     optimizer = model.optimizer
     stored = [*model.variables, *optimizer.variables]
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+    if hasattr(optimizer, "inner_optimizer"):  # of loss scaling
         stored += optimizer.inner_optimizer.variables  # Keras stores them twice
     return sum(math.prod(v.shape) * 4 + 8192 for v in stored)
 

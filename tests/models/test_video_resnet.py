@@ -132,6 +132,7 @@ def test_c2d_cannot_tell_a_clip_from_its_reverse():
     assert np.abs(c2d.predict(last, verbose=0) - c2d.predict(clips, verbose=0)).max() > 1e-3
 
 
+@pytest.mark.slow  # on jax, minutes
 @pytest.mark.parametrize(
     ("policy", "tolerance"), [("mixed_bfloat16", 0.15), ("mixed_float16", 0.02)]
 )
