@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -14,6 +15,10 @@ from keras_videorel.files import written_whole
 
 # Least share of samples on which a file must agree with Keras.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
+# What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
+# Little work, and most of the clips whose best class changed (docs/performance.md).
+FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
+LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the outputs by name
 
 
 def export_litert(
@@ -31,15 +36,15 @@ def export_litert(
 
     The model is folded first (`folding.fold`). The file takes one sample, `inputs`, float32
     `(1, ...)`, prepared as the model wants it, whatever the precision. From a classifier it gives
-    `logits` and `probabilities`, from any other model `outputs`, all float32. In an int8 file the
-    probabilities come in steps of 1/256; average or compare logits.
+    `logits` and `probabilities`, from any other model `outputs`, all float32.
 
     Args:
         model: A functional or `Sequential` Keras model of one input and one output, and of known
             sizes.
         path: The file to write; an older one is replaced.
         precision: `"fp32"`; `"fp16"`, weights in 16 bits; `"dynamic"`, weights in 8 bits and
-            activations while it runs; `"int8"`, both in 8 bits.
+            activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
+            gives logits in float.
         calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
             will see them; they set the ranges of the activations.
         verification: Iterable of samples to compare on; by default those of calibration, or
@@ -188,7 +193,30 @@ def _convert(folded, precision, calibration, is_classifier):
         if precision == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.representative_dataset = lambda: ({"inputs": s} for s in calibration)
+            return _quantize(converter, [LOGITS] if is_classifier else [])
         return converter.convert()
+
+
+def _quantize(converter, float_nodes):
+    """The bytes of an int8 file, some of whose operators stay in float."""
+    # The public way to choose operators; a converter alone takes all or none.
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=list(FLOAT_OPERATORS), denylisted_nodes=float_nodes
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+        try:
+            debugger = tf.lite.experimental.QuantizationDebugger(
+                converter=converter,
+                debug_dataset=converter.representative_dataset,
+                debug_options=options,
+            )
+        except ValueError as error:  # its way to say that there is no operator in 8 bits
+            raise ValueError(
+                "`model` must have a layer that can be computed in 8 bits, before the one that "
+                f"gives logits, for precision=\"int8\". Received: none ({error})"
+            ) from error
+    return debugger.get_nondebug_quantized_model()
 
 
 def _compare(path, network, samples, threads):
