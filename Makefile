@@ -3,8 +3,8 @@ VENV ?= .venv
 BACKENDS_VENV ?= .venv-backends
 IO_VENV ?= .venv-io
 PYTHON ?= python3
-# A process for each core, a file of tests after the other.
-PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile
+# A process for each core, a file of tests after the other; not the files of one long test last.
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
 export PYTHON
 

@@ -15,6 +15,9 @@ import time
 import numpy as np
 from absl import app, flags
 
+# TensorFlow has these kernels for convolutions on by itself only where a CPU has AVX-512.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 flags.DEFINE_string("output", "demo", "Folder for everything.")
 flags.DEFINE_integer("clips_per_class", 48, "Training clips of each of the 20 classes.")
 flags.DEFINE_integer("epochs", None, "Epochs of each training; the config's by default.")
@@ -81,7 +84,7 @@ def main(_):
         options = [option.format(output=out) for option in options]
         videorel(
             "train", "--config", f"{config}:model={model}", "--workdir", workdir,
-            f"--config.data.path={shards}", *options, *extra,
+            f"--config.data.path={shards}", "--config.eval.clips=2", *options, *extra,
         )  # fmt: skip
         report = f"--report={out}/reports/{model}"
         videorel("evaluate", "--workdir", workdir, "--scores", f"{workdir}/scores.npz", report)

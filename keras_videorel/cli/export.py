@@ -45,9 +45,12 @@ flags.DEFINE_list(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
+    "calibration_samples", 64, "Samples for the ranges of int8.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer(
     "samples",
     64,
-    "Samples for the ranges of int8, and as many for the comparison.",
+    "Samples that each file is compared with the model on.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -110,8 +113,8 @@ def _samples(config, model, labels, settings):
         found = (
             sample[None] for path in FLAGS.calibration_videos for sample in of_model.read(path)
         )
-        found = list(itertools.islice(found, FLAGS.samples))
-        return found, found
+        found = list(itertools.islice(found, max(FLAGS.calibration_samples, FLAGS.samples)))
+        return found[: FLAGS.calibration_samples], found[: FLAGS.samples]
     try:
         info = pipeline.read_info(config.data.path, config.data.split)
     except OSError as error:
@@ -129,7 +132,7 @@ def _samples(config, model, labels, settings):
             info, 1, crop_scales=config.data.crop_scales, mirror=config.data.mirror, epochs=1,
             shuffle_buffer=config.data.shuffle_buffer, seed=config.seed, **shared,
         )  # fmt: skip
-        calibration = [x.numpy() for x, _ in batches.take(FLAGS.samples)]
+        calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
     side = "test" if info.clips.get("test") else "train"
     views = pipeline.clip_views(info, side, clips=1, crops=1, **shared)
     return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]

@@ -11,19 +11,11 @@ import inspect
 
 from absl import flags
 
-from keras_videorel import models
-from keras_videorel.models.summary import model_summary
-
 FLAGS = flags.FlagValues()
-flags.DEFINE_enum(
+flags.DEFINE_string(
     "model",
     "ARTNetResNet18",
-    [
-        name
-        for name in models.__all__
-        if "classes" in inspect.signature(getattr(models, name)).parameters
-    ],
-    "Network.",
+    "Network: a constructor of keras_videorel.models, such as RelationalLSTMResNet.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum("variant", None, ["s", "d"], "Variant, of those that have it.", flag_values=FLAGS)
@@ -39,6 +31,16 @@ flags.DEFINE_list(
 
 
 def main(arguments):
+    from keras_videorel import models
+    from keras_videorel.checks import check_choice
+    from keras_videorel.models.summary import model_summary
+
+    takes_classes = (
+        name
+        for name in models.__all__
+        if "classes" in inspect.signature(getattr(models, name)).parameters
+    )
+    check_choice("model", FLAGS.model, tuple(takes_classes))
     constructor = getattr(models, FLAGS.model)
     keys = ("variant", "backbone", "stream", "classes", "width", "input_shape")
     options = {key: FLAGS[key].value for key in keys if FLAGS[key].value is not None}

@@ -214,7 +214,7 @@ def _quantize(converter, float_nodes):
         except ValueError as error:  # its way to say that there is no operator in 8 bits
             raise ValueError(
                 "`model` must have a layer that can be computed in 8 bits, before the one that "
-                f"gives logits, for precision=\"int8\". Received: none ({error})"
+                f'gives logits, for precision="int8". Received: none ({error})'
             ) from error
     return debugger.get_nondebug_quantized_model()
 

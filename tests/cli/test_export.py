@@ -64,7 +64,7 @@ def test_every_file_is_compared_and_measured(run, tmp_path):
 def test_int8(run, tmp_path, gone):
     """Ranges come from training clips, or from videos where the shards are gone."""
     pytest.importorskip("ai_edge_litert", reason="the interpreter of LiteRT is not installed")
-    words = ["--formats=tflite_int8", "--samples=4"]
+    words = ["--formats=tflite_int8", "--samples=4", "--calibration_samples=4"]
     if gone:
         pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 40, 3), np.uint8)
         words += ["--config.data.path=nowhere"]
