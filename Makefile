@@ -11,7 +11,7 @@ export PYTHON
 .PHONY: help demo test test-backends test-io lint bench study clean
 
 help:
-	@echo "make demo           the main job, whole, on an embedded data set (under 10 minutes)"
+	@echo "make demo           the main job, whole, on an embedded data set (about 10 minutes)"
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
