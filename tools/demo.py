@@ -19,11 +19,11 @@ from absl import app, flags
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 flags.DEFINE_string("output", "demo", "Folder for everything.")
-flags.DEFINE_integer("clips_per_class", 48, "Training clips of each of the 20 classes.")
+flags.DEFINE_integer("clips_per_class", 40, "Training clips of each of the 20 classes.")
 flags.DEFINE_integer("epochs", None, "Epochs of each training; the config's by default.")
 FLAGS = flags.FLAGS
 
-# Shorter than configs/demo.py says, for some ten minutes in all. The last begins with the second.
+# Shorter than configs/demo.py says, for ten minutes in all. The last begins with the second.
 MODELS = {
     "c2d": ("--config.train.epochs=3", "--config.train.decay_epochs=(2,)"),
     "artnet_s": (),
