@@ -27,6 +27,18 @@ def artnet():
     return model, samples, probabilities
 
 
+@pytest.fixture(scope="module")
+def relational():
+    """A two-branch network and its samples."""
+    keras.utils.set_random_seed(0)
+    model = with_statistics(
+        RelationalLSTMResNet(
+            backbone="artnet_resnet18_s", weights=None, segments=3, **{**CLASSIFIER, "width": 4}
+        )
+    )
+    return model, samples_of(model, 4)
+
+
 def run(path, samples):
     interpreter = Interpreter(model_path=str(path))
     runner = interpreter.get_signature_runner()
@@ -77,15 +89,9 @@ def test_int8_computes_in_8_bits(artnet, tmp_path):
     assert [t["dtype"] for t in of_logits] == [np.float32]
 
 
-def test_attention_is_in_float_in_8_bits(tmp_path):
+def test_attention_is_in_float_in_8_bits(relational, tmp_path):
     """Where the projections and convolutions around it are in 8 bits."""
-    keras.utils.set_random_seed(0)
-    model = with_statistics(
-        RelationalLSTMResNet(
-            backbone="artnet_resnet18_s", weights=None, segments=2, **{**CLASSIFIER, "width": 4}
-        )
-    )
-    samples = samples_of(model, 2)
+    model, samples = relational
     path = tmp_path / "model.tflite"
     export_litert(model, path, "int8", samples, least_agreement=0)
     interpreter = Interpreter(model_path=str(path))
@@ -98,14 +104,8 @@ def test_attention_is_in_float_in_8_bits(tmp_path):
     assert found["FULLY_CONNECTED"].count(np.int8) == len(found["FULLY_CONNECTED"]) - 1
 
 
-def test_relational_lstm(tmp_path):
-    keras.utils.set_random_seed(0)
-    model = with_statistics(
-        RelationalLSTMResNet(
-            backbone="artnet_resnet18_s", weights=None, segments=3, **{**CLASSIFIER, "width": 4}
-        )
-    )
-    samples = samples_of(model, 4)
+def test_relational_lstm(relational, tmp_path):
+    model, samples = relational
     figures = export_litert(model, tmp_path / "model.tflite", verification=samples)
     assert figures["samples"] == 4 and figures["agreement"] == 1
     assert figures["max_error"] < 1e-5 * figures["largest"]
