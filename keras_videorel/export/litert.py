@@ -16,7 +16,7 @@ from keras_videorel.files import written_whole
 # Least share of samples on which a file must agree with Keras.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
 # What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
-# Little work, and most of the clips whose best class changed (docs/performance.md).
+# Little work, and two in five of the clips whose best class changed (docs/performance.md).
 FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
 LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the outputs by name
 
