@@ -18,7 +18,7 @@ from tests.videos import LOSSLESS, write_video
 
 
 class Capture:
-    """A camera whose frames are numbered by their grey level; it waits for permission."""
+    """A camera whose frames are numbered by their grey level, modulo 256; it waits for permission."""
 
     def __init__(self, frames, permits):
         self.frames, self.permits = frames, permits
@@ -33,7 +33,7 @@ class Capture:
             self.waits.set()  # what was allowed has been read
             self.permits.acquire()
         self.count += 1
-        return True, np.full((56, 72, 3), self.count, np.uint8)
+        return True, np.full((56, 72, 3), self.count % 256, np.uint8)
 
     def get(self, what):
         return 25.0 if what == cv2.CAP_PROP_FPS else 0.0
