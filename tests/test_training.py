@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from keras_videorel import callbacks, evaluation, metrics, optimization, training, workdir
 from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
+from tests import runs
 from tests.shards import gray_video, two_classes, write_shards
 
 
@@ -33,8 +35,24 @@ def small_config(shards, **train):
     return config
 
 
-def weights(model):
-    return [keras.ops.convert_to_numpy(v) for v in model.variables if "seed" not in v.path]
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    """The folder of a finished run of two epochs, to be left as it is."""
+    folder = tmp_path_factory.mktemp("trained")
+    training.train(small_config(shards), str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A network of a few weights in place of the config's."""
+    monkeypatch.setattr(training, "build_model", runs.build_tiny)
 
 
 def test_learns_direction_and_evaluates(shards, tmp_path):
@@ -56,14 +74,14 @@ def test_learns_direction_and_evaluates(shards, tmp_path):
     assert any(p.name.startswith("events") for p in (tmp_path / "logs").rglob("*"))
 
 
-def test_stopped_training_goes_on_as_if_it_had_not(shards, tmp_path):
+def test_stopped_training_goes_on_as_if_it_had_not(tiny, shards, tmp_path):
     """An epoch, then another, give the weights of two: input, dropout, momentum, rate."""
     options = {"decay_epochs": (1,), "warmup_epochs": 1}
     whole = training.train(small_config(shards, epochs=2, **options), str(tmp_path / "whole"))
     parts = str(tmp_path / "parts")
     training.train(small_config(shards, epochs=1, **options), parts)
     resumed = training.train(small_config(shards, epochs=2, **options), parts)
-    for a, b in zip(weights(whole), weights(resumed), strict=True):
+    for a, b in zip(runs.weights(whole), runs.weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     logs = [(tmp_path / run / "logs/train.csv").read_text() for run in ("whole", "parts")]
     assert logs[0] == logs[1]
@@ -71,15 +89,14 @@ def test_stopped_training_goes_on_as_if_it_had_not(shards, tmp_path):
     assert names == ["epoch-0001.weights.h5", "epoch-0002.weights.h5"]
 
 
-def test_a_torn_checkpoint_falls_back_to_the_one_before(shards, tmp_path):
-    training.train(small_config(shards, epochs=2), str(tmp_path))
-    newest = tmp_path / "checkpoints" / "epoch-0002.weights.h5"
+def test_a_torn_checkpoint_falls_back_to_the_one_before(run):
+    newest = run / "checkpoints" / "epoch-0002.weights.h5"
     newest.write_bytes(newest.read_bytes()[:1000])
-    _, epochs = evaluation.load_model(str(tmp_path))
+    _, epochs = evaluation.load_model(str(run))
     assert epochs == 1
 
 
-def test_a_loss_that_is_no_number_stops_training(shards, tmp_path):
+def test_a_loss_that_is_no_number_stops_training(tiny, shards, tmp_path):
     config = small_config(shards, learning_rate=1e30)
     with pytest.raises(ValueError, match=r"loss became (nan|inf).*config.train.learning_rate"):
         training.train(config, str(tmp_path))
@@ -132,20 +149,18 @@ def decay_gradients(model):
     ]
 
 
-def test_another_config_in_the_same_folder_is_refused(shards, tmp_path):
-    training.train(small_config(shards, epochs=1), str(tmp_path))
-    before = sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("*"))
+def test_another_config_in_the_same_folder_is_refused(shards, run):
+    before = sorted(p.stat().st_mtime_ns for p in run.rglob("*"))
     with pytest.raises(ValueError, match=r"another config: train.learning_rate is 0.05 there"):
-        training.train(small_config(shards, epochs=1, learning_rate=0.01), str(tmp_path))
-    assert sorted(p.stat().st_mtime_ns for p in tmp_path.rglob("*")) == before
+        training.train(small_config(shards, learning_rate=0.01), str(run))
+    assert sorted(p.stat().st_mtime_ns for p in run.rglob("*")) == before
 
 
-def test_checkpoint_of_another_model(shards, tmp_path):
-    config = small_config(shards, epochs=1)
-    training.train(config, str(tmp_path))
+def test_checkpoint_of_another_model(shards, trained, tmp_path):
+    config = small_config(shards)
     config.model = video_resnet("artnet_s", width=6)
     with pytest.raises(ValueError, match=r"checkpoint of another model than 'artnet_resnet18_s'"):
-        evaluation.load_model(str(tmp_path), config)
+        evaluation.load_model(str(trained), config)
     with pytest.raises(FileNotFoundError, match="holds no training run"):
         workdir.read_config(str(tmp_path / "nowhere"))
 
@@ -184,15 +199,14 @@ def test_a_torn_log_is_mended(tmp_path):
     assert path.read_bytes() == b""
 
 
-def test_runs_of_older_versions_keep_working(shards, tmp_path):
+def test_runs_of_older_versions_keep_working(shards, run):
     """Keys of the config that came later have their defaults."""
-    config = small_config(shards, epochs=1)
-    training.train(config, str(tmp_path))
-    stored = json.loads((tmp_path / "config.json").read_text())
+    config = small_config(shards)
+    stored = json.loads((run / "config.json").read_text())
     del stored["data"]["segments"], stored["data"]["std"], stored["train"]["initialize_from"]
-    (tmp_path / "config.json").write_text(json.dumps(stored))
-    assert workdir.read_config(str(tmp_path)).to_dict() == config.to_dict()
-    training.train(config, str(tmp_path))  # goes on: nothing to do
+    (run / "config.json").write_text(json.dumps(stored))
+    assert workdir.read_config(str(run)).to_dict() == config.to_dict()
+    training.train(config, str(run))  # goes on: nothing to do
 
 
 def relational_config(shards, **model):
@@ -211,16 +225,16 @@ def relational_config(shards, **model):
     return config
 
 
-def test_trains_on_segments_from_another_run(shards, tmp_path, capsys):
-    """ARTNet alone, then the relational LSTM network over its features, then a stop and on."""
-    first, second = tmp_path / "artnet", tmp_path / "two_branch"
-    training.train(small_config(shards, epochs=1), str(first))
+def test_trains_on_segments_from_another_run(shards, trained, tmp_path, capsys):
+    """The relational LSTM network over a trained ARTNet's features, then a stop and on."""
+    second = tmp_path / "two_branch"
     config = relational_config(shards)
-    config.train.initialize_from = str(first)
+    config.train.initialize_from = str(trained)
+    config.train.epochs = 1
     config.train.learning_rate = 0.0
     model = training.train(config, str(second))
     assert "layers loaded" in capsys.readouterr().out
-    source, _ = training.load_model(str(first))
+    source, _ = training.load_model(str(trained))
     np.testing.assert_array_equal(
         model.get_layer("artnet_resnet18_s").get_layer("conv2_1_1_conv").kernel,
         source.get_layer("conv2_1_1_conv").kernel,
@@ -228,7 +242,7 @@ def test_trains_on_segments_from_another_run(shards, tmp_path, capsys):
     assert model.input_shape == (None, 2, 8, 24, 24, 3)
     results = evaluation.evaluate(config, str(second))
     assert results["videos"] == 8
-    config.train.epochs = 3
+    config.train.epochs = 2
     training.train(config, str(second))
     assert "layers loaded" not in capsys.readouterr().out  # it has a checkpoint of its own
 
@@ -265,7 +279,7 @@ def flow_shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("flow"), splits, ["right", "left"], (36, 40))
 
 
-def test_learns_from_clips_of_flow(flow_shards, tmp_path):
+def test_learns_from_clips_of_flow(tiny, flow_shards, tmp_path):
     config = small_config(flow_shards, epochs=12, learning_rate=0.01)
     config.data.stream = "flow"
     model = training.train(config, str(tmp_path))

@@ -8,12 +8,13 @@ it is printed before it runs. A second run goes on where the first stopped.
 """
 
 import os
-import subprocess
 import sys
 import time
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
+
+from keras_videorel import cli
 
 # A quarter off a training step, on processors where TensorFlow does not use oneDNN by itself.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -41,7 +42,7 @@ def videorel(*words):
     """Run a command of the package, showing it first."""
     print(f"\n$ videorel {' '.join(words)}", flush=True)
     start = time.monotonic()
-    status = subprocess.run([sys.executable, "-m", "keras_videorel", *words]).returncode
+    status = cli.run(words[0], words[1:])  # in one process, which imports TensorFlow once
     if status:
         sys.exit(status)
     print(f"[{time.monotonic() - start:.0f} s]", flush=True)
@@ -68,6 +69,7 @@ def print_results(logits, labels, classes):
 
 def main(_):
     start = time.monotonic()
+    logging.set_verbosity(logging.WARNING)  # as the commands do: app.run shows TensorFlow's notes
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     config = os.path.join(here, "configs", "demo.py")
     out = FLAGS.output

@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def run(command, argv=None):
-    """Run one command and return its exit status.
+    """Run one command and return its exit status; any number of them in one process.
 
     Args:
         command: Name of the command, for example `"make-tfrecords"`.
@@ -46,7 +46,8 @@ def run(command, argv=None):
         print(_flag_help(module.FLAGS))
         return 0
     words = [f"videorel {command}", *argv]
-    caller = sys.argv
+    caller, flag_values = sys.argv, module.FLAGS
+    own = set(flag_values)
     try:
         sys.argv = words  # where config flags look for `--config.key=value`
         arguments = _parse(module, words)
@@ -61,6 +62,10 @@ def run(command, argv=None):
         return _fail(command, error, 2)
     finally:
         sys.argv = caller
+        for name in set(flag_values) - own:  # keys of a config
+            delattr(flag_values, name)
+        for name in own:
+            flag_values[name].unparse()
 
 
 def leave(status):

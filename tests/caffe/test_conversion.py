@@ -253,8 +253,6 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path, capsys):
         ([f"--caffemodel={html}", f"--output={tmp_path}/net.h5"], "`output` must be NAME.keras"),
         ([f"--caffemodel={html}", output, "--model=c2d"], "c2d"),
     ):
-        for name in convert_caffe.FLAGS:
-            convert_caffe.FLAGS[name].unparse()
         assert cli.run("convert-caffe", flags) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1

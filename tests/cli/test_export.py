@@ -1,13 +1,10 @@
 """The export command, on runs whose weights are random: what is compared, measured and refused."""
 
-import copy
-
 import keras
 import numpy as np
 import pytest
 
 from keras_videorel import cli, evaluation, workdir
-from keras_videorel.cli import export as command
 from keras_videorel.config import base
 from keras_videorel.data.pipeline import ShardInfo
 from keras_videorel.files import read_json
@@ -35,10 +32,8 @@ def run(tmp_path, monkeypatch, capsys):
     info = ShardInfo(str(tmp_path / "shards"), LABELS, (28, 36), {})
     workdir.open_run(str(tmp_path / "run"), config, info)
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
-    unparsed = command.FLAGS
 
     def export(*words):
-        monkeypatch.setattr(command, "FLAGS", copy.deepcopy(unparsed))
         folders = f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}"
         status = cli.run("export", [*folders, *words])
         return status, capsys.readouterr()

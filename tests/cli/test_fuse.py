@@ -33,8 +33,6 @@ def folder(tmp_path_factory):
 
 def videorel_fuse(capsys, *words):
     """Exit status, stdout and stderr of a run."""
-    for name in fuse.FLAGS:
-        fuse.FLAGS[name].unparse()
     status = run("fuse", [str(word) for word in words])
     return status, *capsys.readouterr()
 

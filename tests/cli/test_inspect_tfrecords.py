@@ -43,8 +43,6 @@ def damaged(folder, tmp_path):
 
 def inspect(capsys, *words):
     """Exit status, what was printed, and the lines of the progress bar and of an error."""
-    for name in inspect_tfrecords.FLAGS:
-        inspect_tfrecords.FLAGS[name].unparse()
     status = run("inspect-tfrecords", [str(word) for word in words])
     captured = capsys.readouterr()
     return status, captured.out, captured.err

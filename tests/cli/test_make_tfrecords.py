@@ -13,12 +13,6 @@ from keras_videorel.data import shards
 from tests.videos import moving_square, write_video
 
 
-@pytest.fixture(autouse=True)
-def fresh_flags():
-    for name in make_tfrecords.FLAGS:
-        make_tfrecords.FLAGS[name].unparse()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three videos of two classes, copied to many names; a broken one among them."""

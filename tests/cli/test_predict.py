@@ -1,6 +1,5 @@
 """`videorel predict` on folders, patterns, cameras and bad inputs, and what it writes."""
 
-import copy
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from keras_videorel import cli
-from keras_videorel.cli import predict
 from keras_videorel.prediction import live
 from tests.prediction.conftest import BLUE, RED, coloured, folder  # noqa: F401  a fixture
 from tests.videos import LOSSLESS, write_video
@@ -22,7 +20,6 @@ def videorel(folder, monkeypatch, capsys):  # noqa: F811
     """Run the command in this process: `(status, lines of stdout, lines of stderr)`."""
 
     def run(*words):
-        monkeypatch.setattr(predict, "FLAGS", copy.deepcopy(predict.FLAGS))
         status = cli.run("predict", [f"--model={folder}", *map(str, words)])
         out, err = capsys.readouterr()
         return status, out.splitlines(), err.splitlines()

@@ -1,13 +1,7 @@
 import pytest
 
-from keras_videorel.cli import render_videos, run
+from keras_videorel.cli import run
 from keras_videorel.data import rendering, synthetic
-
-
-@pytest.fixture(autouse=True)
-def fresh_flags():
-    for name in render_videos.FLAGS:
-        render_videos.FLAGS[name].unparse()
 
 
 @pytest.fixture

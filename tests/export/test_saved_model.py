@@ -1,6 +1,5 @@
 """The SavedModel: raw frames in, the model's own scores out, without this package."""
 
-import copy
 import json
 import pathlib
 import re
@@ -468,7 +467,6 @@ def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatc
 
 def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     from keras_videorel import cli, evaluation, workdir
-    from keras_videorel.cli import export as command
     from keras_videorel.config import base
     from keras_videorel.data.pipeline import ShardInfo
 
@@ -479,7 +477,6 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     config.data.update({"stream": stream, **SCALED[stream]})
     workdir.open_run(str(tmp_path / "run"), config, ShardInfo("shards", LABELS, (28, 36), {}))
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
-    monkeypatch.setattr(command, "FLAGS", copy.deepcopy(command.FLAGS))
     words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
     assert cli.run("export", words) == 0
     settings, expected = (read_json(f"{p}/export.json") for p in (tmp_path / "m", strided[1]))

@@ -18,7 +18,7 @@ from tests.videos import LOSSLESS, write_video
 
 
 class Capture:
-    """A camera whose frames are numbered by their grey level, modulo 256; it waits for permission."""
+    """A camera that waits for permission; a frame's grey level is its number, modulo 256."""
 
     def __init__(self, frames, permits):
         self.frames, self.permits = frames, permits
