@@ -55,6 +55,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(training, "build_model", runs.build_tiny)
 
 
+@pytest.mark.slow
 def test_learns_direction_and_evaluates(shards, tmp_path):
     """The classes share their frames: only motion tells them apart."""
     config = small_config(shards, epochs=24, decay_epochs=(16,))

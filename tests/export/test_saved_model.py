@@ -41,30 +41,33 @@ def exported(tmp_path_factory):
     return model, path
 
 
+@pytest.fixture(scope="module")
+def signatures(exported):
+    """Those of the SavedModel, loaded."""
+    return tf.saved_model.load(str(exported[1])).signatures
+
+
 def expected_logits(model, video):
     """Clips, center crop and mean by hand, for a video whose frames have the right size."""
     indices = sampling.uniform_clips(len(video), min(3, max(len(video) - 7, 1)), 8).numpy()
     clips = video[indices][:, :, 2:26, 6:30].astype("float32") - MEAN
-    return model.predict(clips.astype("float32"), verbose=0).mean(axis=0)
+    return model(clips.astype("float32"), training=False).numpy().mean(axis=0)
 
 
 @pytest.mark.parametrize("frames", [3, 8, 9, 40])
-def test_signature_gives_the_models_scores(exported, frames):
-    model, path = exported
+def test_signature_gives_the_models_scores(exported, signatures, frames):
+    model, _ = exported
     videos = np.random.default_rng(1).integers(0, 256, (2, frames, 28, 36, 3), np.uint8)
-    outputs = tf.saved_model.load(str(path)).signatures["serving_default"](
-        frames=tf.constant(videos)
-    )
+    outputs = signatures["serving_default"](frames=tf.constant(videos))
     expected = np.stack([expected_logits(model, video) for video in videos])
     np.testing.assert_allclose(outputs["logits"], expected, atol=1e-4)
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
     assert np.ptp(expected) > 0.01
 
 
-def test_frames_of_any_size(exported):
+def test_frames_of_any_size(signatures):
     """A smooth scene at twice the size gives nearly the scores of the scene itself."""
-    _, path = exported
-    serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+    serve = signatures["serving_default"]
     y, x = np.mgrid[0:28, 0:36] / 28
     scene = np.stack(
         [127 + 90 * np.sin(2 * np.pi * (x + 0.1 * t)) * np.cos(np.pi * y) for t in range(8)]
@@ -116,21 +119,20 @@ def test_saved_model_cli_shows_the_signatures(exported):
     assert "signature_def['relations']" not in shown, "of a relational LSTM alone"
 
 
-def test_preprocessed_samples(exported):
-    model, path = exported
+def test_preprocessed_samples(exported, signatures):
+    model, _ = exported
     x = np.random.default_rng(4).normal(scale=60, size=(2, 8, 24, 24, 3)).astype("float32")
-    outputs = tf.saved_model.load(str(path)).signatures["preprocessed"](samples=tf.constant(x))
+    outputs = signatures["preprocessed"](samples=tf.constant(x))
     expected = model(x, training=False)
     np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize("num_frames", [1, 12, 40])
-def test_jpegs_score_as_their_frames(strided, num_frames):
+def test_jpegs_score_as_their_frames(strided, strided_signatures, num_frames):
     """Videos of two sizes in one batch; each as its decoded frames in `serving_default`."""
-    model, path, _, _ = strided
+    model, signatures = strided[0], strided_signatures
     channels = 3 if stream_of(model) == "rgb" else 2
-    signatures = tf.saved_model.load(path).signatures
     rng = np.random.default_rng(5)
     jpegs, expected = [], []
     for size in ((28, 36), (40, 50)):
@@ -306,6 +308,11 @@ def strided(request, tmp_path_factory):
     return model, path, segments, frames
 
 
+@pytest.fixture(scope="module")
+def strided_signatures(strided):
+    return tf.saved_model.load(strided[1]).signatures
+
+
 def samples_by_hand(video, segments, frames):
     """`(count, frames of a sample)`: frame numbers that an export with 3 clips, stride 2 takes."""
     last, span = len(video) - 1, 2 * (frames - 1) + 1
@@ -336,13 +343,12 @@ def logits_by_hand(model, video, segments, frames):
         # The fields of a snippet one after the other, x before y.
         snippets = [range(t * frames, (t + 1) * frames) for t in range(segments)]
         x = np.stack([np.concatenate([x[:, i] for i in t], axis=-1) for t in snippets], axis=1)
-    return model.predict(x.reshape(-1, *model.input_shape[1:]).astype("float32"), verbose=0)
+    return model(x.reshape(-1, *model.input_shape[1:]).astype("float32")).numpy()
 
 
 @pytest.mark.parametrize("num_frames", [2, 11, 40])
-def test_signatures_sample_with_a_stride(strided, num_frames):
-    model, path, segments, frames = strided
-    signatures = tf.saved_model.load(path).signatures
+def test_signatures_sample_with_a_stride(strided, strided_signatures, num_frames):
+    (model, _, segments, frames), signatures = strided, strided_signatures
     channels = 3 if stream_of(model) == "rgb" else 2
     size = (2, num_frames, 28, 36, channels)
     videos = np.random.default_rng(2).integers(0, 256, size, np.uint8)
@@ -360,7 +366,9 @@ def test_signatures_sample_with_a_stride(strided, num_frames):
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 23])
-def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_path):
+def test_predictor_gives_the_signatures_probabilities(
+    strided, strided_signatures, num_frames, tmp_path
+):
     """The stride is applied once, whether the predictor or the signature takes the frames."""
     model, path, segments, frames = strided
     pixels = np.random.default_rng(3).integers(0, 256, (num_frames, 28, 36, 3), np.uint8)
@@ -372,7 +380,7 @@ def test_predictor_gives_the_signatures_probabilities(strided, num_frames, tmp_p
     decoded = video.read_frames(file, range(num_frames))
     if stream_of(model) == "flow":
         decoded = np.stack([levels for _, levels in flow.with_flow(decoded, "dis")])
-    serve = tf.saved_model.load(path).signatures["serving_default"]
+    serve = strided_signatures["serving_default"]
     served = serve(frames=tf.constant(decoded[None]))["probabilities"][0]
     np.testing.assert_allclose(found, served, atol=1e-6)
     logits = logits_by_hand(model, decoded, segments, frames).mean(axis=0)
