@@ -18,11 +18,6 @@ gc.set_threshold(200_000, 20, 100)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items):
-    """Slow tests and their files first, lest one process run them at the end, alone."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 @pytest.fixture(scope="session")
 def root():
     """The checkout."""
