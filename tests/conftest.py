@@ -12,7 +12,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # gradients that were no numbers, now and then, with both TensorFlow and PyTorch.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
 
-# Graphs are many small objects: looking for garbage among them took 7% of the tests' time.
+# Graphs are many small objects: looking for garbage among them took 7% of the time
+# of the tests that build networks.
 gc.set_threshold(200_000, 20, 100)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

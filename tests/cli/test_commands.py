@@ -201,6 +201,14 @@ def test_bad_words_of_the_others(work, exported, tmp_path):
     assert "no checkpoint yet" in error_of(videorel("evaluate", "--workdir", copy))
 
 
+def test_a_commands_flags_are_its_own(work):
+    """Those of one run are gone in the next of the same process."""
+    words = "evaluate", "--workdir", work / "run", "--config.eval.crops=7"
+    assert error_of(videorel(*words)) == error_of(videorel(*words))
+    assert "`crops` must be" in error_of(videorel(*words))
+    assert "workdir" in error_of(videorel("evaluate"))
+
+
 def other(work):
     """The same shards under other labels."""
     folder = work / "other"
