@@ -101,7 +101,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
     model, epochs = load_model(folder, config)
     views = pipeline.clip_views(
         info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.clip_settings(config),
+        **training.view_settings(config),
     )  # fmt: skip
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(

@@ -147,7 +147,7 @@ def test_averages_are_what_is_validated_and_loaded(tiny, shards, tmp_path):
     assert differ == len(raw.trainable_variables)
 
     views = pipeline.evaluation_views(
-        pipeline.read_info(str(shards)), clips=1, crops=1, **training.clip_settings(config)
+        pipeline.read_info(str(shards)), clips=1, crops=1, **training.view_settings(config)
     )
     clips, labels, _ = next(iter(views.batch(6)))
     logits = averaged(clips[:, 0])

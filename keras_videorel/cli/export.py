@@ -78,7 +78,7 @@ def main(arguments):
         check_choice("formats", name, export.FORMATS)
     config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    taken = training.clip_settings(config)
+    taken = training.view_settings(config)
     for name in ("frames", "crop_size", "stacked"):  # the model's input tells them
         del taken[name]
     settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
@@ -134,7 +134,7 @@ def _samples(config, model, labels, settings):
         )  # fmt: skip
         calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
     side = "test" if info.clips.get("test") else "train"
-    views = pipeline.clip_views(info, side, clips=1, crops=1, **shared)
+    views = pipeline.clip_views(info, side, clips=1, crops=1, **training.view_settings(config))
     return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
 
 

@@ -165,7 +165,7 @@ def test_figures_and_the_model_card(exported, tmp_path):
     card = (path / "README.md").read_text()
     for words in (
         "# artnet_resnet18_s", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8 RGB frames",
-        "middle 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
+        "the middle (0.875 of the shorter side) is resized to 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
         "less 123, 117, 104, divided by 1.", "100.0%",
     ):  # fmt: skip
         assert words in card
@@ -199,7 +199,7 @@ def test_relations_are_those_of_the_cell_step_by_step(backbone, tmp_path):
     model = keras.Model(video, keras.layers.Dense(2)(y))
     path = export.export_saved_model(
         model, str(tmp_path / "m"), from_logits=True, segments=3, frame_size=(32, 48),
-        mean=(127.5, 127.5, 127.5), std=60.0,
+        test_scale=1.0, mean=(127.5, 127.5, 127.5), std=60.0,
     )  # fmt: skip
     size = (2, 3 * (4 if backbone == "clips" else 1), 2, 3, 3)
     clips = np.random.default_rng(6).integers(0, 256, size, np.uint8).repeat(16, 2).repeat(16, 3)
@@ -236,7 +236,9 @@ def test_probabilities_come_through(tmp_path):
     x = keras.layers.AveragePooling3D(4)(keras.layers.Rescaling(1 / 64)(inputs))
     x = keras.layers.Flatten()(x)
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
-    path = export.export_saved_model(model, str(tmp_path / "m"), frame_size=16, clips=1)
+    path = export.export_saved_model(
+        model, str(tmp_path / "m"), frame_size=16, clips=1, test_scale=1.0
+    )
     video = np.random.default_rng(1).integers(0, 256, (1, 4, 16, 16, 3), np.uint8)
     outputs = tf.saved_model.load(path).signatures["serving_default"](frames=tf.constant(video))
     expected = model.predict((video - np.array(MEAN)).astype("float32"), verbose=0)
@@ -248,8 +250,11 @@ def test_errors(exported, tmp_path):
     model, _ = exported
     with pytest.raises(ValueError, match=r"`labels` must name each of the model's 3.*Received: 2"):
         export.export_saved_model(model, str(tmp_path / "m"), ["a", "b"])
-    with pytest.raises(ValueError, match=r"`frame_size` must hold.*24x24.*\(20, 30\)"):
-        export.export_saved_model(model, str(tmp_path / "m"), frame_size=(20, 30))
+    for name, value in (("frame_size", (0, 30)), ("clips", 0), ("frame_stride", 1.5)):
+        with pytest.raises(ValueError, match=rf"`{name}` must be an integer of at least 1"):
+            export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
+    with pytest.raises(ValueError, match=r"`test_scale` must be .* Received: test_scale=112"):
+        export.export_saved_model(model, str(tmp_path / "m"), test_scale=112)
     anywhere = models.C3DResNet18(input_shape=(None, 16, 16, 3), classes=3, width=4)
     with pytest.raises(ValueError, match="`model` must have a known input shape"):
         export.export_saved_model(anywhere, str(tmp_path / "m"))
