@@ -48,7 +48,7 @@ def open_run(workdir, config, info, write=True):
         write: Whether to write what the folder lacks; a worker that does not only compares.
 
     Raises:
-        ValueError: If the folder holds a run of another config or other labels.
+        ValueError: If the folder holds a run of another config, or of other shards.
     """
     path = os.path.join(workdir, "config.json")
     ours = json.loads(config.to_json())
@@ -64,11 +64,7 @@ def open_run(workdir, config, info, write=True):
                 f"{workdir!r} holds a run of another config: {'; '.join(differences)}. "
                 "Choose another --workdir, or delete that one"
             )
-        if read_labels(workdir) != info.labels:
-            raise ValueError(
-                f"{workdir!r} holds a run with other classes than the shards have. "
-                "Choose another --workdir, or delete that one"
-            )
+        check_shards(workdir, info)
     elif write:
         labels = os.path.join(workdir, "labels.txt")
         with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
@@ -76,6 +72,42 @@ def open_run(workdir, config, info, write=True):
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
     if write:
         write_json(path, ours)
+
+
+def check_shards(workdir, info):
+    """Check that shards have the classes and the frames that a run was trained on.
+
+    Args:
+        workdir: The run's folder.
+        info: The `ShardInfo` of the shards.
+
+    Raises:
+        ValueError: If class names, their order, or the size of the frames differ.
+    """
+    labels, size = read_labels(workdir), read_frame_size(workdir)
+    if info.labels != labels:
+        raise ValueError(
+            f"the shards in {info.path!r} have other classes than the run in {workdir!r} was "
+            f"trained on: {_first_difference(info.labels, labels)}"
+        )
+    if info.frame_size != size:
+        raise ValueError(
+            f"the shards in {info.path!r} have frames of another size than the run in {workdir!r} "
+            f"was trained on: {_size(info.frame_size)} against {_size(size)}. Make shards of that "
+            f"size from the same videos: `videorel make-tfrecords --{_size(size)}`"
+        )
+
+
+def _first_difference(theirs, ours):
+    if len(theirs) != len(ours):
+        return f"{len(theirs)} classes against {len(ours)}"
+    place = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
+    return f"class {place} is {theirs[place]!r} against {ours[place]!r}"
+
+
+def _size(size):
+    """The size of stored frames as make-tfrecords takes it."""
+    return f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
 
 
 def read_config(workdir):

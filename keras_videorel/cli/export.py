@@ -104,7 +104,7 @@ def main(arguments):
 
 def _samples(config, model, labels, settings):
     """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
-    from keras_videorel import training
+    from keras_videorel import training, workdir
     from keras_videorel.data import pipeline
     from keras_videorel.export.samples import samples_of
 
@@ -125,6 +125,7 @@ def _samples(config, model, labels, settings):
             f"are gone ({error}): name some with --calibration_videos, or where the shards are "
             "with --config.data.path"
         ) from None
+    workdir.check_shards(FLAGS.workdir, info)
     shared = training.clip_settings(config)
     calibration = None
     if "tflite_int8" in FLAGS.formats:

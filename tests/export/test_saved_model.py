@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel import export, layers, models
-from keras_videorel.data import flow, sampling, video
+from keras_videorel.data import flow, pipeline, sampling, video
 from keras_videorel.export import saved_model
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor, predictor
+from tests.shards import write_shards
 from tests.videos import LOSSLESS, write_video
 
 MEAN = (123.0, 117.0, 104.0)
@@ -63,6 +64,31 @@ def test_signature_gives_the_models_scores(exported, signatures, frames):
     np.testing.assert_allclose(outputs["logits"], expected, atol=1e-4)
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
     assert np.ptp(expected) > 0.01
+
+
+def test_an_export_shows_the_network_what_evaluation_does(exported, tmp_path):
+    """Frames of twice the size that the network's input is the paper's share of."""
+    model, _ = exported
+    y, x = np.mgrid[0:56, 0:72]
+    video = [
+        127 + 90 * np.sin((x + 3 * t) / 9 + c) * np.cos(y / 7) for t in range(8) for c in range(3)
+    ]
+    video = np.moveaxis(np.reshape(video, (8, 3, 56, 72)), 1, -1).astype(np.uint8)
+    shards = write_shards(tmp_path / "shards", {"test": [(video, 0)]}, LABELS, (56, 72))
+    info = pipeline.read_info(str(shards))
+    for scale in (0.875, 0.5, 1.0):
+        views = pipeline.evaluation_views(
+            info, clips=1, crops=1, frames=8, crop_size=24, test_scale=scale, mean=MEAN
+        )
+        expected = model(next(iter(views))[0], training=False)
+        path = export.export_saved_model(
+            model, str(tmp_path / "m"), LABELS, from_logits=True, frame_size=(56, 72), clips=1,
+            mean=MEAN, test_scale=scale,
+        )  # fmt: skip
+        served = tf.saved_model.load(path).signatures["serving_default"]
+        logits = served(frames=tf.constant(video[None]))["logits"]
+        np.testing.assert_allclose(logits, expected, atol=0.03)  # the shards' JPEGs
+        assert read_json(f"{path}/export.json")["test_scale"] == scale
 
 
 def test_frames_of_any_size(signatures):
