@@ -110,12 +110,12 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     # Other shards than those of the run are refused, and cost no result.
     stored = (tmp_path / "run" / "results.json").read_bytes()
     larger = [(gray_video(n, (30, 40), first=10, step=5), 0) for n in lengths]
-    for name, clips, labels, size, message in (
+    for name, clips, labels, frame_size, message in (
         ("larger", larger, ["a", "b"], (30, 40), "resize 30x40 against resize 24x32.*--resize 24x"),
         ("turned", videos, ["b", "a"], size, "class 0 is 'b' against 'a'"),
         ("more", videos, ["a", "b", "c"], size, "3 classes against 2"),
     ):
-        config.data.path = str(write_shards(tmp_path / name, {"test": clips}, labels, size))
+        config.data.path = str(write_shards(tmp_path / name, {"test": clips}, labels, frame_size))
         with pytest.raises(ValueError, match=message):
             evaluation.evaluate(config, run)
         with pytest.raises(ValueError, match=message):

@@ -191,7 +191,8 @@ def test_figures_and_the_model_card(exported, tmp_path):
     card = (path / "README.md").read_text()
     for words in (
         "# artnet_resnet18_s", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8 RGB frames",
-        "the middle (0.875 of the shorter side) is resized to 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
+        "the middle (0.875 of the shorter side) is resized to 24x24",
+        "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
         "less 123, 117, 104, divided by 1.", "100.0%",
     ):  # fmt: skip
         assert words in card
