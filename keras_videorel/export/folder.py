@@ -63,10 +63,11 @@ def export_saved_model(
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB, any number of
-      frames of any size: they are resized, clips (or groups of snippets) are taken at equal
-      distances (the last frame repeats in a short video), of which the middle is resized to the
-      network's input, normalized, scored, and averaged before the softmax;
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB (or 1 channel,
+      gray; of 4, RGBA, the last is left out), any number of frames of any size: they are resized,
+      clips (or groups of snippets) are taken at equal distances (the last frame repeats in a
+      short video), of which the middle is resized to the network's input, normalized, scored, and
+      averaged before the softmax;
     - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames, of which those that are
       needed are decoded;
     - `clips`: `clips`, uint8 `(batch, frames, height, width, 3)`: the frames of a clip, or of a

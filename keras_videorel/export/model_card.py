@@ -121,7 +121,8 @@ def _input(samples, model):
     return (
         f"A sample is {taken}: resized to {size}, of which the middle ({share}) is resized to "
         f"{height}x{width}, less {_numbers(samples.mean)}, divided by "
-        f"{_numbers(np.ravel(samples.std))}. The scores of up to {samples.clips} samples of a video are averaged before the softmax. "
+        f"{_numbers(np.ravel(samples.std))}. The scores of up to {samples.clips} samples of a "
+        "video are averaged before the softmax. "
         f"{model.count_params():,} parameters. `labels.txt` names the classes in the order of the "
         "scores; `export.json` has these settings."
     )

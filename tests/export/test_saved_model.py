@@ -91,6 +91,39 @@ def test_an_export_shows_the_network_what_evaluation_does(exported, tmp_path):
         assert read_json(f"{path}/export.json")["test_scale"] == scale
 
 
+@pytest.mark.parametrize("name", ["serving_default", "clips"])
+def test_gray_and_rgba_frames(signatures, name):
+    video = np.random.default_rng(2).integers(0, 256, (2, 8, 28, 36, 1), np.uint8)
+    key = "frames" if name == "serving_default" else "clips"
+
+    def logits(frames):
+        return signatures[name](**{key: tf.constant(frames)})["logits"]
+
+    expected = logits(np.repeat(video, 3, axis=-1))
+    np.testing.assert_array_equal(logits(video), expected)
+    alpha = np.concatenate([np.repeat(video, 3, axis=-1), 255 - video], axis=-1)
+    np.testing.assert_array_equal(logits(alpha), expected)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"`{key}` must have 3 channels"):
+        logits(alpha[..., :2])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "shape", "kind"),
+    [
+        ("serving_default", "frames", (1, 0, 28, 36, 3), tf.uint8),
+        ("serving_default", "frames", (0, 9, 28, 36, 3), tf.uint8),
+        ("serving_default", "frames", (1, 9, 0, 36, 3), tf.uint8),
+        ("clips", "clips", (0, 8, 28, 36, 3), tf.uint8),
+        ("jpegs", "jpegs", (1, 0), tf.string),
+        ("jpegs", "jpegs", (0, 9), tf.string),
+        ("preprocessed", "samples", (0, 8, 24, 24, 3), tf.float32),
+    ],
+)
+def test_nothing_is_refused(signatures, name, key, shape, kind):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"`{key}` must not be empty"):
+        signatures[name](**{key: tf.zeros(shape, kind)})
+
+
 def test_frames_of_any_size(signatures):
     """A smooth scene at twice the size gives nearly the scores of the scene itself."""
     serve = signatures["serving_default"]
