@@ -4,7 +4,9 @@ Frames come out as a player shows them: turned upright by the display matrix of 
 square pixels. What a container declares (its number of frames, its duration) is not relied on.
 """
 
+import itertools
 import math
+import numbers
 import operator
 import os
 import stat
@@ -19,6 +21,10 @@ _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a fram
 _LEAST_RATE, _MOST_RATE = 1e-3, 1e3  # beyond, it is the clock of the container, or damage
 # What lies between two frames, in seconds: records count in microseconds, and damaged files jump.
 _SHORTEST_STEP, _LONGEST_STEP = 1e-6, 3600.0
+_SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
+# Flags of container formats: raw streams, whose times are counted; those whose times may jump.
+_COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
+_TIMES_JUMP = av.format.Flags.ts_discont.value
 _LATEST_START = 1e10  # seconds; live streams count from 1970
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
@@ -51,19 +57,22 @@ class FrameReader:
         duration: Seconds that the file declares, None where it does not, as live streams.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
+        on_drop: Optional function, called after each frame that is decoded before `start`: on the
+            way there, no frame may come out for long.
     """
 
-    def __init__(self, path, size=None, threads=1, opened=None):
+    def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
         self.path = os.fsdecode(path)
         self.frames = 0
-        self.note = None
-        self._broken_off = False
+        self.note = self.on_drop = None
+        self._start, self._end = check_segment(start, end)
+        self._damaged, self._broken_off = 0, False
         self._rotation = self._matrix = None
         self._size = check_size(size)
+        self._threads = threads
         self._converter = av.video.reformatter.VideoReformatter()
-        self._container, self._stream = (_open if opened is None else opened)(self.path)
-        self._stream.codec_context.thread_count = threads
-        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+        self._open = _open if opened is None else opened
+        self._begin()
         rates = (self._stream.average_rate, self._stream.guessed_rate, _DEFAULT_RATE)
         self.frame_rate = next(float(r) for r in rates if r and _LEAST_RATE <= r <= _MOST_RATE)
         declared = self._container.duration
@@ -99,26 +108,59 @@ class FrameReader:
     def __exit__(self, *_):
         self.close()
 
+    def _begin(self):
+        """Open the file at its beginning."""
+        self._container, self._stream = self._open(self.path)
+        self._stream.codec_context.thread_count = self._threads
+        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+
     def _decode(self):
-        """Yield `(timestamp, av.VideoFrame)`; packets that do not decode are skipped."""
-        first, last, damaged = None, None, 0
-        with self._container:
-            for packet in self._packets():
-                try:
-                    pictures = self._stream.codec_context.decode(packet)
-                except av.error.FFmpegError:
-                    damaged += 1
-                    pictures = []
-                for picture in pictures:
-                    if picture.is_corrupt:
-                        damaged += 1
-                    last = self._time(picture, last)
-                    first = last if first is None else first
-                    self.frames += 1
-                    yield last, picture
-            self.note = self._lost(damaged, first, last)
+        """Yield `(timestamp, av.VideoFrame)` of the frames from `start` to `end`."""
+        try:
+            pictures = self._timed(self._all())
+            opening = next(pictures, None)
+            if opening is None:
+                raise VideoError(self.path, "no frame could be decoded")
+            first, picture = opening
+            last = first
+            self._settle_size(picture)
+            pictures = itertools.chain([opening], pictures)
+            if self._start > 0:
+                pictures = self._from(first, picture)
+            for last, picture in pictures:
+                # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
+                seconds = last - first + _SHORTEST_STEP
+                if seconds >= self._end:
+                    break
+                if seconds < self._start:
+                    if self.on_drop is not None:
+                        self.on_drop()
+                    continue
+                self.frames += 1
+                yield last, picture
+            self.note = self._lost(first, last)
+        finally:
+            self._container.close()
         if self.frames == 0:
-            raise VideoError(self.path, "no frame could be decoded")
+            reason = f"no frame between {self._start:g} s and {self._end:g} s"
+            if last - first < self._start:
+                reason = (
+                    f"no frame from {self._start:g} s on; the last one is at {last - first:.2f} s"
+                )
+            raise VideoError(self.path, reason)
+
+    def _all(self):
+        """Yield all pictures from here on; packets that do not decode are skipped."""
+        for packet in self._packets():
+            try:
+                pictures = self._stream.codec_context.decode(packet)
+            except av.error.FFmpegError:
+                self._damaged += 1
+                continue
+            for picture in pictures:
+                if picture.is_corrupt:
+                    self._damaged += 1
+                yield picture
 
     def _packets(self):
         """Yield the packets, then None, at which the decoder gives out what it still holds."""
@@ -130,25 +172,98 @@ class FrameReader:
             self._broken_off = True
         yield None
 
-    def _time(self, picture, last):
-        """Time of a picture in seconds, later than `last`; made up where the file's is none."""
+    def _from(self, first, opening):
+        """Pictures and their times from a key frame before `start` on, or from the beginning.
+
+        Args:
+            first: Time of the first frame.
+            opening: The first frame.
+        """
+        start = first + self._start
+        if self._stated_time(opening) == first and self._is_steady(start):
+            # Demuxers look for decoding times, which come before those of display.
+            for earlier in _SEEK_EARLIER:
+                if earlier >= self._start:
+                    break
+                pictures = self._sought(start - earlier)
+                found = next(pictures, None)
+                if found is not None and found[0] <= start:
+                    return itertools.chain([found], pictures)
+        self._container.close()
+        self._damaged, self._broken_off = 0, False
+        self._begin()
+        return self._timed(self._all())
+
+    def _sought(self, time):
+        """Yield pictures and their times from the key frame nearest before `time`, if there is."""
+        self._damaged, self._broken_off = 0, False
+        try:
+            self._container.seek(math.floor(time / self._stream.time_base), stream=self._stream)
+        except (av.error.FFmpegError, OverflowError):
+            return
+        # What comes before the key frame hangs on frames that were not decoded.
+        pictures = itertools.dropwhile(lambda picture: not picture.key_frame, self._all())
+        key = next(pictures, None)
+        if key is not None and self._stated_time(key) is not None:
+            yield from self._timed(itertools.chain([key], pictures))
+
+    def _is_steady(self, until):
+        """Whether a file can be sought by its times: up to there they run without a jump."""
+        kind, tick = self._container.format, self._stream.time_base
+        if kind.flags & _COUNTS_TIMES:
+            return False
+        if not kind.flags & _TIMES_JUMP:
+            if (self._container.duration or math.inf) <= _LONGEST_STEP * av.time_base:
+                return True
+            if "mp4" in kind.name:
+                times = [entry.timestamp * tick for entry in self._stream.index_entries]
+                return all(b - a <= _LONGEST_STEP for a, b in itertools.pairwise(times))
+        # The packets tell, at a small part of the time that decoding takes.
+        last = None
+        for packet in self._packets():
+            if packet is None or packet.dts is None:
+                continue
+            time = float(packet.dts * tick)
+            if last is not None and not 0 <= time - last <= _LONGEST_STEP:
+                return False
+            if time > until:
+                break
+            last = time
+        return True
+
+    def _timed(self, pictures):
+        """Yield `(timestamp, picture)`."""
+        last = None
+        for picture in pictures:
+            last = self._time(picture, last)
+            yield last, picture
+
+    def _stated_time(self, picture):
+        """Time of a picture in seconds as the file has it, or None."""
         # AVI stores the decoding order only; presentation times would be made up.
         ticks = picture.dts if self._container.format.name == "avi" else picture.pts
         # Not of the picture: those that come out last have none. Damaged files may, too.
         tick = self._stream.time_base
-        time = None if ticks is None or tick is None else float(ticks * tick)
+        return None if ticks is None or tick is None else float(ticks * tick)
+
+    def _time(self, picture, last):
+        """Time of a picture in seconds, later than `last`; made up where the file's is none."""
+        time = self._stated_time(picture)
         if last is None:
             return 0.0 if time is None or abs(time) > _LATEST_START else time
         if time is None or not _SHORTEST_STEP <= time - last <= _LONGEST_STEP:
             return last + 1 / self.frame_rate
         return time
 
-    def _lost(self, damaged, first, last):
+    def _lost(self, first, last):
         found = []
         if self._broken_off:
             found.append("the file breaks off")
-        if damaged:
-            found.append(f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}")
+        if self._damaged:
+            found.append(f"{self._damaged} damaged {'frame' if self._damaged == 1 else 'frames'}")
+        if self._start > 0 or self._end < math.inf:
+            found += [f"{self.frames} frames decoded"] if found else []
+            return "; ".join(found) or None
         # Both are off by a few in sound files, and edit lists hide frames that are declared: only
         # a good part of the time counts as lost.
         declared, duration = self._stream.frames, (self._container.duration or 0) / av.time_base
@@ -172,14 +287,8 @@ class FrameReader:
 
     def _convert(self, picture):
         """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
-        # Side data keeps a picture alive until garbage is collected: it is not read of each.
-        if picture.rotation != self._rotation:
-            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
-        matrix = self._matrix
+        matrix = self._turn(picture)
         turned = matrix[0][0] == 0
-        if not isinstance(self._size, tuple):
-            # All frames get the size of the first one, should the video change it on the way.
-            self._size = self._first_size(picture, turned)
         height, width = self._size[::-1] if turned else self._size
         # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
         # time; at the same size, packed RGB is the fast one.
@@ -198,7 +307,17 @@ class FrameReader:
             pixels = pixels.transpose(1, 0, 2)
         return np.ascontiguousarray(pixels[:: b + d, :: a + c])
 
-    def _first_size(self, picture, turned):
+    def _turn(self, picture):
+        # Side data keeps a picture alive until garbage is collected: it is not read of each.
+        if picture.rotation != self._rotation:
+            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
+        return self._matrix
+
+    def _settle_size(self, picture):
+        """Size of all frames: that of the first one, should the video change it on the way."""
+        if isinstance(self._size, tuple):
+            return
+        turned = self._turn(picture)[0][0] == 0
         aspect = self._stream.sample_aspect_ratio
         aspect = float(aspect) if aspect else 1.0
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
@@ -206,11 +325,11 @@ class FrameReader:
         if self._size is not None:
             height, width = keep_aspect(height, width, self._size)
         _check_pixels(self.path, height, width)
-        return height, width
+        self._size = height, width
 
 
-def iter_frames(path, size=None, threads=1):
-    """Iterate over the frames of a video, in bounded memory.
+def iter_frames(path, size=None, threads=1, start=None, end=None):
+    """Iterate over the frames of a video, or of a segment of it, in bounded memory.
 
     A damaged part of a file is left out; the iterator's `note` says so after the last frame.
 
@@ -219,17 +338,21 @@ def iter_frames(path, size=None, threads=1):
         size: `(height, width)` to resize to, or an integer: the length of the shorter side, with
             the aspect ratio kept; None for the video's own size.
         threads: Decoding threads; 0 for one per core.
+        start: Where the segment begins, in seconds after the first frame of the video; None for
+            the beginning. Decoding begins at the nearest key frame before it.
+        end: Where the segment ends: frames before this time come out. None for the end.
 
     Returns:
         A `FrameReader`: an iterator of `(timestamp, frame)`, the time in seconds as the file
-        gives it (later than that of the frame before) and a uint8 array `(height, width, 3)`,
-        RGB, upright and with square pixels.
+        gives it (later than that of the frame before; of a segment, too) and a uint8 array
+        `(height, width, 3)`, RGB, upright and with square pixels.
 
     Raises:
         VideoError: If the file is missing, empty or no video; at the end, if not one frame of it
-            decodes.
+            decodes, or the segment holds none.
+        ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
     """
-    return FrameReader(path, size, threads)
+    return FrameReader(path, size, threads, start=start, end=end)
 
 
 def iter_stream(url, size=None, time_limit=10.0):
@@ -255,14 +378,17 @@ def is_stream(path):
     return bool(separator) and scheme.lower() in STREAM_SCHEMES
 
 
-def read_frames(path, indices, size=None, threads=1):
+def read_frames(path, indices, size=None, threads=1, start=None, end=None):
     """Read some frames of a video; only these are kept in memory.
 
     Args:
         path: A video file.
-        indices: Numbers of the frames, counted from 0 over the frames that decode, in any order.
+        indices: Numbers of the frames, counted from 0 over the frames that decode, or over those of
+            the segment, in any order.
         size: As for `iter_frames`.
         threads: As for `iter_frames`.
+        start: As for `iter_frames`.
+        end: As for `iter_frames`.
 
     Returns:
         A uint8 array `(len(indices), height, width, 3)`.
@@ -275,7 +401,7 @@ def read_frames(path, indices, size=None, threads=1):
     if not indices or min(indices) < 0:
         raise ValueError(f"`indices` must be frame numbers of at least 0. Received: {indices}")
     wanted, found = set(indices), {}
-    with iter_frames(path, size, threads) as reader:
+    with iter_frames(path, size, threads, start, end) as reader:
         try:
             for index in range(max(indices) + 1):
                 if index in wanted:
@@ -288,13 +414,13 @@ def read_frames(path, indices, size=None, threads=1):
     return np.stack([found[index] for index in indices])
 
 
-def count_frames(path, threads=1):
-    """Number of frames of a video that decode.
+def count_frames(path, threads=1, start=None, end=None):
+    """Number of frames of a video, or of a segment of it, that decode.
 
     Raises:
         VideoError: As `iter_frames`.
     """
-    with iter_frames(path, threads=threads) as reader:
+    with iter_frames(path, threads=threads, start=start, end=end) as reader:
         try:
             while True:
                 reader.skip()
@@ -327,6 +453,24 @@ def keep_aspect(height, width, short_side):
     """
     scale = short_side / min(height, width)
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+
+
+def check_segment(start, end):
+    """Check where a segment begins and ends.
+
+    Returns:
+        `(start, end)`: seconds, 0 and infinity for None.
+
+    Raises:
+        ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
+    """
+    first, last = 0.0 if start is None else start, math.inf if end is None else end
+    for name, value in (("start", first), ("end", last)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value >= 0:
+            raise ValueError(f"`{name}` must be seconds of at least 0. Received: {value!r}")
+    if not first < last:
+        raise ValueError(f"`end` must be after `start`. Received: start={start!r}, end={end!r}")
+    return float(first), float(last)
 
 
 def check_size(size):

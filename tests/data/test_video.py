@@ -675,3 +675,121 @@ def test_real_corrupted_file(real_clips):
     _, frames, reader = _read(real_clips / "edge" / "corrupted.mp4")
     assert frames.shape[1:] == (720, 1280, 3) and 28 <= len(frames) <= 50
     assert "damaged" in reader.note and f"{len(frames)} of 50 frames decoded" in reader.note
+
+
+# --- Segments -------------------------------------------------------------------------------
+
+
+def _restarting(path, count=60, **options):
+    """A transport stream whose clock begins again in the middle."""
+    half = moving_square(count // 2)
+    options = {"codec": "libx264", "options": {"bf": "2", "g": "12"}, **options}
+    parts = [write_video(path.with_name(f"{i}.ts"), half, **options) for i in range(2)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+SEGMENT_KINDS = [
+    ("clip.mp4", "libx264", {"bf": "3", "g": "12"}),
+    ("open.mp4", "libx264", {"bf": "3", "g": "12", "x264-params": "open-gop=1"}),
+    ("clip.mkv", "libx264", {"bf": "3", "g": "12"}),
+    ("clip.avi", "mpeg4", {"bf": "2", "g": "12"}),
+    ("h264.avi", "libx264", {"bf": "2", "g": "12"}),
+    ("clip.webm", "libvpx", {"g": "12"}),
+    ("vp9.webm", "libvpx-vp9", {"g": "12"}),
+    ("clip.ts", "libx264", {"bf": "3", "g": "12"}),
+    ("clip.mpg", "mpeg2video", {"bf": "2", "g": "12"}),
+    ("clip.flv", "flv", {"g": "12"}),
+    ("clip.wmv", "wmv2", {"g": "12"}),
+    ("clip.h264", "libx264", {"bf": "2", "g": "12"}),
+    ("one_key.mp4", "libx264", {"bf": "2", "g": "999", "sc_threshold": "0"}),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), SEGMENT_KINDS)
+def test_segments(tmp_path, name, codec, options):
+    """Frames and times of a segment are those that the whole video has there."""
+    path = write_video(tmp_path / name, moving_square(60), codec=codec, options=options, fps=20)
+    segments = [(0, 0.5), (0.7, 1.4), (1, None), (1.4, 1.41), (2.2, 9), (None, 0.05), (0.65, 0.71)]
+    _check_segments(path, segments)
+
+
+def _check_segments(path, segments):
+    timestamps, frames, _ = _read(path)
+    seconds = timestamps - timestamps[0] + 1e-6
+    for start, end in segments:
+        inside = (seconds >= (start or 0)) & (seconds < (np.inf if end is None else end))
+        reader = video.iter_frames(path, start=start, end=end)
+        found, pictures = zip(*reader, strict=True)
+        np.testing.assert_array_equal(found, timestamps[inside])
+        np.testing.assert_array_equal(np.stack(pictures), frames[inside])
+        assert (reader.frames, reader.note) == (inside.sum(), None)
+        assert video.count_frames(path, start=start, end=end) == inside.sum()
+    last = int(inside.sum()) - 1
+    found = video.read_frames(path, [last, 0], start=start, end=end)
+    np.testing.assert_array_equal(found, frames[inside][[last, 0]])
+    with pytest.raises(VideoError, match=f"{last + 1} frames decode, frame {last + 1} is wanted"):
+        video.read_frames(path, [last + 1], start=start, end=end)
+
+
+def test_segments_where_times_jump(tmp_path):
+    """No file is sought by times that do not run on."""
+    _check_segments(_restarting(tmp_path / "clip.ts"), [(0.6, 1.0), (1.12, 1.6), (2, 2.2)])
+    milliseconds = [50 * i + (7_200_000 if i >= 20 else 0) for i in range(40)]
+    for name in ("clip.mp4", "clip.mkv"):
+        path = _write_at(tmp_path / name, milliseconds)
+        end = _read(path)[0][-1]
+        _check_segments(path, [(0.5, 0.9), (end - 0.5, None)])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.ts", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx")],
+)
+def test_a_segment_is_sought(tmp_path, name, codec):
+    """Frames far before a segment are not decoded."""
+    pixels = np.tile(moving_square(70), (3, 1, 1, 1))
+    path = write_video(tmp_path / name, pixels, codec=codec, options={"bf": "2", "g": "12"}, fps=10)
+    with video.iter_frames(path, start=20.0) as reader:
+        dropped = []
+        reader.on_drop = lambda: dropped.append(reader.frames)
+        assert len(list(reader)) == 10
+    assert len(dropped) < 60
+
+
+def test_a_segment_has_the_size_of_the_video(tmp_path):
+    parts = []
+    for height, width in ((96, 128), (64, 48)):
+        pixels = np.full((25, height, width, 3), 90, np.uint8)
+        path = write_video(tmp_path / f"{height}.h264", pixels, options={"g": "5"})
+        parts.append(path.read_bytes())
+    (tmp_path / "clip.h264").write_bytes(b"".join(parts))
+    frames = [frame for _, frame in video.iter_frames(tmp_path / "clip.h264", start=1.5)]
+    assert frames[0].shape == (96, 128, 3)
+
+
+def test_segments_that_are_none(clip):
+    with pytest.raises(VideoError, match=r"no frame from 5 s on; the last one is at 0.28 s"):
+        list(video.iter_frames(clip, start=5))
+    with pytest.raises(VideoError, match=r"clip.mp4: no frame between 0.05 s and 0.06 s$"):
+        video.count_frames(clip, start=0.05, end=0.06)
+    for start, end, message in (
+        (-1, None, "`start` must be seconds of at least 0. Received: -1"),
+        (float("nan"), None, "`start` must be seconds"),
+        (float("inf"), None, "`end` must be after `start`"),
+        ("1", None, "`start` must be seconds of at least 0. Received: '1'"),
+        (None, True, "`end` must be seconds"),
+        (2, 2, "`end` must be after `start`. Received: start=2, end=2"),
+        (None, 0, "`end` must be after `start`. Received: start=None, end=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            video.iter_frames(clip, start=start, end=end)
+
+
+@pytest.mark.real_clips
+def test_segments_of_real_clips(real_clips):
+    for name in (
+        "ucf101/SoccerJuggling/v_SoccerJuggling_g23_c01.avi",
+        "hmdb51/wave/TrumanShow_wave_f_nm_np1_fr_med_26.avi",
+    ):
+        _check_segments(real_clips / name, [(0.5, 1.25), (1.2, None)])
