@@ -18,7 +18,7 @@ import threading
 from typing import NamedTuple
 
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.data import video
+from keras_videorel.data import video, video_times
 
 MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
 # Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
@@ -149,8 +149,8 @@ class Decoder:
                 raise video.VideoError(path, note)
             note += f"; {len(frames)} {'frame' if len(frames) == 1 else 'frames'} decoded"
         timestamps, sizes, jpegs, flow = map(list, zip(*frames, strict=True))
-        if len(timestamps) > 1:  # what containers declare is often wrong
-            rate = (len(timestamps) - 1) / (timestamps[-1] - timestamps[0])
+        if step := video_times.typical_step(timestamps):  # what containers declare is often wrong
+            rate = 1 / step
         flow = None if self.settings.flow == "none" else flow
         return EncodedClip(jpegs, flow, timestamps, *sizes[0], rate, note)
 

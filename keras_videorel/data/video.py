@@ -14,18 +14,19 @@ import stat
 import av
 import numpy as np
 
-# Since PyAV 17 a conversion takes all cores by default; here one process per core is the rule.
-_CONVERSION = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+from keras_videorel.data.losses import Losses
+from keras_videorel.data.video_times import SHORTEST_STEP, Clock, longest_step, typical_step
+
 _IDENTITY = ((1, 0), (0, 1))
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
-_LEAST_RATE, _MOST_RATE = 1e-3, 1e3  # beyond, it is the clock of the container, or damage
-# What lies between two frames, in seconds: records count in microseconds, and damaged files jump.
-_SHORTEST_STEP, _LONGEST_STEP = 1e-6, 3600.0
+# Beyond, it is the clock of the container, or damage. Slowest is a frame a day.
+_LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
+# Packets that tell the frame rate, of files and of live streams, which must not wait for them.
+_AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
 # Flags of container formats: raw streams, whose times are counted; those whose times may jump.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
 _TIMES_JUMP = av.format.Flags.ts_discont.value
-_LATEST_START = 1e10  # seconds; live streams count from 1970
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
@@ -53,7 +54,8 @@ class FrameReader:
 
     Attributes:
         frames: Number of frames that came out so far.
-        frame_rate: Frames per second that the file declares.
+        frame_rate: Frames per second that the file declares, or what its first timestamps have
+            where that is another rate, as for recordings of browsers.
         duration: Seconds that the file declares, None where it does not, as live streams.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
@@ -66,15 +68,14 @@ class FrameReader:
         self.frames = 0
         self.note = self.on_drop = None
         self._start, self._end = check_segment(start, end)
-        self._damaged, self._broken_off = 0, False
         self._rotation = self._matrix = None
         self._size = check_size(size)
         self._threads = threads
         self._converter = av.video.reformatter.VideoReformatter()
         self._open = _open if opened is None else opened
+        self._ahead = _AHEAD if opened is None else _LIVE_AHEAD
         self._begin()
-        rates = (self._stream.average_rate, self._stream.guessed_rate, _DEFAULT_RATE)
-        self.frame_rate = next(float(r) for r in rates if r and _LEAST_RATE <= r <= _MOST_RATE)
+        self.frame_rate = self._find_rate()
         declared = self._container.duration
         self.duration = declared / av.time_base if declared and declared > 0 else None
         self._pictures = self._decode()
@@ -113,6 +114,27 @@ class FrameReader:
         self._container, self._stream = self._open(self.path)
         self._stream.codec_context.thread_count = self._threads
         self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+        self._losses = Losses(self._container, self._stream)
+        self._packets = self._demux()
+
+    def _find_rate(self):
+        """Frames per second: the declared rate, unless the first timestamps say otherwise."""
+        ahead, size = [], 0
+        for packet in itertools.islice(self._packets, self._ahead):
+            ahead.append(packet)
+            size += 0 if packet is None else packet.size
+            if size > _AHEAD_BYTES:
+                break
+        self._packets = itertools.chain(ahead, self._packets)
+        times = [self._stated_time(packet) for packet in ahead if packet is not None]
+        known = [time for time in times if time is not None]
+        # Where but some have times, these are farther apart than the frames.
+        step = typical_step(known) if len(known) > 0.9 * len(times) else None
+        rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
+        rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
+        if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
+            rates = [rate for rate in rates if 0.5 <= rate * step <= 2] + [1 / step]
+        return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
         """Yield `(timestamp, av.VideoFrame)` of the frames from `start` to `end`."""
@@ -129,7 +151,7 @@ class FrameReader:
                 pictures = self._from(first, picture)
             for last, picture in pictures:
                 # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
-                seconds = last - first + _SHORTEST_STEP
+                seconds = last - first + SHORTEST_STEP
                 if seconds >= self._end:
                     break
                 if seconds < self._start:
@@ -138,7 +160,10 @@ class FrameReader:
                     continue
                 self.frames += 1
                 yield last, picture
-            self.note = self._lost(first, last)
+            if reason := self._losses.mostly_damaged():
+                raise VideoError(self.path, reason)
+            whole = self._start == 0 and self._end == math.inf
+            self.note = self._losses.note(self.frames, 1 / self.frame_rate, whole)
         finally:
             self._container.close()
         if self.frames == 0:
@@ -151,25 +176,29 @@ class FrameReader:
 
     def _all(self):
         """Yield all pictures from here on; packets that do not decode are skipped."""
-        for packet in self._packets():
+        for packet in self._packets:
             try:
                 pictures = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError:
-                self._damaged += 1
+                self._losses.add_picture(None, None)
                 continue
             for picture in pictures:
-                if picture.is_corrupt:
-                    self._damaged += 1
+                self._losses.add_picture(picture, self._stated_time(picture))
                 yield picture
 
-    def _packets(self):
+    def _demux(self):
         """Yield the packets, then None, at which the decoder gives out what it still holds."""
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:  # an empty one would mean the end, too
+            # Those of other streams tell whether the file goes on behind the last picture.
+            for packet in self._container.demux():
+                if packet.size == 0 and packet.dts is None:
+                    continue  # the end of a stream
+                self._losses.add_packet(packet, self._stated_time(packet))
+                # An empty one would mean the end, too.
+                if packet.size and packet.stream_index == self._stream.index:
                     yield packet
         except av.error.FFmpegError:
-            self._broken_off = True
+            self._losses.breaks_off = True
         yield None
 
     def _from(self, first, opening):
@@ -190,13 +219,13 @@ class FrameReader:
                 if found is not None and found[0] <= start:
                     return itertools.chain([found], pictures)
         self._container.close()
-        self._damaged, self._broken_off = 0, False
         self._begin()
         return self._timed(self._all())
 
     def _sought(self, time):
         """Yield pictures and their times from the key frame nearest before `time`, if there is."""
-        self._damaged, self._broken_off = 0, False
+        self._losses.restart()
+        self._packets = self._demux()
         try:
             self._container.seek(math.floor(time / self._stream.time_base), stream=self._stream)
         except (av.error.FFmpegError, OverflowError):
@@ -210,21 +239,22 @@ class FrameReader:
     def _is_steady(self, until):
         """Whether a file can be sought by its times: up to there they run without a jump."""
         kind, tick = self._container.format, self._stream.time_base
+        longest = longest_step(1 / self.frame_rate)
         if kind.flags & _COUNTS_TIMES:
             return False
         if not kind.flags & _TIMES_JUMP:
-            if (self._container.duration or math.inf) <= _LONGEST_STEP * av.time_base:
+            if (self._container.duration or math.inf) <= longest * av.time_base:
                 return True
             if "mp4" in kind.name:
                 times = [entry.timestamp * tick for entry in self._stream.index_entries]
-                return all(b - a <= _LONGEST_STEP for a, b in itertools.pairwise(times))
+                return all(b - a <= longest for a, b in itertools.pairwise(times))
         # The packets tell, at a small part of the time that decoding takes.
         last = None
-        for packet in self._packets():
+        for packet in self._packets:
             if packet is None or packet.dts is None:
                 continue
             time = float(packet.dts * tick)
-            if last is not None and not 0 <= time - last <= _LONGEST_STEP:
+            if last is not None and not 0 <= time - last <= longest:
                 return False
             if time > until:
                 break
@@ -233,57 +263,17 @@ class FrameReader:
 
     def _timed(self, pictures):
         """Yield `(timestamp, picture)`."""
-        last = None
+        clock = Clock(1 / self.frame_rate)
         for picture in pictures:
-            last = self._time(picture, last)
-            yield last, picture
+            yield clock(self._stated_time(picture)), picture
 
-    def _stated_time(self, picture):
-        """Time of a picture in seconds as the file has it, or None."""
+    def _stated_time(self, item):
+        """Time of a picture or a packet in seconds as the file has it, or None."""
         # AVI stores the decoding order only; presentation times would be made up.
-        ticks = picture.dts if self._container.format.name == "avi" else picture.pts
-        # Not of the picture: those that come out last have none. Damaged files may, too.
-        tick = self._stream.time_base
-        return None if ticks is None or tick is None else float(ticks * tick)
-
-    def _time(self, picture, last):
-        """Time of a picture in seconds, later than `last`; made up where the file's is none."""
-        time = self._stated_time(picture)
-        if last is None:
-            return 0.0 if time is None or abs(time) > _LATEST_START else time
-        if time is None or not _SHORTEST_STEP <= time - last <= _LONGEST_STEP:
-            return last + 1 / self.frame_rate
-        return time
-
-    def _lost(self, first, last):
-        found = []
-        if self._broken_off:
-            found.append("the file breaks off")
-        if self._damaged:
-            found.append(f"{self._damaged} damaged {'frame' if self._damaged == 1 else 'frames'}")
-        if self._start > 0 or self._end < math.inf:
-            found += [f"{self.frames} frames decoded"] if found else []
-            return "; ".join(found) or None
-        # Both are off by a few in sound files, and edit lists hide frames that are declared: only
-        # a good part of the time counts as lost.
-        declared, duration = self._stream.frames, (self._container.duration or 0) / av.time_base
-        seconds = self._seconds(first, last, duration)
-        short = seconds < 0.9 * duration if duration else self.frames < 0.9 * declared
-        if declared and (found or short):
-            found.append(f"{self.frames} of {declared} frames decoded")
-        elif short:
-            found.append(f"{self.frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
-        elif found:
-            found.append(f"{self.frames} frames decoded")
-        return "; ".join(found) or None
-
-    def _seconds(self, first, last, duration):
-        """How much of the duration was seen."""
-        if last is None:
-            return 0.0
-        step = (last - first) / (self.frames - 1) if self.frames > 1 else 1 / self.frame_rate
-        # Matroska counts the duration from zero, others from the first frame.
-        return last + step - (first if first > duration else min(first, 0.0))
+        ticks = item.dts if self._container.format.name == "avi" else item.pts
+        # Pictures that come out last have no time base. Packets of other streams have their own.
+        tick = item.time_base if isinstance(item, av.Packet) else self._stream.time_base
+        return None if ticks is None or not tick else float(ticks * tick)
 
     def _convert(self, picture):
         """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
@@ -295,8 +285,8 @@ class FrameReader:
         layout = "rgb24" if (height, width) == (picture.height, picture.width) else "gbrp"
         try:
             pixels = self._converter.reformat(
-                picture, width, height, format=layout, interpolation="BICUBIC", **_CONVERSION
-            ).to_ndarray()
+                picture, width, height, format=layout, interpolation="BICUBIC", threads=1
+            ).to_ndarray()  # a thread: there is a process per core
         except (av.error.FFmpegError, MemoryError) as error:
             raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
         if matrix == _IDENTITY:

@@ -15,7 +15,6 @@ from keras_videorel.data.video import VideoError
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
 PIXELS = moving_square()
-PYAV = int(av.__version__.split(".")[0])
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +124,7 @@ def test_odd_sizes(tmp_path, name, codec, pix_fmt, size):
         _, frames, _ = _read(path, wanted)
         shape = video.keep_aspect(*size, wanted) if wanted == 11 else wanted or size
         assert frames.shape == (3, *shape, 3)
-        if PYAV >= 17:  # older ones spoil the last column of odd widths
-            assert np.abs(frames.astype(int) - (200, 60, 20)).max() <= 6
+        assert np.abs(frames.astype(int) - (200, 60, 20)).max() <= 6
 
 
 def test_every_column_is_written(tmp_path):
@@ -197,11 +195,10 @@ def test_an_edit_list(tmp_path):
 )
 def test_timestamps_increase_whatever_the_file_says(clip, ticks, expected):
     with video.iter_frames(clip) as reader:
-        reader._stream.time_base = Fraction(1, 100)
-        times = [None]
-        for tick in ticks:
-            times.append(reader._time(SimpleNamespace(pts=tick), times[-1]))
-    np.testing.assert_allclose(times[1:], expected)
+        reader._stream = SimpleNamespace(time_base=Fraction(1, 100))
+        pictures = [SimpleNamespace(pts=tick) for tick in ticks]
+        times = [time for time, _ in reader._timed(pictures)]
+    np.testing.assert_allclose(times, expected)
 
 
 @pytest.mark.parametrize("rate", [Fraction(90_000), Fraction(1, 100_000)])
@@ -462,15 +459,16 @@ def test_a_file_that_lies_about_its_count(tmp_path):
     path.write_bytes(data[: sizes + 12] + struct.pack(">I", 12) + data[sizes + 16 :])
     _, frames, reader = _read(path)
     assert len(frames) == 12 and "12 of" in reader.note
-    # An AVI declares 1000 frames, and plays for 0.3 seconds.
+    # An AVI declares any number of frames; its index has 8.
     path = write_video(tmp_path / "clip.avi", PIXELS, codec="mpeg4")
     data = bytearray(path.read_bytes())
     header = data.index(b"strh")
     assert struct.unpack_from("<I", data, header + 40) == (8,)
-    struct.pack_into("<I", data, header + 40, 1000)
-    path.write_bytes(data)
-    _, frames, reader = _read(path)
-    assert len(frames) == 8 and reader.note == "8 of 1000 frames decoded"
+    for count in (0, 5, 1000, 0x7FFFFFFF, 0xFFFFFFFF):
+        struct.pack_into("<I", data, header + 40, count)
+        path.write_bytes(data)
+        _, frames, reader = _read(path)
+        assert (len(frames), reader.note) == (8, None)
 
 
 def test_a_header_that_would_eat_up_the_memory(tmp_path):
