@@ -1,15 +1,18 @@
 """Frames of video files, decoded with PyAV one at a time.
 
-Frames come out as a player shows them: turned upright by the display matrix of the file and with
-square pixels. What a container declares (its number of frames, its duration) is not relied on.
+Frames come out as a player shows them: turned upright by the display matrix of the file, with
+square pixels, and deinterlaced where they are flagged as interlaced. What a container declares (its
+number of frames, its duration) is not relied on.
 """
 
+import collections
 import itertools
 import math
 import numbers
 import operator
 import os
 import stat
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -133,7 +136,7 @@ class FrameReader:
         rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
         rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
         if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
-            rates = [rate for rate in rates if 0.5 <= rate * step <= 2] + [1 / step]
+            rates = [rate for rate in rates if 0.8 <= rate * step <= 1.25] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
@@ -149,7 +152,7 @@ class FrameReader:
             pictures = itertools.chain([opening], pictures)
             if self._start > 0:
                 pictures = self._from(first, picture)
-            for last, picture in pictures:
+            for last, picture in _deinterlaced(pictures, self._threads):
                 # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
                 seconds = last - first + SHORTEST_STEP
                 if seconds >= self._end:
@@ -208,11 +211,12 @@ class FrameReader:
             first: Time of the first frame.
             opening: The first frame.
         """
-        start = first + self._start
+        # A picture of fields is made whole with the one before.
+        start = first + self._start - 2 / self.frame_rate
         if self._stated_time(opening) == first and self._is_steady(start):
             # Demuxers look for decoding times, which come before those of display.
             for earlier in _SEEK_EARLIER:
-                if earlier >= self._start:
+                if start - earlier <= first:
                     break
                 pictures = self._sought(start - earlier)
                 found = next(pictures, None)
@@ -541,9 +545,10 @@ def _video_stream(path, container):
         if not stream.disposition & av.stream.Disposition.attached_pic
     ]
     if not streams:
-        kinds = sorted({stream.type for stream in container.streams})
-        found = f" (only {', '.join(kinds)})" if kinds else ""
-        raise VideoError(path, f"no video stream{found}")
+        kinds = sorted({stream.type for stream in container.streams} - {"video"})
+        kinds += ["a cover picture"] if container.streams.video else []
+        found = " and ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+        raise VideoError(path, f"no video stream (only {found})" if found else "no video stream")
     best = container.streams.best("video")
     streams.sort(key=lambda stream: stream != best)
     for stream in streams:
@@ -555,6 +560,63 @@ def _video_stream(path, container):
 def _check_pixels(path, height, width):
     if height * width > _MAX_PIXELS:
         raise VideoError(path, f"frames of {height}x{width} are too large")
+
+
+def _deinterlaced(pictures, threads):
+    """Pictures with their times; of those that are flagged as interlaced, whole ones.
+
+    Args:
+        pictures: Iterable of `(time, av.VideoFrame)`.
+        threads: Threads of the filter; 0 for one per core.
+
+    Yields:
+        `(time, av.VideoFrame)`, as many.
+    """
+    graph, layout, waiting = None, None, collections.deque()
+    for time, picture in pictures:
+        if layout != (layout := (picture.format.name, picture.width, picture.height)):
+            yield from _filtered(graph, None, waiting)
+            graph = None
+        if graph is None and picture.interlaced_frame:
+            graph = _deinterlacer(picture, threads)
+        waiting.append((time, picture))
+        yield from _filtered(graph, picture, waiting)
+    yield from _filtered(graph, None, waiting)
+
+
+def _filtered(graph, picture, waiting):
+    """Yield what a filter gives out for a picture, or for the end, with the times that wait."""
+    if graph is not None:
+        try:
+            graph.push(picture)
+            while waiting:
+                whole = graph.pull()
+                yield waiting.popleft()[0], whole
+        except (BlockingIOError, EOFError):  # it wants the next one first
+            pass
+    if graph is None or picture is None:
+        yield from waiting
+        waiting.clear()
+
+
+def _deinterlacer(picture, threads):
+    """A filter for pictures like this one: of each one frame, made from both its fields."""
+    graph = av.filter.Graph()
+    graph.threads = threads
+    try:
+        graph.link_nodes(
+            graph.add_buffer(
+                width=picture.width,
+                height=picture.height,
+                format=picture.format,
+                time_base=picture.time_base or Fraction(1, 1000),
+            ),
+            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+            graph.add("buffersink"),
+        ).configure()
+    except (av.error.FFmpegError, ValueError):  # pictures of a few pixels
+        return None
+    return graph
 
 
 def _display_matrix(picture):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_videorel.data import video
+from keras_videorel.data import video, video_times
 from keras_videorel.data.video import VideoError
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
@@ -385,7 +385,7 @@ def test_a_cover_picture_is_no_video(tmp_path):
                     out.mux(packet)
     with av.open(str(path)) as container:
         assert len(container.streams.video) == 1
-    with pytest.raises(VideoError, match="no video stream"):
+    with pytest.raises(VideoError, match=r"no video stream \(only audio and a cover picture\)"):
         video.iter_frames(path)
 
 
@@ -791,3 +791,242 @@ def test_segments_of_real_clips(real_clips):
         "hmdb51/wave/TrumanShow_wave_f_nm_np1_fr_med_26.avi",
     ):
         _check_segments(real_clips / name, [(0.5, 1.25), (1.2, None)])
+
+
+# --- Rates and times ------------------------------------------------------------------------
+
+
+def _browser_times(seconds=12, rate=30, seed=0):
+    """Milliseconds of the frames that a browser records: now and then one comes late, or not."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(0, 1000 * seconds, 1000 / rate) + rng.uniform(-4, 4, seconds * rate)
+    kept = rng.uniform(size=len(times)) > 0.05
+    return np.round(np.maximum(times, 0))[kept | (np.arange(len(times)) < 2)].astype(int).tolist()
+
+
+def _write_live(path, milliseconds, codec="libvpx", rate=1000, **options):
+    """A WebM that was written as it was recorded, by a clock of milliseconds."""
+    with open(path, "wb") as file:
+        forwards = SimpleNamespace(write=file.write)  # no way back
+        with av.open(forwards, "w", format="webm", options={"live": "1"}) as container:
+            stream = container.add_stream(codec, rate=rate, options={"deadline": "realtime"})
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, 1000)
+            pixels = moving_square(50)
+            for index, time in enumerate(milliseconds):
+                frame = av.VideoFrame.from_ndarray(pixels[index % 50], format="rgb24")
+                frame.pts, frame.time_base = time, Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+@pytest.mark.parametrize("rate", [15, 30])
+def test_the_rate_of_a_browser_recording(tmp_path, codec, rate):
+    times = _browser_times(4, rate)
+    path = _write_live(tmp_path / "clip.webm", times, codec)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 1000
+    timestamps, _, reader = _read(path)
+    assert reader.frame_rate == pytest.approx(rate, rel=0.06)
+    np.testing.assert_allclose(1000 * timestamps, times)
+    assert reader.note is None
+
+
+@pytest.mark.parametrize(
+    ("times", "step"),
+    [
+        ([0.0, 0.033, 0.067, 0.1, 0.133, 0.167, 0.2], 1 / 30),
+        ([0.2, 0.0, 0.1, 7200.0, 7200.1, 7200.2], 0.1),
+        ([0.0, 30.0, 60.0], 30.0),
+        ([3.0, 3.0], None),
+        ([5.0], None),
+        ([], None),
+    ],
+)
+def test_typical_step(times, step):
+    found = video_times.typical_step(times)
+    assert found is None if step is None else found == pytest.approx(step)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_times_after_a_pause(tmp_path, name):
+    """After two hours the file's own steps go on, of whatever length."""
+    steps = np.array([40] * 20 + [7_200_000] + [40, 80, 40, 20, 40, 1000, 40, 40])
+    path = _write_at(tmp_path / name, np.cumsum([0, *steps]).tolist())
+    timestamps, _, reader = _read(path)
+    found = 1000 * np.diff(timestamps)
+    np.testing.assert_allclose(np.delete(found, 20), np.delete(steps, 20), atol=0.6)
+    assert 30 < found[20] < 50  # the pause: a typical step
+    assert reader.frame_rate == pytest.approx(25, rel=0.05) and reader.note is None
+
+
+@pytest.mark.parametrize("rate", [25, 10])
+def test_times_of_two_recordings_in_one_file(tmp_path, rate):
+    timestamps, frames, reader = _read(_restarting(tmp_path / "clip.ts", fps=rate))
+    assert len(frames) == 60 and reader.note is None
+    np.testing.assert_allclose(np.diff(timestamps), 1 / rate, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+@pytest.mark.parametrize("step", [30, 1800, 7200, 20_000])
+def test_time_lapses(tmp_path, name, step):
+    path = _write_at(tmp_path / name, [1000 * step * i for i in range(12)])
+    timestamps, _, reader = _read(path)
+    np.testing.assert_allclose(timestamps, step * np.arange(12.0))
+    assert reader.frame_rate == pytest.approx(1 / step, rel=0.1)
+    assert reader.note is None
+
+
+# --- Losses ---------------------------------------------------------------------------------
+
+
+def _with_sound(path, frames, seconds, codec="libx264", last=None):
+    """A video whose sound lasts some time, or whose last frame does, in seconds."""
+    sound = {"webm": "libopus", "avi": "mp3", "flv": "mp3"}.get(path.suffix[1:], "aac")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        track = container.add_stream(sound, rate=48_000, layout="mono") if seconds else None
+        packets = []
+        for pixels in moving_square(frames):
+            packets += stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
+        packets += stream.encode()
+        if last is not None:
+            packets[-1].duration = round(last / packets[-1].time_base)
+        silence = np.zeros((1, 960), np.float32)
+        for index in range(round(50 * seconds)):
+            frame = av.AudioFrame.from_ndarray(silence, "fltp", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, 960 * index, Fraction(1, 48_000)
+            packets += track.encode(frame)
+        if track is not None:
+            packets += track.encode()
+        container.mux(packets)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("clip.mp4", "libx264"),
+        ("clip.mov", "libx264"),
+        ("clip.mkv", "libx264"),
+        ("clip.webm", "libvpx"),
+        ("clip.avi", "mpeg4"),
+        ("clip.flv", "flv"),
+        ("clip.ts", "libx264"),
+        ("clip.wmv", "wmv2"),
+    ],
+)
+def test_sound_that_lasts_longer_is_no_loss(tmp_path, name, codec):
+    _, frames, reader = _read(_with_sound(tmp_path / name, 20, 4, codec))
+    assert (len(frames), reader.note) == (20, None)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx")])
+def test_a_last_frame_that_stays_is_no_loss(tmp_path, name, codec):
+    _, frames, reader = _read(_with_sound(tmp_path / name, 20, 0, codec, last=9))
+    assert (len(frames), reader.note) == (20, None)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264")])
+def test_pictures_that_end_early_are_a_loss(tmp_path, name, codec):
+    path = _with_sound(tmp_path / name, 50, 2, codec)
+    if name == "a.mp4":  # its index first, so that half of it can be opened
+        with (
+            av.open(str(path)) as source,
+            av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as out,
+        ):
+            tracks = [out.add_stream_from_template(stream) for stream in source.streams]
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = tracks[packet.stream_index]
+                    out.mux(packet)
+        path = tmp_path / "fast.mp4"
+    data = path.read_bytes()
+    path.write_bytes(data[: 3 * len(data) // 5])
+    _, frames, reader = _read(path)
+    assert 0 < len(frames) < 45
+    assert f"{len(frames)} " in reader.note and "decoded" in reader.note
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_file_that_is_mostly_damaged_is_rejected(tmp_path, share):
+    """Each frame is a key frame of its own, and the share of them does not decode."""
+    path = write_video(tmp_path / "clip.avi", moving_square(60), codec="mjpeg", pix_fmt="yuvj420p")
+    head, *frames = path.read_bytes().split(b"00dc")
+    bad = round(60 * share)
+    frames[1 : bad + 1] = [frame[:4] + bytes(len(frame) - 4) for frame in frames[1 : bad + 1]]
+    path.write_bytes(b"00dc".join([head, *frames]))
+    if share > 0.5:
+        with pytest.raises(VideoError, match=rf"clip.avi: {bad} of 60 frames are damaged"):
+            video.count_frames(path)
+    else:
+        _, frames, reader = _read(path)
+        assert len(frames) == 60 - bad
+        assert reader.note == f"{bad} damaged frames; {60 - bad} of 60 frames decoded"
+
+
+# --- Interlaced video -----------------------------------------------------------------------
+
+
+def _fields(count=12, height=96, width=128):
+    """Pictures at the times of the fields: a square that moves 3 pixels each."""
+    pixels = np.full((2 * count, height, width, 3), 40, np.uint8)
+    for index in range(2 * count):
+        pixels[index, 16:64, 3 * index : 3 * index + 32] = 220
+    return pixels
+
+
+def _woven(pictures):
+    """Frames whose even rows are of a picture, and whose odd rows of the next one."""
+    frames = pictures[::2].copy()
+    frames[:, 1::2] = pictures[1::2, 1::2]
+    return frames
+
+
+INTERLACED = [
+    ("clip.mpg", "mpeg2video", {"flags": "+ilme+ildct+qscale", "qscale": "1"}),
+    ("clip.mp4", "libx264", {"flags": "+ilme+ildct", "x264-params": "tff=1", "crf": "4"}),
+    ("clip.ts", "libx264", {"flags": "+ilme+ildct", "x264-params": "tff=1", "bf": "2", "crf": "4"}),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), INTERLACED)
+def test_interlaced_video_is_deinterlaced(tmp_path, name, codec, options):
+    pictures = _fields()
+    path = write_video(tmp_path / name, _woven(pictures), codec=codec, options=options)
+    timestamps, frames, reader = _read(path)
+    assert (len(frames), reader.note) == (12, None)
+    np.testing.assert_allclose(np.diff(timestamps), 1 / 25, atol=1e-4)
+    # The picture of the first field, which is the lower one here, and nothing of the other.
+    assert _differences(frames, pictures[1::2])[1:-1].max() < 1.5
+    assert _differences(frames, pictures[::2]).min() > 4
+    assert video.count_frames(path) == 12
+    _check_segments(path, [(0.16, 0.36), (0.2, None)])
+
+
+def test_only_flagged_frames_are_deinterlaced(tmp_path):
+    _, codec, options = INTERLACED[-1]
+    woven = _woven(_fields())
+    plain = {"bf": "2", "crf": "4"}
+    path = write_video(tmp_path / "plain.ts", woven, codec=codec, options=plain)
+    _, combed, _ = _read(path)
+    assert _differences(combed, woven).max() < 2
+    flagged = write_video(tmp_path / "flagged.ts", woven, codec=codec, options=options)
+    both = tmp_path / "both.ts"
+    both.write_bytes(path.read_bytes() + flagged.read_bytes() + path.read_bytes())
+    _, frames, _ = _read(both)
+    assert len(frames) == 36
+    np.testing.assert_array_equal(frames[:12], combed)
+    np.testing.assert_array_equal(frames[24:], combed)
+    assert (_differences(frames[12:24], woven) > 2).all()
+
+
+def test_tiny_interlaced_frames(tmp_path):
+    """The filter takes none of two rows."""
+    path = tmp_path / "clip.mpg"
+    write_video(path, np.full((4, 2, 16, 3), 90, np.uint8), codec="mpeg2video",
+                options={"flags": "+ilme+ildct"})  # fmt: skip
+    assert video.count_frames(path) == 4
