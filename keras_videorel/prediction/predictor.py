@@ -15,7 +15,6 @@ from keras_videorel.prediction import exported
 # 7 and 3.
 SEGMENTS_WINDOW = 3.0
 _MOST_HOP = 0.5  # seconds
-_EARLY = 0.4  # of a frame; half a hop of whole frames and a half would be a matter of rounding
 _MOST_FRAMES = 1024  # held at least, of windows whose frames come faster than the rate
 
 
@@ -157,8 +156,8 @@ class Predictor:
             source: A video file, or an iterator like `data.video.iter_frames`, of frames of the
                 size `frame_size`.
             window: Seconds that a window of segments lasts, 3 by default.
-            hop: Seconds from one window to the next; by default half a window, and at most half
-                a second.
+            hop: Seconds from one window to the next, rounded to whole frames; by default half a
+                window, and at most half a second.
             relations: Whether to compute relation maps, where the model has them.
 
         Yields:
@@ -166,7 +165,7 @@ class Predictor:
 
         Raises:
             ValueError: If the file is no video that can be decoded, `window` or `hop` is not more
-                than 0, or `window` is given for a model of clips.
+                than 0 and finite, or `window` is given for a model of clips.
         """
         self.check_window(window, hop)
         if isinstance(source, str | os.PathLike):
@@ -174,6 +173,7 @@ class Predictor:
         with source as reader:
             rate = reader.frame_rate
             hop = self.default_hop(rate, window) if hop is None else hop
+            hop = max(round(hop * rate), 1) / rate
             newest = NewestFrames(self, rate, window)
             first = due = None  # time of the first frame, and of the next window's end
             scored = True
@@ -181,8 +181,8 @@ class Predictor:
                 first = time if first is None else first
                 newest.add(time - first, frame)
                 scored = False
-                # Times are rounded, and frames do not fall on the end.
-                if newest.is_full() if due is None else time - first >= due - _EARLY / rate:
+                # Half a frame for times that are rounded.
+                if newest.is_full() if due is None else time - first >= due - 0.5 / rate:
                     yield self.window(*newest.columns(), rate, relations)
                     scored = True
                     due = time - first + hop if due is None else due + hop
@@ -234,6 +234,8 @@ class Predictor:
         for name, value in (("window", window), ("hop", hop)):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
+            if value is not None and math.isinf(value):
+                raise ValueError(f"`{name}` must be finite. Received: {value!r}")
         if window is not None and not self.settings["segments"]:
             raise ValueError(
                 "`window` is for models of segments; this one's window is its clip of "

@@ -12,7 +12,7 @@ import pytest
 
 from keras_videorel.data import video, video_times
 from keras_videorel.data.video import VideoError
-from tests.videos import LOSSLESS, moving_square, write_audio, write_video
+from tests.videos import LOSSLESS, moving_square, write_audio, write_live, write_video
 
 PIXELS = moving_square()
 
@@ -804,28 +804,11 @@ def _browser_times(seconds=12, rate=30, seed=0):
     return np.round(np.maximum(times, 0))[kept | (np.arange(len(times)) < 2)].astype(int).tolist()
 
 
-def _write_live(path, milliseconds, codec="libvpx", rate=1000, **options):
-    """A WebM that was written as it was recorded, by a clock of milliseconds."""
-    with open(path, "wb") as file:
-        forwards = SimpleNamespace(write=file.write)  # no way back
-        with av.open(forwards, "w", format="webm", options={"live": "1"}) as container:
-            stream = container.add_stream(codec, rate=rate, options={"deadline": "realtime"})
-            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
-            stream.codec_context.time_base = Fraction(1, 1000)
-            pixels = moving_square(50)
-            for index, time in enumerate(milliseconds):
-                frame = av.VideoFrame.from_ndarray(pixels[index % 50], format="rgb24")
-                frame.pts, frame.time_base = time, Fraction(1, 1000)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    return path
-
-
 @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
 @pytest.mark.parametrize("rate", [15, 30])
 def test_the_rate_of_a_browser_recording(tmp_path, codec, rate):
     times = _browser_times(4, rate)
-    path = _write_live(tmp_path / "clip.webm", times, codec)
+    path = write_live(tmp_path / "clip.webm", times, codec)
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate == 1000
     timestamps, _, reader = _read(path)
