@@ -138,7 +138,7 @@ class _Folding:
         apply = ops.depthwise_conv if convolution.depthwise else ops.conv
         outputs = []
         for x, kernel in convolution.parts:
-            y = apply(x, np.float32(kernel), **convolution.options)
+            y = apply(x, np.float32(kernel), data_format="channels_last", **convolution.options)
             if np.any(convolution.bias):
                 y = ops.add(y, np.float32(convolution.bias))
             outputs.append(y if activation is None else activation(y))

@@ -133,7 +133,7 @@ def RelationalLSTMResNet(
         y = UnfoldSegments(name="nonlocal_by_video")([y, snippets])
         units = channels // 2 if units is None else units
         y = RelationalLSTM(units, embedding_dim, name="relational_lstm")(y)
-        y = layers.Conv2D(channels, 1, name="nonlocal_conv")(y)
+        y = layers.Conv2D(channels, 1, data_format="channels_last", name="nonlocal_conv")(y)
         own = with_normalization(fresh_copy(local, "nonlocal"), momentum)
         y = own(ops.reshape(y, (-1, *sizes, channels)))
         features.append(average_pool(y, "nonlocal_pool"))
