@@ -16,7 +16,7 @@ from keras_videorel.export.folding import fold
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
 from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
-from keras_videorel.layers import RelationalLSTM, SegmentConsensus
+from keras_videorel.layers import RelationalLSTM, SegmentConsensus, UnfoldSegments
 
 LITERT = "model_fp32.tflite"  # beside the SavedModel
 MANIFEST = "stream.json"
@@ -249,6 +249,9 @@ class _Steps:
 
     def __call__(self, operation, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._marked]
+        if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
+            x = tensors[0]  # of the second it takes the number of snippets
+            return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
         kinds = {self.kind(x) for x in tensors}
         if len(tensors) == 1:
             (x,) = tensors
