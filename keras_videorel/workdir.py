@@ -10,7 +10,6 @@ WORKDIR/figures/                          curves.png, confusion.png
 WORKDIR/results.json                      what evaluate measured
 """
 
-import glob
 import json
 import math
 import os
@@ -22,7 +21,7 @@ import h5py
 from ml_collections import ConfigDict
 
 from keras_videorel.config import base
-from keras_videorel.files import check_room, read_json, write_json, written_whole
+from keras_videorel.files import check_room, list_folder, read_json, write_json, written_whole
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
@@ -137,9 +136,11 @@ def read_frame_size(workdir):
 def checkpoints(workdir):
     """A run's `Checkpoint`s, newest first."""
     found = []
-    for path in glob.glob(os.path.join(workdir, "checkpoints", "epoch-*.weights.h5")):
-        match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", os.path.basename(path))
+    folder = os.path.join(workdir, "checkpoints")
+    for name in list_folder(folder):
+        match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", name)
         if match:
+            path = os.path.join(folder, name)
             found.append(Checkpoint(int(match[1]), int(match[2] or 0), path))
     return sorted(found, reverse=True)
 
