@@ -20,6 +20,7 @@ from typing import NamedTuple
 import h5py
 from ml_collections import ConfigDict
 
+from keras_videorel.class_names import read_class_names
 from keras_videorel.config import base
 from keras_videorel.files import check_room, list_folder, read_json, write_json, written_whole
 
@@ -123,8 +124,7 @@ def read_config(workdir):
 
 def read_labels(workdir):
     """Names of a run's classes, in index order."""
-    with open(os.path.join(workdir, "labels.txt"), encoding="utf-8") as file:
-        return file.read().splitlines()
+    return read_class_names(os.path.join(workdir, "labels.txt"))
 
 
 def read_frame_size(workdir):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import records, sampling, transforms
 
 SIDES = ("train", "test", "unused")
@@ -40,6 +41,7 @@ class ShardInfo(NamedTuple):
         split: 0 if each side has shards of its own; otherwise the number of the official split
             that the records tell their side in.
         keys: Dict from keys of `records` to those of shards of other writers; None for ours.
+        compression: `"GZIP"` or `"ZLIB"` if the shards are compressed.
     """
 
     path: str
@@ -50,6 +52,7 @@ class ShardInfo(NamedTuple):
     files: dict = _FILES
     split: int = 0
     keys: dict | None = None
+    compression: str = ""
 
 
 def read_info(path, split=0):
@@ -65,7 +68,8 @@ def read_info(path, split=0):
 
     Raises:
         FileNotFoundError: If the folder is no finished folder of shards.
-        ValueError: If the manifest is none, or there is no such split.
+        ValueError: If the manifest is none, there is no such split, or the records are of a kind
+            that is not read.
     """
     manifest = os.path.join(path, "dataset.json")
     if not files.exists(manifest):
@@ -83,11 +87,11 @@ def read_info(path, split=0):
             f"{path!r} holds shards of a newer version ({info.get('library')}): schema_version "
             f"must be at most {NEWEST_SCHEMA}. Received: {info['schema_version']}"
         )
-    with files.opened(os.path.join(path, "labels.txt")) as file:
-        labels = file.read().splitlines()
+    labels = read_class_names(os.path.join(path, "labels.txt"))
     size = options["size"] or options["short_side"]
     patterns = info.get("files", _FILES)
     counts, split = _official_split(info, split, path)
+    frames = keys.get("frames", records.IMAGE_ENCODED)
     return ShardInfo(
         path=path,
         labels=labels,
@@ -97,7 +101,31 @@ def read_info(path, split=0):
         files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
         split=split,
         keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
+        compression=_compression(path, patterns, frames if "files" in info else None),
     )
+
+
+def _compression(folder, patterns, frames):
+    """How the shards of a folder are compressed; records of others are looked at, too.
+
+    Args:
+        folder: The folder.
+        patterns: As `ShardInfo.files`.
+        frames: Key of the frames in records of others; None for our own.
+    """
+    found = {}
+    for own in patterns.values():
+        paths = [p for pattern in own for p in files.matching(folder, pattern)]
+        paths = sorted(files.join(folder, path) for path in paths)
+        for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
+            found.setdefault(records.compression(path), path)
+        serialized = records.first_record(paths[0]) if frames is not None and paths else None
+        if serialized is not None:
+            records.check_readable(paths[0], serialized, frames)
+    if len(found) > 1:
+        shown = ", ".join(f"{kind or 'none'} in {path!r}" for kind, path in found.items())
+        raise ValueError(f"shards must all have the same compression. Received: {shown}")
+    return next(iter(found), "")
 
 
 def _official_split(info, split, path):
@@ -565,7 +593,8 @@ def _records_of(paths, info, side):
     """The records of a side of the split in some shards, each with its place in them."""
     remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
     # A local record is long enough to be read where it goes, without a buffer on the way.
-    found = tf.data.TFRecordDataset(paths, buffer_size=None if remote else 0).enumerate()
+    buffer_size = None if remote or info.compression else 0
+    found = tf.data.TFRecordDataset(paths, info.compression, buffer_size).enumerate()
     if not info.split:
         return found
 

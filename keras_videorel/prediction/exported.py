@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import transforms
 from keras_videorel.files import read_json
 
@@ -82,8 +83,7 @@ class LiteRTModel:
                 f"{name} needs LiteRT's interpreter: pip install ai-edge-litert ({error})"
             ) from None
         path = os.path.join(folder, name)
-        with open(os.path.join(folder, "labels.txt"), encoding="utf-8") as file:
-            self.labels = file.read().splitlines()
+        self.labels = read_class_names(os.path.join(folder, "labels.txt"))
         try:
             self._run = Interpreter(path, num_threads=os.cpu_count()).get_signature_runner()
         except (ValueError, RuntimeError) as error:
