@@ -27,9 +27,8 @@ _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
 # Packets that tell the frame rate, of files and of live streams, and their bytes.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
-# Flags of container formats: of raw streams, and of those whose times may jump.
+# Flags of container formats: those of raw streams.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
-_TIMES_JUMP = av.format.Flags.ts_discont.value
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
@@ -220,7 +219,7 @@ class FrameReader:
         """
         # A picture of fields is made whole with the one before.
         start = first + self._start - 2 / self.frame_rate
-        if self._stated_time(opening) == first and self._is_steady(start):
+        if self._stated_time(opening) == first and self._is_steady(first + self._end):
             # Demuxers look for decoding times, which come before those of display.
             for earlier in _SEEK_EARLIER:
                 if start - earlier <= first:
@@ -250,25 +249,25 @@ class FrameReader:
     def _is_steady(self, until):
         """Whether a file can be sought by its times: up to there they run without a jump."""
         kind, tick = self._container.format, self._stream.time_base
-        longest = longest_step(1 / self.frame_rate)
         # Raw streams count their times, and MPEG program streams do so between those they state.
         if kind.flags & _COUNTS_TIMES or kind.name == "mpeg":
             return False
-        if not kind.flags & _TIMES_JUMP:
-            if (self._container.duration or math.inf) <= longest * av.time_base:
-                return True
-            if "mp4" in kind.name:
-                times = [entry.timestamp * tick for entry in self._stream.index_entries]
-                return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # The packets tell, at a small part of the time that decoding takes.
+        longest = longest_step(1 / self.frame_rate)
+        if kind.name == "avi":
+            return True
+        if "mp4" in kind.name:
+            times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
+            return all(b - a <= longest for a, b in itertools.pairwise(times))
+        # The packets tell, at a small part of the time that decoding takes. All that were read by now
+        # are looked at: demuxers remember where they found key frames.
         last = None
-        for packet in self._packets:
+        for index, packet in enumerate(self._packets):
             if packet is None or packet.dts is None:
                 continue
             time = float(packet.dts * tick)
             if last is not None and not 0 <= time - last <= longest:
                 return False
-            if time > until:
+            if time > until and index >= _AHEAD:
                 break
             last = time
         return True
