@@ -26,6 +26,7 @@ _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a fram
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
 # Packets that tell the frame rate, of files and of live streams, and their bytes.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
+_SIGN = 1000  # packets from one sign of life to the next
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
 # Flags of container formats: those of raw streams.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
@@ -63,8 +64,8 @@ class FrameReader:
         is_live: Whether frames come as they are shown, and wait for nobody.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
-        on_drop: Optional function, called after each frame that is decoded before `start`: on the
-            way there, no frame may come out for long.
+        on_drop: Optional function, called after each frame that is decoded before `start`, and now
+            and then while `start` is looked for: no frame may come out for long.
     """
 
     def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
@@ -142,7 +143,7 @@ class FrameReader:
         # Where but some have times, these are farther apart than the frames.
         step = typical_step(known) if len(known) > 0.9 * len(times) else None
         if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
-            rates = [rate for rate in rates if 0.8 <= rate * step <= 1.25] + [1 / step]
+            rates = [rate for rate in rates if 0.97 <= rate * step <= 1.03] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
@@ -258,10 +259,12 @@ class FrameReader:
         if "mp4" in kind.name:
             times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
             return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # The packets tell, at a small part of the time that decoding takes. All that were read by now
-        # are looked at: demuxers remember where they found key frames.
+        # The packets tell, at a small part of the time that decoding takes; all that were read by
+        # now, since demuxers remember where they found key frames.
         last = None
         for index, packet in enumerate(self._packets):
+            if self.on_drop is not None and index % _SIGN == _SIGN - 1:
+                self.on_drop()
             if packet is None or packet.dts is None:
                 continue
             time = float(packet.dts * tick)
