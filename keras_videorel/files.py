@@ -4,6 +4,7 @@ A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs
 `tf.io.gfile`, every other one through the operating system; errors are `OSError` either way.
 """
 
+import codecs
 import contextlib
 import fnmatch
 import json
@@ -139,13 +140,24 @@ def opened(path, mode="r", newline=None):
             os.fsync(file.fileno())
 
 
-def read_bytes(path):
-    """All of a file."""
+def read_text(path):
+    """All of a text file, without the byte order mark that some programs begin it with.
+
+    UTF-8, or UTF-16 if a mark says so; names of files in it need not be text (`surrogateescape`).
+    """
+    content = read_bytes(path)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path, most=-1):
+    """All of a file, or its first bytes."""
     if is_remote(path):
         with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
-            return file.read()
+            return file.read(most)
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(most)
 
 
 @contextlib.contextmanager

@@ -199,9 +199,7 @@ def _lines(path):
     """`(place, line)` of the lines of a text that are not empty, whatever their ends."""
     if not files.exists(path):
         raise FileNotFoundError(f"`annotations` must hold {os.path.basename(path)}: it is missing")
-    with files.opened(path) as file:
-        text = file.read()
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(files.read_text(path).splitlines(), 1):
         if line.strip():
             yield f"{path!r}, line {number}", line.strip()
 
@@ -254,8 +252,7 @@ def _tables(annotations):
 
 def _table(path):
     columns = ("label", "youtube_id", "time_start", "time_end", "split")
-    with files.opened(path) as file:
-        rows = csv.DictReader(file.read().removeprefix("\ufeff").splitlines())
+    rows = csv.DictReader(files.read_text(path).splitlines())
     missing = [name for name in columns if name not in (rows.fieldnames or ())]
     if missing:
         raise ValueError(

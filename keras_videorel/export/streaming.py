@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.export.folding import fold, is_graph
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
@@ -38,6 +39,7 @@ def export_stream(
     frame_size=(128, 170),
     segments=0,
     frame_stride=1,
+    test_scale=TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -65,6 +67,7 @@ def export_stream(
         frame_size: Size that frames are resized to.
         segments: T of the model.
         frame_stride: Step between the frames of a snippet.
+        test_scale: Share of a frame that the model is shown.
         mean: Mean of the channels.
         std: What they are then divided by.
 
@@ -77,7 +80,7 @@ def export_stream(
     """
     samples = samples_of(
         model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
-        frame_stride=frame_stride, mean=mean, std=std,
+        frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
     )  # fmt: skip
     check_replaceable(path, MANIFEST)
     with written_whole(path) as beside:
