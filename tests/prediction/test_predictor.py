@@ -234,7 +234,7 @@ def test_the_most_exact_file_that_is_there(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"`window` is for models of segments.*4 frames"):
         list(alone.windows(video, window=2.0))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(OSError, match=r"model_fp32.tflite needs .*pip install ai-edge-litert"):
+    with pytest.raises(OSError, match=r"model_fp32.tflite needs .*pip install 'ai-edge-litert>="):
         Predictor(path)
 
 
