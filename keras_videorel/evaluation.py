@@ -11,7 +11,7 @@ from tqdm import tqdm
 from keras_videorel import figures, report, scores, training, workdir
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.files import write_json
+from keras_videorel.files import read_json, write_json
 from keras_videorel.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.training import load_model
 

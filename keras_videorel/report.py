@@ -363,7 +363,7 @@ def _class_table(scores, videos, training_clips):
     means = [np.nan_to_num(values)[with_videos].mean() for values in found]
     rows.append(
         [
-            "mean of the classes with videos",
+            "mean",
             *([] if training_clips is None else [""]),
             "",
             *map(_percent, means),
@@ -373,7 +373,8 @@ def _class_table(scores, videos, training_clips):
     heads = ["class", *training, "videos here", "precision", "recall", "F1"]
     return page.table(
         "Precision: of the videos taken for the class, the share that is of it. Recall: of its "
-        "videos, the share that is found. F1: their harmonic mean.",
+        "videos, the share that is found. F1: their harmonic mean. The means are of the classes "
+        "with videos.",
         heads,
         rows,
         long=len(rows) > 120,

@@ -174,3 +174,13 @@ def test_lettering():
     picture = np.zeros((40, 50, 3), np.uint8)
     lettering.draw(picture, np.full((30, 30), 255, np.uint8), -10, 20, (1, 2, 3))
     assert (picture[20:, :20] == (1, 2, 3)).all() and picture.sum() == 20 * 20 * 6
+
+
+def test_the_caption_of_the_map_is_in_words(predictor, source, tmp_path, monkeypatch):
+    asked, mask = [], lettering.mask
+    monkeypatch.setattr(lettering, "mask", lambda *a, **k: asked.append(a[0]) or mask(*a, **k))
+    windows = predictor.windows(source, window=1.0, hop=0.5)
+    overlay.write(predictor, source, tmp_path / "out.mp4", windows=windows)
+    captions = {text for text in asked if "framed" in text}
+    assert "color: where the framed area looks" in captions
+    assert mask("where the framed area looks", 14).shape[1] < 210  # beside the clock, at 360 pixels
