@@ -2,19 +2,22 @@
 VENV ?= .venv
 BACKENDS_VENV ?= .venv-backends
 IO_VENV ?= .venv-io
+OLDEST_VENV ?= .venv-oldest
 PYTHON ?= python3
 # A process for each core, a file of tests after the other; not the files of one long test last.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+OLDEST_TESTS = tests/data tests/layers tests/prediction tests/cli
 BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
 export PYTHON
 
-.PHONY: help demo test test-backends test-io lint bench study clean
+.PHONY: help demo test test-backends test-io test-oldest lint bench study clean
 
 help:
 	@echo "make demo           the main job, whole, on an embedded data set (about 10 minutes)"
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
+	@echo "make test-oldest    data, layers and predictions with the oldest versions that setup.cfg allows"
 	@echo "make lint           ruff"
 	@echo "make bench          the benchmarks of docs/results.md and docs/performance.md (many minutes)"
 	@echo "make study          the experiments of docs/results.md (hours)"
@@ -29,6 +32,12 @@ $(BACKENDS_VENV)/installed: setup.cfg pyproject.toml
 $(IO_VENV)/installed: setup.cfg pyproject.toml
 	@.ci/venv $(IO_VENV) --editable '.[io,test_io]'
 
+$(OLDEST_VENV)/installed: setup.cfg pyproject.toml
+	@.ci/venv $(OLDEST_VENV) uv
+	@$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python \
+		--resolution lowest-direct --editable . 'pytest>=8,<10' 'pytest-xdist>=3.8,<4' \
+		|| { rm $@; false; }
+
 demo: $(VENV)/installed
 	@$(VENV)/bin/python tools/demo.py
 
@@ -42,6 +51,11 @@ test-backends: $(BACKENDS_VENV)/installed
 test-io: $(IO_VENV)/installed
 	$(IO_VENV)/bin/python -m pytest tests/data/test_s3.py
 
+# Without oneDNN: that of TensorFlow 2.17 and 2.18 ends the process (illegal instruction) over float16
+# on processors with AMX.
+test-oldest: $(OLDEST_VENV)/installed
+	TF_ENABLE_ONEDNN_OPTS=0 $(OLDEST_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(OLDEST_TESTS)
+
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -53,4 +67,4 @@ study: $(VENV)/installed
 	$(VENV)/bin/python tools/study.py
 
 clean:
-	rm -rf demo $(VENV) $(BACKENDS_VENV) $(IO_VENV)
+	rm -rf demo $(VENV) $(BACKENDS_VENV) $(IO_VENV) $(OLDEST_VENV)

@@ -93,15 +93,11 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
     """
     info = pipeline.read_info(config.data.path, config.data.split)
     labels = workdir.read_labels(folder)
-    if info.labels != labels:
-        raise ValueError(
-            f"the shards in {info.path!r} have other classes than the run in {folder!r} was "
-            f"trained on: {_first_difference(info.labels, labels)}"
-        )
+    workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
     views = pipeline.clip_views(
         info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.clip_settings(config),
+        **training.view_settings(config),
     )  # fmt: skip
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
@@ -194,10 +190,3 @@ class _HardestClips:
 
     def thumbnail(self, path):
         return next((picture for _, kept, picture in self._kept if kept == path), None)
-
-
-def _first_difference(theirs, ours):
-    if len(theirs) != len(ours):
-        return f"{len(theirs)} classes against {len(ours)}"
-    place = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
-    return f"class {place} is {theirs[place]!r} against {ours[place]!r}"

@@ -1,6 +1,8 @@
 """Small real video files for tests."""
 
 import struct
+from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -66,4 +68,27 @@ def write_audio(path, seconds=0.5):
         frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_live(path, milliseconds, codec="libvpx"):
+    """Encode a WebM as browsers do: as it is recorded, by a clock of milliseconds, without a rate.
+
+    Args:
+        path: File to write.
+        milliseconds: Times of its frames.
+        codec: Name of the encoder.
+    """
+    pixels = moving_square(50)
+    with open(path, "wb") as file:
+        forwards = SimpleNamespace(write=file.write)  # no way back
+        with av.open(forwards, "w", format="webm", options={"live": "1"}) as container:
+            stream = container.add_stream(codec, rate=1000, options={"deadline": "realtime"})
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, 1000)
+            for index, time in enumerate(milliseconds):
+                frame = av.VideoFrame.from_ndarray(pixels[index % 50], format="rgb24")
+                frame.pts, frame.time_base = time, Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
     return path

@@ -78,7 +78,7 @@ def main(arguments):
         check_choice("formats", name, export.FORMATS)
     config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    taken = training.clip_settings(config)
+    taken = training.view_settings(config)
     for name in ("frames", "crop_size", "stacked"):  # the model's input tells them
         del taken[name]
     settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
@@ -104,7 +104,7 @@ def main(arguments):
 
 def _samples(config, model, labels, settings):
     """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
-    from keras_videorel import training
+    from keras_videorel import training, workdir
     from keras_videorel.data import pipeline
     from keras_videorel.export.samples import samples_of
 
@@ -125,6 +125,7 @@ def _samples(config, model, labels, settings):
             f"are gone ({error}): name some with --calibration_videos, or where the shards are "
             "with --config.data.path"
         ) from None
+    workdir.check_shards(FLAGS.workdir, info)
     shared = training.clip_settings(config)
     calibration = None
     if "tflite_int8" in FLAGS.formats:
@@ -134,7 +135,7 @@ def _samples(config, model, labels, settings):
         )  # fmt: skip
         calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
     side = "test" if info.clips.get("test") else "train"
-    views = pipeline.clip_views(info, side, clips=1, crops=1, **shared)
+    views = pipeline.clip_views(info, side, clips=1, crops=1, **training.view_settings(config))
     return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
 
 

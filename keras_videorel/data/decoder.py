@@ -18,7 +18,7 @@ import threading
 from typing import NamedTuple
 
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.data import video
+from keras_videorel.data import video, video_times
 
 MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
 # Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
@@ -110,27 +110,30 @@ class Decoder:
         self._closed = False
         self._starting = threading.Lock()
 
-    def encode(self, path, on_frame=None):
-        """Decode a video and encode its frames.
+    def encode(self, path, on_frame=None, start=None, end=None):
+        """Decode a video, or a segment of it, and encode its frames.
 
         What came before a crash, or before the time limit, is used; the note says so.
 
         Args:
             path: A video file.
             on_frame: Called with the number of frames so far, as they come in.
+            start: Where the segment begins, as for `video.iter_frames`.
+            end: Where the segment ends, as for `video.iter_frames`.
 
         Returns:
-            An `EncodedClip`.
+            An `EncodedClip`; its timestamps are those of the file.
 
         Raises:
-            video.VideoError: If the file gives nothing.
+            video.VideoError: If the file, or the segment, gives nothing.
+            ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
             OSError: If the process cannot be started, or was killed, twice, from outside, which
                 is what the system does when memory is short.
             Closed: If the decoder is closed, or gets closed meanwhile.
         """
-        path = os.fsdecode(path)
+        path, segment = os.fsdecode(path), video.check_segment(start, end)
         for _ in range(2):
-            rate, frames, ending, content = self._attempt(path, on_frame)
+            rate, frames, ending, content = self._attempt((path, *segment), on_frame)
             if self._closed:
                 raise Closed
             # Had it crashed over what an earlier file left behind, a fresh one does not.
@@ -146,8 +149,8 @@ class Decoder:
                 raise video.VideoError(path, note)
             note += f"; {len(frames)} {'frame' if len(frames) == 1 else 'frames'} decoded"
         timestamps, sizes, jpegs, flow = map(list, zip(*frames, strict=True))
-        if len(timestamps) > 1:  # what containers declare is often wrong
-            rate = (len(timestamps) - 1) / (timestamps[-1] - timestamps[0])
+        if step := video_times.typical_step(timestamps):  # what containers declare is often wrong
+            rate = 1 / step
         flow = None if self.settings.flow == "none" else flow
         return EncodedClip(jpegs, flow, timestamps, *sizes[0], rate, note)
 
@@ -170,20 +173,20 @@ class Decoder:
     def __exit__(self, *_):
         self.close()
 
-    def _attempt(self, path, on_frame):
+    def _attempt(self, order, on_frame):
         """Returns `(rate, frames, ending, content)`, the last two of the message after them."""
         rate, frames, kind = None, [], None
         try:
             self._start()
             with contextlib.suppress(OSError):  # it died since the last file: seen below
-                self._connection.send(path)
+                self._connection.send(order)
             while True:
                 kind, *content = self._receive(self.time_limit)
                 if kind != "frames":
                     return rate, frames, kind, content
                 rate, batch = content
                 frames += batch
-                if on_frame is not None:
+                if batch and on_frame is not None:
                     on_frame(len(frames))
         finally:
             if kind not in ("end", "rejected"):
@@ -259,21 +262,23 @@ def _flow_methods(method):
 
 
 def _serve(connection):
-    """Send the messages of each file whose path comes, for ever."""
+    """Send the messages of each file that is ordered by `(path, start, end)`, for ever."""
     settings = Settings(*connection.recv())
     encode = _frame_encoder(settings)
     size = _BATCH if settings.flow == "none" else 1
     _be_modest()
-    paths = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
+    orders = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
     connection.send(("ready",))
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what libraries have to say of strange files
     gc.freeze()  # the modules: looking through them takes longer than what follows each file
     while True:
-        path = paths.get()
+        path, start, end = orders.get()
         try:
-            with video.iter_frames(path, settings.size) as reader:
+            with video.iter_frames(path, settings.size, start=start, end=end) as reader:
+                # A sign of life, for the time limit.
+                reader.on_drop = lambda: connection.send(("frames", reader.frame_rate, []))
                 frames = encode(reader)
                 while batch := list(itertools.islice(frames, size)):
                     connection.send(("frames", reader.frame_rate, batch))
@@ -289,11 +294,11 @@ def _serve(connection):
         gc.collect()  # pictures that side data kept, up to 100 MB each
 
 
-def _listen(connection, paths):
+def _listen(connection, orders):
     """Take orders even while a file is being decoded: a parent that is gone ends us."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            paths.put(connection.recv())
+            orders.put(connection.recv())
     os._exit(1)
 
 

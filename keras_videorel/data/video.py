@@ -1,25 +1,35 @@
 """Frames of video files, decoded with PyAV one at a time.
 
-Frames come out as a player shows them: turned upright by the display matrix of the file and with
-square pixels. What a container declares (its number of frames, its duration) is not relied on.
+Frames come out as a player shows them: turned upright by the display matrix of the file, with
+square pixels, and deinterlaced where they are flagged as interlaced. What a container declares (its
+number of frames, its duration) is not relied on.
 """
 
+import collections
+import itertools
 import math
+import numbers
 import operator
 import os
 import stat
+from fractions import Fraction
 
 import av
 import numpy as np
 
-# Since PyAV 17 a conversion takes all cores by default; here one process per core is the rule.
-_CONVERSION = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+from keras_videorel.data.losses import Losses
+from keras_videorel.data.video_times import SHORTEST_STEP, Clock, longest_step, typical_step
+
 _IDENTITY = ((1, 0), (0, 1))
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
-_LEAST_RATE, _MOST_RATE = 1e-3, 1e3  # beyond, it is the clock of the container, or damage
-# What lies between two frames, in seconds: records count in microseconds, and damaged files jump.
-_SHORTEST_STEP, _LONGEST_STEP = 1e-6, 3600.0
-_LATEST_START = 1e10  # seconds; live streams count from 1970
+# Beyond, it is the clock of the container, or damage. Slowest is a frame a day.
+_LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
+# Packets that tell the frame rate, of files and of live streams, which must not wait for them.
+_AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
+_SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
+# Flags of container formats: raw streams, whose times are counted; those whose times may jump.
+_COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
+_TIMES_JUMP = av.format.Flags.ts_discont.value
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
@@ -47,25 +57,28 @@ class FrameReader:
 
     Attributes:
         frames: Number of frames that came out so far.
-        frame_rate: Frames per second that the file declares.
+        frame_rate: Frames per second that the file declares, or what its first timestamps have
+            where that is another rate, as for recordings of browsers.
         duration: Seconds that the file declares, None where it does not, as live streams.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
+        on_drop: Optional function, called after each frame that is decoded before `start`: on the
+            way there, no frame may come out for long.
     """
 
-    def __init__(self, path, size=None, threads=1, opened=None):
+    def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
         self.path = os.fsdecode(path)
         self.frames = 0
-        self.note = None
-        self._broken_off = False
+        self.note = self.on_drop = None
+        self._start, self._end = check_segment(start, end)
         self._rotation = self._matrix = None
         self._size = check_size(size)
+        self._threads = threads
         self._converter = av.video.reformatter.VideoReformatter()
-        self._container, self._stream = (_open if opened is None else opened)(self.path)
-        self._stream.codec_context.thread_count = threads
-        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
-        rates = (self._stream.average_rate, self._stream.guessed_rate, _DEFAULT_RATE)
-        self.frame_rate = next(float(r) for r in rates if r and _LEAST_RATE <= r <= _MOST_RATE)
+        self._open = _open if opened is None else opened
+        self._ahead = _AHEAD if opened is None else _LIVE_AHEAD
+        self._begin()
+        self.frame_rate = self._find_rate()
         declared = self._container.duration
         self.duration = declared / av.time_base if declared and declared > 0 else None
         self._pictures = self._decode()
@@ -99,95 +112,185 @@ class FrameReader:
     def __exit__(self, *_):
         self.close()
 
-    def _decode(self):
-        """Yield `(timestamp, av.VideoFrame)`; packets that do not decode are skipped."""
-        first, last, damaged = None, None, 0
-        with self._container:
-            for packet in self._packets():
-                try:
-                    pictures = self._stream.codec_context.decode(packet)
-                except av.error.FFmpegError:
-                    damaged += 1
-                    pictures = []
-                for picture in pictures:
-                    if picture.is_corrupt:
-                        damaged += 1
-                    last = self._time(picture, last)
-                    first = last if first is None else first
-                    self.frames += 1
-                    yield last, picture
-            self.note = self._lost(damaged, first, last)
-        if self.frames == 0:
-            raise VideoError(self.path, "no frame could be decoded")
+    def _begin(self):
+        """Open the file at its beginning."""
+        self._container, self._stream = self._open(self.path)
+        self._stream.codec_context.thread_count = self._threads
+        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+        self._losses = Losses(self._container, self._stream)
+        self._packets = self._demux()
 
-    def _packets(self):
+    def _find_rate(self):
+        """Frames per second: the declared rate, unless the first timestamps say otherwise."""
+        ahead, size = [], 0
+        for packet in itertools.islice(self._packets, self._ahead):
+            ahead.append(packet)
+            size += 0 if packet is None else packet.size
+            if size > _AHEAD_BYTES:
+                break
+        self._packets = itertools.chain(ahead, self._packets)
+        times = [self._stated_time(packet) for packet in ahead if packet is not None]
+        known = [time for time in times if time is not None]
+        # Where but some have times, these are farther apart than the frames.
+        step = typical_step(known) if len(known) > 0.9 * len(times) else None
+        rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
+        rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
+        if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
+            rates = [rate for rate in rates if 0.8 <= rate * step <= 1.25] + [1 / step]
+        return next(iter(rates), _DEFAULT_RATE)
+
+    def _decode(self):
+        """Yield `(timestamp, av.VideoFrame)` of the frames from `start` to `end`."""
+        try:
+            pictures = self._timed(self._all())
+            opening = next(pictures, None)
+            if opening is None:
+                raise VideoError(self.path, "no frame could be decoded")
+            first, picture = opening
+            last = first
+            self._settle_size(picture)
+            pictures = itertools.chain([opening], pictures)
+            if self._start > 0:
+                pictures = self._from(first, picture)
+            for last, picture in _deinterlaced(pictures, self._threads):
+                # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
+                seconds = last - first + SHORTEST_STEP
+                if seconds >= self._end:
+                    break
+                if seconds < self._start:
+                    if self.on_drop is not None:
+                        self.on_drop()
+                    continue
+                self.frames += 1
+                yield last, picture
+            if reason := self._losses.mostly_damaged():
+                raise VideoError(self.path, reason)
+            whole = self._start == 0 and self._end == math.inf
+            self.note = self._losses.note(self.frames, 1 / self.frame_rate, whole)
+        finally:
+            self._container.close()
+        if self.frames == 0:
+            reason = f"no frame between {self._start:g} s and {self._end:g} s"
+            if last - first < self._start:
+                reason = (
+                    f"no frame from {self._start:g} s on; the last one is at {last - first:.2f} s"
+                )
+            raise VideoError(self.path, reason)
+
+    def _all(self):
+        """Yield all pictures from here on; packets that do not decode are skipped."""
+        for packet in self._packets:
+            try:
+                pictures = self._stream.codec_context.decode(packet)
+            except av.error.FFmpegError:
+                self._losses.add_picture(None, None)
+                continue
+            for picture in pictures:
+                self._losses.add_picture(picture, self._stated_time(picture))
+                yield picture
+
+    def _demux(self):
         """Yield the packets, then None, at which the decoder gives out what it still holds."""
         try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:  # an empty one would mean the end, too
+            # Those of other streams tell whether the file goes on behind the last picture.
+            for packet in self._container.demux():
+                if packet.size == 0 and packet.dts is None:
+                    continue  # the end of a stream
+                self._losses.add_packet(packet, self._stated_time(packet))
+                # An empty one would mean the end, too.
+                if packet.size and packet.stream_index == self._stream.index:
                     yield packet
         except av.error.FFmpegError:
-            self._broken_off = True
+            self._losses.breaks_off = True
         yield None
 
-    def _time(self, picture, last):
-        """Time of a picture in seconds, later than `last`; made up where the file's is none."""
+    def _from(self, first, opening):
+        """Pictures and their times from a key frame before `start` on, or from the beginning.
+
+        Args:
+            first: Time of the first frame.
+            opening: The first frame.
+        """
+        # A picture of fields is made whole with the one before.
+        start = first + self._start - 2 / self.frame_rate
+        if self._stated_time(opening) == first and self._is_steady(start):
+            # Demuxers look for decoding times, which come before those of display.
+            for earlier in _SEEK_EARLIER:
+                if start - earlier <= first:
+                    break
+                pictures = self._sought(start - earlier)
+                found = next(pictures, None)
+                if found is not None and found[0] <= start:
+                    return itertools.chain([found], pictures)
+        self._container.close()
+        self._begin()
+        return self._timed(self._all())
+
+    def _sought(self, time):
+        """Yield pictures and their times from the key frame nearest before `time`, if there is."""
+        self._losses.restart()
+        self._packets = self._demux()
+        try:
+            self._container.seek(math.floor(time / self._stream.time_base), stream=self._stream)
+        except (av.error.FFmpegError, OverflowError):
+            return
+        # What comes before the key frame hangs on frames that were not decoded.
+        pictures = itertools.dropwhile(lambda picture: not picture.key_frame, self._all())
+        key = next(pictures, None)
+        if key is not None and self._stated_time(key) is not None:
+            yield from self._timed(itertools.chain([key], pictures))
+
+    def _is_steady(self, until):
+        """Whether a file can be sought by its times: up to there they run without a jump."""
+        kind, tick = self._container.format, self._stream.time_base
+        longest = longest_step(1 / self.frame_rate)
+        if kind.flags & _COUNTS_TIMES:
+            return False
+        if not kind.flags & _TIMES_JUMP:
+            if (self._container.duration or math.inf) <= longest * av.time_base:
+                return True
+            if "mp4" in kind.name:
+                times = [entry.timestamp * tick for entry in self._stream.index_entries]
+                return all(b - a <= longest for a, b in itertools.pairwise(times))
+        # The packets tell, at a small part of the time that decoding takes.
+        last = None
+        for packet in self._packets:
+            if packet is None or packet.dts is None:
+                continue
+            time = float(packet.dts * tick)
+            if last is not None and not 0 <= time - last <= longest:
+                return False
+            if time > until:
+                break
+            last = time
+        return True
+
+    def _timed(self, pictures):
+        """Yield `(timestamp, picture)`."""
+        clock = Clock(1 / self.frame_rate)
+        for picture in pictures:
+            yield clock(self._stated_time(picture)), picture
+
+    def _stated_time(self, item):
+        """Time of a picture or a packet in seconds as the file has it, or None."""
         # AVI stores the decoding order only; presentation times would be made up.
-        ticks = picture.dts if self._container.format.name == "avi" else picture.pts
-        # Not of the picture: those that come out last have none. Damaged files may, too.
-        tick = self._stream.time_base
-        time = None if ticks is None or tick is None else float(ticks * tick)
-        if last is None:
-            return 0.0 if time is None or abs(time) > _LATEST_START else time
-        if time is None or not _SHORTEST_STEP <= time - last <= _LONGEST_STEP:
-            return last + 1 / self.frame_rate
-        return time
-
-    def _lost(self, damaged, first, last):
-        found = []
-        if self._broken_off:
-            found.append("the file breaks off")
-        if damaged:
-            found.append(f"{damaged} damaged {'frame' if damaged == 1 else 'frames'}")
-        # Both are off by a few in sound files, and edit lists hide frames that are declared: only
-        # a good part of the time counts as lost.
-        declared, duration = self._stream.frames, (self._container.duration or 0) / av.time_base
-        seconds = self._seconds(first, last, duration)
-        short = seconds < 0.9 * duration if duration else self.frames < 0.9 * declared
-        if declared and (found or short):
-            found.append(f"{self.frames} of {declared} frames decoded")
-        elif short:
-            found.append(f"{self.frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
-        elif found:
-            found.append(f"{self.frames} frames decoded")
-        return "; ".join(found) or None
-
-    def _seconds(self, first, last, duration):
-        """How much of the duration was seen."""
-        if last is None:
-            return 0.0
-        step = (last - first) / (self.frames - 1) if self.frames > 1 else 1 / self.frame_rate
-        # Matroska counts the duration from zero, others from the first frame.
-        return last + step - (first if first > duration else min(first, 0.0))
+        ticks = item.dts if self._container.format.name == "avi" else item.pts
+        # Pictures that come out last have no time base. Packets of other streams have their own.
+        tick = item.time_base if isinstance(item, av.Packet) else self._stream.time_base
+        return None if ticks is None or not tick else float(ticks * tick)
 
     def _convert(self, picture):
         """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
-        # Side data keeps a picture alive until garbage is collected: it is not read of each.
-        if picture.rotation != self._rotation:
-            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
-        matrix = self._matrix
+        matrix = self._turn(picture)
         turned = matrix[0][0] == 0
-        if not isinstance(self._size, tuple):
-            # All frames get the size of the first one, should the video change it on the way.
-            self._size = self._first_size(picture, turned)
         height, width = self._size[::-1] if turned else self._size
         # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
         # time; at the same size, packed RGB is the fast one.
         layout = "rgb24" if (height, width) == (picture.height, picture.width) else "gbrp"
         try:
             pixels = self._converter.reformat(
-                picture, width, height, format=layout, interpolation="BICUBIC", **_CONVERSION
-            ).to_ndarray()
+                picture, width, height, format=layout, interpolation="BICUBIC", threads=1
+            ).to_ndarray()  # a thread: there is a process per core
         except (av.error.FFmpegError, MemoryError) as error:
             raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
         if matrix == _IDENTITY:
@@ -198,7 +301,17 @@ class FrameReader:
             pixels = pixels.transpose(1, 0, 2)
         return np.ascontiguousarray(pixels[:: b + d, :: a + c])
 
-    def _first_size(self, picture, turned):
+    def _turn(self, picture):
+        # Side data keeps a picture alive until garbage is collected: it is not read of each.
+        if picture.rotation != self._rotation:
+            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
+        return self._matrix
+
+    def _settle_size(self, picture):
+        """Size of all frames: that of the first one, should the video change it on the way."""
+        if isinstance(self._size, tuple):
+            return
+        turned = self._turn(picture)[0][0] == 0
         aspect = self._stream.sample_aspect_ratio
         aspect = float(aspect) if aspect else 1.0
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
@@ -206,11 +319,11 @@ class FrameReader:
         if self._size is not None:
             height, width = keep_aspect(height, width, self._size)
         _check_pixels(self.path, height, width)
-        return height, width
+        self._size = height, width
 
 
-def iter_frames(path, size=None, threads=1):
-    """Iterate over the frames of a video, in bounded memory.
+def iter_frames(path, size=None, threads=1, start=None, end=None):
+    """Iterate over the frames of a video, or of a segment of it, in bounded memory.
 
     A damaged part of a file is left out; the iterator's `note` says so after the last frame.
 
@@ -219,17 +332,21 @@ def iter_frames(path, size=None, threads=1):
         size: `(height, width)` to resize to, or an integer: the length of the shorter side, with
             the aspect ratio kept; None for the video's own size.
         threads: Decoding threads; 0 for one per core.
+        start: Where the segment begins, in seconds after the first frame of the video; None for
+            the beginning. Decoding begins at the nearest key frame before it.
+        end: Where the segment ends: frames before this time come out. None for the end.
 
     Returns:
         A `FrameReader`: an iterator of `(timestamp, frame)`, the time in seconds as the file
-        gives it (later than that of the frame before) and a uint8 array `(height, width, 3)`,
-        RGB, upright and with square pixels.
+        gives it (later than that of the frame before; of a segment, too) and a uint8 array
+        `(height, width, 3)`, RGB, upright and with square pixels.
 
     Raises:
         VideoError: If the file is missing, empty or no video; at the end, if not one frame of it
-            decodes.
+            decodes, or the segment holds none.
+        ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
     """
-    return FrameReader(path, size, threads)
+    return FrameReader(path, size, threads, start=start, end=end)
 
 
 def iter_stream(url, size=None, time_limit=10.0):
@@ -255,14 +372,17 @@ def is_stream(path):
     return bool(separator) and scheme.lower() in STREAM_SCHEMES
 
 
-def read_frames(path, indices, size=None, threads=1):
+def read_frames(path, indices, size=None, threads=1, start=None, end=None):
     """Read some frames of a video; only these are kept in memory.
 
     Args:
         path: A video file.
-        indices: Numbers of the frames, counted from 0 over the frames that decode, in any order.
+        indices: Numbers of the frames, counted from 0 over the frames that decode, or over those of
+            the segment, in any order.
         size: As for `iter_frames`.
         threads: As for `iter_frames`.
+        start: As for `iter_frames`.
+        end: As for `iter_frames`.
 
     Returns:
         A uint8 array `(len(indices), height, width, 3)`.
@@ -275,7 +395,7 @@ def read_frames(path, indices, size=None, threads=1):
     if not indices or min(indices) < 0:
         raise ValueError(f"`indices` must be frame numbers of at least 0. Received: {indices}")
     wanted, found = set(indices), {}
-    with iter_frames(path, size, threads) as reader:
+    with iter_frames(path, size, threads, start, end) as reader:
         try:
             for index in range(max(indices) + 1):
                 if index in wanted:
@@ -288,13 +408,13 @@ def read_frames(path, indices, size=None, threads=1):
     return np.stack([found[index] for index in indices])
 
 
-def count_frames(path, threads=1):
-    """Number of frames of a video that decode.
+def count_frames(path, threads=1, start=None, end=None):
+    """Number of frames of a video, or of a segment of it, that decode.
 
     Raises:
         VideoError: As `iter_frames`.
     """
-    with iter_frames(path, threads=threads) as reader:
+    with iter_frames(path, threads=threads, start=start, end=end) as reader:
         try:
             while True:
                 reader.skip()
@@ -327,6 +447,24 @@ def keep_aspect(height, width, short_side):
     """
     scale = short_side / min(height, width)
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
+
+
+def check_segment(start, end):
+    """Check where a segment begins and ends.
+
+    Returns:
+        `(start, end)`: seconds, 0 and infinity for None.
+
+    Raises:
+        ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
+    """
+    first, last = 0.0 if start is None else start, math.inf if end is None else end
+    for name, value in (("start", first), ("end", last)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value >= 0:
+            raise ValueError(f"`{name}` must be seconds of at least 0. Received: {value!r}")
+    if not first < last:
+        raise ValueError(f"`end` must be after `start`. Received: start={start!r}, end={end!r}")
+    return float(first), float(last)
 
 
 def check_size(size):
@@ -407,9 +545,10 @@ def _video_stream(path, container):
         if not stream.disposition & av.stream.Disposition.attached_pic
     ]
     if not streams:
-        kinds = sorted({stream.type for stream in container.streams})
-        found = f" (only {', '.join(kinds)})" if kinds else ""
-        raise VideoError(path, f"no video stream{found}")
+        kinds = sorted({stream.type for stream in container.streams} - {"video"})
+        kinds += ["a cover picture"] if container.streams.video else []
+        found = " and ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+        raise VideoError(path, f"no video stream (only {found})" if found else "no video stream")
     best = container.streams.best("video")
     streams.sort(key=lambda stream: stream != best)
     for stream in streams:
@@ -421,6 +560,63 @@ def _video_stream(path, container):
 def _check_pixels(path, height, width):
     if height * width > _MAX_PIXELS:
         raise VideoError(path, f"frames of {height}x{width} are too large")
+
+
+def _deinterlaced(pictures, threads):
+    """Pictures with their times; of those that are flagged as interlaced, whole ones.
+
+    Args:
+        pictures: Iterable of `(time, av.VideoFrame)`.
+        threads: Threads of the filter; 0 for one per core.
+
+    Yields:
+        `(time, av.VideoFrame)`, as many.
+    """
+    graph, layout, waiting = None, None, collections.deque()
+    for time, picture in pictures:
+        if layout != (layout := (picture.format.name, picture.width, picture.height)):
+            yield from _filtered(graph, None, waiting)
+            graph = None
+        if graph is None and picture.interlaced_frame:
+            graph = _deinterlacer(picture, threads)
+        waiting.append((time, picture))
+        yield from _filtered(graph, picture, waiting)
+    yield from _filtered(graph, None, waiting)
+
+
+def _filtered(graph, picture, waiting):
+    """Yield what a filter gives out for a picture, or for the end, with the times that wait."""
+    if graph is not None:
+        try:
+            graph.push(picture)
+            while waiting:
+                whole = graph.pull()
+                yield waiting.popleft()[0], whole
+        except (BlockingIOError, EOFError):  # it wants the next one first
+            pass
+    if graph is None or picture is None:
+        yield from waiting
+        waiting.clear()
+
+
+def _deinterlacer(picture, threads):
+    """A filter for pictures like this one: of each one frame, made from both its fields."""
+    graph = av.filter.Graph()
+    graph.threads = threads
+    try:
+        graph.link_nodes(
+            graph.add_buffer(
+                width=picture.width,
+                height=picture.height,
+                format=picture.format,
+                time_base=picture.time_base or Fraction(1, 1000),
+            ),
+            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+            graph.add("buffersink"),
+        ).configure()
+    except (av.error.FFmpegError, ValueError):  # pictures of a few pixels
+        return None
+    return graph
 
 
 def _display_matrix(picture):

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from keras_videorel.checks import check_choice
+from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.export import onnx, relations, saved_model, streaming
 from keras_videorel.export.litert import export_litert
 from keras_videorel.export.model_card import model_card
@@ -36,6 +37,7 @@ DEFAULTS = {
     "clips": 10,
     "segments": 0,
     "frame_stride": 1,
+    "test_scale": TEST_SCALE,
     "mean": (123.0, 117.0, 104.0),
     "std": 1.0,
 }
@@ -53,6 +55,7 @@ def export_saved_model(
     clips=10,
     segments=0,
     frame_stride=1,
+    test_scale=TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -60,10 +63,11 @@ def export_saved_model(
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB, any number of
-      frames of any size: they are resized, clips (or groups of snippets) are taken at equal
-      distances (the last frame repeats in a short video), cropped in the center, normalized,
-      scored, and averaged before the softmax;
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB (or 1 channel,
+      gray; of 4, RGBA, the last is left out), any number of frames of any size: they are resized,
+      clips (or groups of snippets) are taken at equal distances (the last frame repeats in a
+      short video), of which the middle is resized to the network's input, normalized, scored, and
+      averaged before the softmax;
     - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames, of which those that are
       needed are decoded;
     - `clips`: `clips`, uint8 `(batch, frames, height, width, 3)`: the frames of a clip, or of a
@@ -97,6 +101,8 @@ def export_saved_model(
         clips: Clips, or groups of snippets, that are averaged.
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
         frame_stride: Step between the frames of a clip or snippet.
+        test_scale: The share of a frame's shorter side that the model is shown, resized to its
+            input; 7/8, as in both papers. Training on crops of other `crop_scales` wants another.
         mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
 
@@ -105,11 +111,12 @@ def export_saved_model(
 
     Raises:
         ValueError: If the labels, `stream` or `segments` do not fit the model, the mean the
-            stream, or the crop the frames, or if `path` holds something else than an export.
+            stream, a number is out of its range, or `path` holds something else than an export.
     """
     export_model(
         model, path, labels, from_logits=from_logits, stream=stream, frame_size=frame_size,
-        clips=clips, segments=segments, frame_stride=frame_stride, mean=mean, std=std,
+        clips=clips, segments=segments, frame_stride=frame_stride, test_scale=test_scale,
+        mean=mean, std=std,
     )  # fmt: skip
     return path
 

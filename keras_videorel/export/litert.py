@@ -3,7 +3,6 @@
 import os
 import tempfile
 import time
-import warnings
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from keras_videorel.checks import check_choice
 from keras_videorel.export.folding import fold
+from keras_videorel.export.quantization import quantize
 from keras_videorel.files import written_whole
 
 # Least share of samples on which a file must agree with Keras.
@@ -182,6 +182,9 @@ def _convert(folded, precision, calibration, is_classifier):
     with tempfile.TemporaryDirectory() as folder:
         # Not keras.export.ExportArchive, which would trace the network several times.
         tf.saved_model.save(module, folder, {"serving_default": serve.get_concrete_function()})
+        if precision == "int8":
+            nodes = [LOGITS] if is_classifier else []
+            return quantize(folder, calibration, FLOAT_OPERATORS, nodes)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
         )
@@ -190,33 +193,7 @@ def _convert(folded, precision, calibration, is_classifier):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "fp16":
             converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ({"inputs": s} for s in calibration)
-            return _quantize(converter, [LOGITS] if is_classifier else [])
         return converter.convert()
-
-
-def _quantize(converter, float_nodes):
-    """The bytes of an int8 file, some of whose operators stay in float."""
-    # The public way to choose operators; a converter alone takes all or none.
-    options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=list(FLOAT_OPERATORS), denylisted_nodes=float_nodes
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-        try:
-            debugger = tf.lite.experimental.QuantizationDebugger(
-                converter=converter,
-                debug_dataset=converter.representative_dataset,
-                debug_options=options,
-            )
-        except ValueError as error:  # its way to say that there is no operator in 8 bits
-            raise ValueError(
-                "`model` must have a layer that can be computed in 8 bits, before the one that "
-                f'gives logits, for precision="int8". Received: none ({error})'
-            ) from error
-    return debugger.get_nondebug_quantized_model()
 
 
 def _compare(path, network, samples, threads):

@@ -11,11 +11,12 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.export.folding import fold
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
 from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
-from keras_videorel.layers import RelationalLSTM, SegmentConsensus
+from keras_videorel.layers import RelationalLSTM, SegmentConsensus, UnfoldSegments
 
 LITERT = "model_fp32.tflite"  # beside the SavedModel
 MANIFEST = "stream.json"
@@ -37,6 +38,7 @@ def export_stream(
     frame_size=(128, 170),
     segments=0,
     frame_stride=1,
+    test_scale=TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -64,6 +66,7 @@ def export_stream(
         frame_size: Size that frames are resized to.
         segments: T of the model.
         frame_stride: Step between the frames of a snippet.
+        test_scale: Share of a frame that the model is shown.
         mean: Mean of the channels.
         std: What they are then divided by.
 
@@ -76,7 +79,7 @@ def export_stream(
     """
     samples = samples_of(
         model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
-        frame_stride=frame_stride, mean=mean, std=std,
+        frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
     )  # fmt: skip
     check_replaceable(path, MANIFEST)
     with written_whole(path) as beside:
@@ -246,6 +249,9 @@ class _Steps:
 
     def __call__(self, operation, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._marked]
+        if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
+            x = tensors[0]  # of the second it takes the number of snippets
+            return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
         kinds = {self.kind(x) for x in tensors}
         if len(tensors) == 1:
             (x,) = tensors

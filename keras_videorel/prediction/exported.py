@@ -97,7 +97,7 @@ class LiteRTModel:
         ((self._input, taken),) = self._run.get_input_details().items()
         self._shape = tuple(taken["shape"].tolist())
         keys = ("frame_size", "crop_size", "mean", "std")
-        self._settings = {key: settings[key] for key in keys}
+        self._settings = {key: settings[key] for key in keys} | {"test_scale": test_scale(settings)}
         self._stream = settings.get("stream", "rgb")
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
@@ -110,6 +110,16 @@ class LiteRTModel:
             return np.concatenate(
                 [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
             )
+
+
+def test_scale(settings):
+    """The share of a frame that a model is shown, of its `export.json`.
+
+    Those written before there was such a setting were shown their input's pixels, unscaled.
+    """
+    return settings.get("test_scale") or min(
+        1.0, min(settings["crop_size"]) / np.min(settings["frame_size"])
+    )
 
 
 def load(folder, precision=None):

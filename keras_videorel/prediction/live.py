@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from keras_videorel.data import video
+from keras_videorel.prediction.predictor import NewestFrames
 
 _MOST_FRAMES = 1024  # held of a source, whatever its rate
 _LATENCIES = 10_000  # kept for the summary
@@ -107,8 +108,8 @@ def open_camera(name, size):
     Raises:
         OSError: If it cannot be opened.
     """
-    log = cv2.utils.logging
-    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # warnings of each way that it tries
+    log = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
+    level = log.setLogLevel(0)  # no warnings of each way that it tries
     try:
         capture = cv2.VideoCapture(int(name) if str(name).isdigit() else str(name))
     finally:
@@ -179,8 +180,7 @@ class _Feed(threading.Thread):
         self.source, self.ended, self.error = name, False, None
         self._opened, self._predictor, self._seconds, self._hop = opened, predictor, window, hop
         self._news, self._stop_event = news, stop
-        self._newest = collections.deque(maxlen=_MOST_FRAMES)  # (time, arrival, frame)
-        self._length = self._span = self._rate = None
+        self._newest = self._rate = None  # of times, arrivals and frames
         self._frames = self._seen = self._skipped = self._windows = 0
         self._last = None  # time of the newest frame of the last window
         self._latencies = collections.deque(maxlen=_LATENCIES)
@@ -202,10 +202,7 @@ class _Feed(threading.Thread):
         rate = self._rate = reader.frame_rate
         if self._hop is None:
             self._hop = self._predictor.default_hop(rate, self._seconds)
-        # A clip is a number of frames. A window of segments is a time: cameras deliver fewer frames
-        # than they declare when it gets dark.
-        self._length = self._predictor.window_frames(rate, self._seconds)
-        self._span = (self._length - 1) / rate if self._predictor.settings["segments"] else None
+        self._newest = NewestFrames(self._predictor, rate, self._seconds, _MOST_FRAMES)
 
     def _read(self, reader):
         first = began = None
@@ -219,37 +216,27 @@ class _Feed(threading.Thread):
                 return
             with self._news:
                 self._frames += 1
-                self._newest.append((time - first, clock.monotonic(), frame))
-                while self._is_full(after=1):
-                    self._newest.popleft()
+                self._newest.add(time - first, clock.monotonic(), frame)
                 self._news.notify_all()
             if self._stop_event.is_set():
                 return
 
-    def _is_full(self, after=0):
-        """Whether the frames, but for the oldest ones, make a window."""
-        count = len(self._newest) - after
-        if self._span is None or count < 1:
-            return count >= self._length
-        # Half a frame for times that are rounded.
-        lasts = self._newest[-1][0] - self._newest[after][0] + 0.5 / self._rate
-        return lasts >= self._span or count + after == _MOST_FRAMES
-
     def due(self):
         """Whether there is a window to label."""
         with self._news:
-            if not self._newest or self._newest[-1][0] == self._last:
+            newest = None if self._newest is None else self._newest.last()
+            if newest is None or newest == self._last:
                 return False
             if self.ended:
                 return True
             if self._last is None:
-                return self._is_full()
-            return self._newest[-1][0] - self._last >= self._hop - 0.5 / self._rate
+                return self._newest.is_full()
+            return newest - self._last >= self._hop - 0.5 / self._rate
 
     def label(self):
         """Label the newest window."""
         with self._news:
-            times, arrivals, frames = zip(*self._newest, strict=True)
+            times, arrivals, frames = self._newest.columns()
             skipped = max(self._frames - self._seen - len(frames), 0)
             self._seen, self._last = self._frames, times[-1]
         window = self._predictor.window(times, frames, self._rate, relations=False)

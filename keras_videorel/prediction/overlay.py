@@ -296,7 +296,8 @@ class _Encoder:
 
     def __init__(self, path, size, frame_rate):
         self._container = av.open(os.fspath(path), "w", options={"movflags": "+faststart"})
-        rate = Fraction(frame_rate).limit_denominator(1001)
+        # Nominal: a frame a day is none that a header can hold.
+        rate = Fraction(max(frame_rate, 1.0)).limit_denominator(1001)
         self._stream = self._container.add_stream(
             "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
         )

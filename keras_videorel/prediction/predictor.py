@@ -1,19 +1,21 @@
 """Labels of video files, of the whole and over time."""
 
 import collections
+import math
 import os
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.data import flow, sampling, video
+from keras_videorel.data import flow, sampling, video, video_times
 from keras_videorel.prediction import exported
 
 # Seconds of video that snippets of segments are spread over; clips of UCF-101 and HMDB-51 have
 # 7 and 3.
 SEGMENTS_WINDOW = 3.0
 _MOST_HOP = 0.5  # seconds
+_MOST_FRAMES = 1024  # held at least, of windows whose frames come faster than the rate
 
 
 class Prediction(NamedTuple):
@@ -146,15 +148,16 @@ class Predictor:
         """Label a video over time, in one pass and in bounded memory.
 
         A window of a model of clips is as long as its clip. A model of segments takes a snippet
-        from each of T equal parts of the window. The last window ends with the last frame; a
-        video that is shorter than a window is one.
+        from each of T equal parts of the window, which lasts as long whatever the frame rate does
+        on the way. The last window ends with the last frame; a video that is shorter than a window
+        is one.
 
         Args:
             source: A video file, or an iterator like `data.video.iter_frames`, of frames of the
                 size `frame_size`.
             window: Seconds that a window of segments lasts, 3 by default.
-            hop: Seconds from one window to the next; by default half a window, and at most half
-                a second.
+            hop: Seconds from one window to the next, rounded to whole frames; by default half a
+                window, and at most half a second.
             relations: Whether to compute relation maps, where the model has them.
 
         Yields:
@@ -162,27 +165,30 @@ class Predictor:
 
         Raises:
             ValueError: If the file is no video that can be decoded, `window` or `hop` is not more
-                than 0, or `window` is given for a model of clips.
+                than 0 and finite, or `window` is given for a model of clips.
         """
         self.check_window(window, hop)
         if isinstance(source, str | os.PathLike):
             source = video.iter_frames(source, self.frame_size, threads=0)
         with source as reader:
-            length = self.window_frames(reader.frame_rate, window)
-            hop = self.default_hop(reader.frame_rate, window) if hop is None else hop
-            step = max(round(hop * reader.frame_rate), 1)
-            times, frames = (collections.deque(maxlen=length) for _ in range(2))
-            first, count, scored = None, 0, 0
-            due = length  # number of frames at which the next window is complete
-            for count, (time, frame) in enumerate(reader, start=1):
+            rate = reader.frame_rate
+            hop = self.default_hop(rate, window) if hop is None else hop
+            hop = max(round(hop * rate), 1) / rate
+            newest = NewestFrames(self, rate, window)
+            first = due = None  # time of the first frame, and of the next window's end
+            scored = True
+            for time, frame in reader:
                 first = time if first is None else first
-                times.append(time - first)
-                frames.append(frame)
-                if count == due:
-                    yield self.window(times, frames, reader.frame_rate, relations)
-                    scored, due = count, due + step
-            if count > scored:
-                yield self.window(times, frames, reader.frame_rate, relations)
+                newest.add(time - first, frame)
+                scored = False
+                # Half a frame for times that are rounded.
+                if newest.is_full() if due is None else time - first >= due - 0.5 / rate:
+                    yield self.window(*newest.columns(), rate, relations)
+                    scored = True
+                    due = time - first + hop if due is None else due + hop
+                    due += max(math.ceil((time - first - due) / hop), 0) * hop
+            if not scored:
+                yield self.window(*newest.columns(), rate, relations)
 
     def window(self, times, frames, frame_rate=25.0, relations=True):
         """Label some frames in a row, as one sample.
@@ -206,7 +212,7 @@ class Predictor:
         return Window(float(times[0]), end, _softmax(logits[0]), maps, seen)
 
     def window_frames(self, frame_rate, window=None):
-        """Frames of a window of a video of some frames per second."""
+        """Frames of a window of a video of some frames per second, if it keeps that rate."""
         segments, frames, stride = self._taken
         span = (frames - 1) * stride + 1
         if not segments:
@@ -228,6 +234,8 @@ class Predictor:
         for name, value in (("window", window), ("hop", hop)):
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
+            if value is not None and math.isinf(value):
+                raise ValueError(f"`{name}` must be finite. Received: {value!r}")
         if window is not None and not self.settings["segments"]:
             raise ValueError(
                 "`window` is for models of segments; this one's window is its clip of "
@@ -250,14 +258,62 @@ class Predictor:
         return images.reshape(*indices.shape, *images.shape[1:])
 
 
+class NewestFrames:
+    """The newest frames of a source: as many as a window takes.
+
+    A clip is a number of frames. A window of segments is a time: cameras deliver fewer frames than
+    they declare when it gets dark, and browsers record what comes.
+
+    Args:
+        predictor: A `Predictor`.
+        frame_rate: Frames per second of the source.
+        window: As for `Predictor.windows`.
+        most: Number of frames to hold, whatever their times; by default twice a window's.
+    """
+
+    def __init__(self, predictor, frame_rate, window, most=None):
+        self._length = predictor.window_frames(frame_rate, window)
+        self._step = 1 / frame_rate
+        self._span = (self._length - 1) * self._step if predictor.settings["segments"] else None
+        self._most = max(2 * self._length, _MOST_FRAMES) if most is None else most
+        self._rows = collections.deque()
+
+    def add(self, time, *row):
+        """Add a frame and forget the oldest ones that a window goes without.
+
+        Args:
+            time: Its time in seconds.
+            *row: What belongs to it.
+        """
+        self._rows.append((time, *row))
+        while self.is_full(after=1):
+            self._rows.popleft()
+
+    def is_full(self, after=0):
+        """Whether the frames, but for the oldest ones, make a window."""
+        count = len(self._rows) - after
+        if self._span is None or count < 1:
+            return count >= self._length
+        # Half a frame for times that are rounded.
+        lasts = self._rows[-1][0] - self._rows[after][0] + 0.5 * self._step
+        return lasts >= self._span or count >= self._most
+
+    def last(self):
+        """Time of the newest frame, None if there is none."""
+        return self._rows[-1][0] if self._rows else None
+
+    def columns(self):
+        """Times of the frames, and what was added with them: tuples, oldest first."""
+        return tuple(zip(*self._rows, strict=True))
+
+
 def _softmax(logits):
     return tf.nn.softmax(logits).numpy()
 
 
 def _end(times, frame_rate):
     """When the last of some frames ends."""
-    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / frame_rate
-    return float(times[-1] + step)
+    return float(times[-1] + (video_times.typical_step(times) or 1 / frame_rate))
 
 
 def _next_time(reader):

@@ -69,6 +69,37 @@ def test_frame_rate_is_that_of_the_timestamps(tmp_path, shared):
     assert encoded.frame_rate == pytest.approx(5)
 
 
+def test_a_segment(clip, shared):
+    whole, counts = shared.encode(clip), []
+    encoded = shared.encode(clip, counts.append, start=1.2, end=2)
+    assert encoded.jpegs == whole.jpegs[30:50]
+    assert encoded.timestamps == whole.timestamps[30:50]
+    assert (encoded.frame_rate, encoded.note) == (pytest.approx(25), None)
+    assert counts == [16, 20]
+    with pytest.raises(video.VideoError, match="no frame from 9 s on; the last one is"):
+        shared.encode(clip, start=9, end=12)
+    with pytest.raises(ValueError, match="`end` must be after `start`"):
+        shared.encode(clip, start=2, end=1)
+    with Decoder(SETTINGS._replace(flow="dis")) as files:
+        flow = files.encode(clip).flow[30:49]
+        assert files.encode(clip, start=1.2, end=2).flow == [*flow, flow[-1]]
+
+
+def test_the_way_to_a_segment_is_no_standstill(tmp_path, shared, monkeypatch):
+    """Frames before it count for the time limit, where all must be decoded."""
+    path = write_video(tmp_path / "clip.h264", PIXELS)
+    receive, messages, counts = shared._receive, [], []
+
+    def received(time_limit):
+        messages.append(receive(time_limit))
+        return messages[-1]
+
+    monkeypatch.setattr(shared, "_receive", received)
+    assert len(shared.encode(path, counts.append, start=2).jpegs) == 20
+    lengths = [len(content[1]) for kind, *content in messages if kind == "frames"]
+    assert lengths == [0] * 50 + [16, 4] and counts == [16, 20]
+
+
 @pytest.mark.parametrize("count", [1, 12])
 def test_flow(tmp_path, count):
     path = write_video(tmp_path / "clip.mp4", PIXELS[:count], **LOSSLESS)

@@ -11,8 +11,9 @@ import pytest
 from keras_videorel import export
 from keras_videorel.prediction import Predictor, exported
 from keras_videorel.prediction.inputs import find_videos
+from keras_videorel.prediction.predictor import NewestFrames
 from tests.prediction.conftest import BLUE, LABELS, RED, SEGMENTS, coloured, relations
-from tests.videos import LOSSLESS, write_video
+from tests.videos import LOSSLESS, write_live, write_video
 
 
 def probabilities(colours):
@@ -93,8 +94,68 @@ def test_one_sample_of_the_whole_video(predictor, tmp_path):
     np.testing.assert_allclose(window.probabilities, probabilities([RED, BLUE]), 1e-5)
 
 
+class Times:
+    """A source of frames at given times, whose level is their number."""
+
+    def __init__(self, times, rate):
+        self.times, self.frame_rate = times, rate
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __iter__(self):
+        for index, time in enumerate(self.times):
+            yield time, np.full((28, 36, 3), index % 256, np.uint8)
+
+
+def test_windows_are_by_time(predictor):
+    """Where the frame rate halves and frames are missing, windows last as long as before."""
+    times = np.concatenate(
+        [np.arange(0, 4, 1 / 30), np.arange(4, 8, 1 / 15), np.arange(10, 12, 1 / 30)]
+    )
+    whole = list(predictor.windows(Times(np.arange(0, 12, 1 / 30), 30.0), window=3, hop=0.5))
+    windows = list(predictor.windows(Times(np.round(times + 7, 3), 30.0), window=3, hop=0.5))
+    assert len(whole) == 19
+    ends = [w.end for w in whole if not 7.9 < w.end < 10]
+    np.testing.assert_allclose([w.end for w in windows], ends, atol=0.07)
+    assert all(2.9 < w.end - w.start < 3.15 for w in windows if w.end < 8.1)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_windows_of_a_browser_recording(predictor, tmp_path, codec):
+    """As many as of the same film with a constant rate."""
+    rng = np.random.default_rng(0)
+    times = np.round(np.arange(0, 12_000, 1000 / 30) + rng.uniform(0, 8, 360)).astype(int)
+    times = [time for time in times.tolist() if rng.uniform() > 0.05]
+    path = write_live(tmp_path / "clip.webm", times, codec)
+    windows = list(predictor.windows(path, window=3, hop=0.5))
+    assert len(windows) == 19
+    starts = [window.start for window in windows]
+    np.testing.assert_allclose(starts, np.arange(19) / 2, atol=0.08)
+
+
+def test_windows_of_a_time_lapse(predictor):
+    """A frame each half minute: a window has a frame for each segment."""
+    windows = list(predictor.windows(Times(30.0 * np.arange(9), 1 / 30)))
+    assert [len(set(w.times)) for w in windows] == [SEGMENTS] * 6
+    assert [(w.start, w.end) for w in windows] == [(30 * i, 30 * i + 120) for i in range(6)]
+
+
+def test_memory_is_bounded_whatever_the_times(predictor):
+    """Where all frames come at nearly one time, no window is ever full."""
+    held = NewestFrames(predictor, 25.0, 3.0)
+    for index in range(5000):
+        held.add(1e-6 * index, index)
+    assert len(held.columns()[0]) == 1024 and held.columns()[1][-1] == 4999
+
+
 @pytest.mark.parametrize("option", [{"window": 0}, {"hop": -1.0}, {"hop": float("nan")}])
 def test_errors_of_windows(predictor, option):
+    with pytest.raises(ValueError, match="`hop` must be finite"):
+        list(predictor.windows("clip.mp4", hop=float("inf")))
     (name,) = option
     with pytest.raises(ValueError, match=f"`{name}` must be more than 0 seconds. Received"):
         list(predictor.windows("clip.mp4", **option))
