@@ -87,7 +87,7 @@ def test_the_timeline(written):
     chart = written[2][-1][1][360 + 28 : 360 + 28 + 42]
     logits = {name: np.array(colour) / 100 for name, colour in (("red", RED), ("blue", BLUE))}
     shares = {k: np.exp(v) / np.exp(v).sum() for k, v in logits.items()}
-    orange, sky = overlay._COLOURS[:2]  # of seven windows blue leads in four
+    orange, sky = overlay.COLOURS[:2]  # of seven windows blue leads in four
     for column, key in ((20, "red"), (430, "blue")):
         pixels = chart[:, column].astype(int)
         for colour, index in ((orange, 2), (sky, 0)):
