@@ -11,7 +11,7 @@ from tqdm import tqdm
 from keras_videorel import figures, report, scores, training, workdir
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.files import write_json
+from keras_videorel.files import read_json, write_json
 from keras_videorel.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.training import load_model
 
@@ -150,8 +150,21 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
             log=os.path.join(folder, "logs", "train.csv"),
             thumbnail=hardest.thumbnail,
             config=json.loads(config.to_json()),
+            training_clips=_training_clips(folder),
         )
     return results
+
+
+def _training_clips(folder):
+    """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
+    data = workdir.read_config(folder).data
+    try:
+        manifest = read_json(os.path.join(data.path, "dataset.json"))
+        if data.split not in (0, manifest["options"].get("split", 1)):
+            return None
+        return manifest["splits"]["train"]["clips_per_label"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 class _HardestClips:

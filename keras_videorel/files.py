@@ -9,7 +9,9 @@ import contextlib
 import fnmatch
 import json
 import os
+import re
 import shutil
+import tempfile
 
 from keras_videorel import quiet
 from keras_videorel.extras import pip_install
@@ -159,6 +161,22 @@ def read_bytes(path, most=-1):
             return file.read(most)
     with open(path, "rb") as file:
         return file.read(most)
+
+
+@contextlib.contextmanager
+def plain_path(path):
+    """A path that TensorFlow reads as it is.
+
+    Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
+    text: a local path with either gets a link of a plain name, for as long as the block lasts.
+    """
+    if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "link")
+        os.symlink(os.path.abspath(path), link)
+        yield link
 
 
 @contextlib.contextmanager

@@ -273,7 +273,9 @@ def read_pictures(layout, clip):
         `(jpegs, flow)`: lists of bytes, an entry per frame; None for no flow.
     """
     path = files.join(layout.folder, clip.file)
-    (serialized,) = record_checks.records_from(path, clip.offset, clip.record).take(1).as_numpy_iterator()
+    (serialized,) = (
+        record_checks.records_from(path, clip.offset, clip.record).take(1).as_numpy_iterator()
+    )
     return record_checks.pictures(serialized, layout)
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_videorel.export import relations
 from keras_videorel.export.scores import scores
+from keras_videorel.files import plain_path
 
 
 def write(model, folder, samples):
@@ -93,7 +94,8 @@ def write(model, folder, samples):
 
 def scorer(folder):
     """A function from samples to the logits that a SavedModel gives."""
-    model = tf.saved_model.load(folder)
+    with plain_path(folder) as path:
+        model = tf.saved_model.load(path)
     return lambda x: model.signatures["preprocessed"](samples=tf.constant(x))["logits"].numpy()
 
 

@@ -10,7 +10,7 @@ from keras_videorel.checks import check_choice
 from keras_videorel.class_names import read_class_names
 from keras_videorel.data import transforms
 from keras_videorel.extras import pip_install
-from keras_videorel.files import read_json
+from keras_videorel.files import plain_path, read_json
 
 # Files of an exported folder, in the order in which they are preferred: the most exact first.
 FILES = {
@@ -38,7 +38,8 @@ class SavedModel:
     """
 
     def __init__(self, folder, settings):
-        self._model = tf.saved_model.load(folder)  # holds the variables of the signatures
+        with plain_path(folder) as path:
+            self._model = tf.saved_model.load(path)  # holds the variables of the signatures
         signatures = self._model.signatures
         if "clips" not in signatures:
             raise ValueError(f"{folder!r} was exported by an older version: export it again")
@@ -86,7 +87,9 @@ class LiteRTModel:
         path = os.path.join(folder, name)
         self.labels = read_class_names(os.path.join(folder, "labels.txt"))
         try:
-            self._run = Interpreter(path, num_threads=os.cpu_count()).get_signature_runner()
+            with plain_path(path) as plain:
+                interpreter = Interpreter(plain, num_threads=os.cpu_count())
+            self._run = interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path!r} cannot be run by LiteRT: {error}") from None
         given = self._run.get_output_details()

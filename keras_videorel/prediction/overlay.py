@@ -257,9 +257,10 @@ class _Painter:
         cv2.rectangle(picture, *corners, (0, 0, 0), thick + 2)
         cv2.rectangle(picture, *corners, _WHITE, thick)
         gates = "mean of gates" if self._gate == "mean" else f"gate {self._gate}"
-        whose = "color: where the framed square looks"
+        whose = "color: where the framed area looks"
         most = f"up to {shown[step].max():.1f} times the average"
-        return [f"{whose}, {gates}, {most}", f"{whose}, {most}", whose, "where the square looks"]
+        longest = f"{whose}, {gates}, {most}"
+        return [longest, f"{whose}, {most}", whose, "where the framed area looks"]
 
 
 def _heat_layers(shown, full, size):

@@ -29,7 +29,8 @@ CSS = """
 #drawn video { max-height: 520px; }
 #limits p { font-size: 0.85rem; opacity: 0.75; }
 #classes p, #legend { font-size: 0.85rem; overflow-wrap: anywhere; }
-#legend ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none; margin: 0; padding: 0; }
+#legend ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none;
+             margin: 0; padding: 0; }
 #legend i { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.4em; }
 """
 

@@ -753,7 +753,7 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
         lambda: inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS),
         lambda: pipeline.read_info(str(others)),
     ):
-        with pytest.raises(ValueError, match="records must be tf.train.SequenceExample") as error:
+        with pytest.raises(ValueError, match=r"must be tf\.train\.SequenceExample") as error:
             read()
         assert f"Received: {kind}, in '{others / 'train.1'}'; write" in str(error.value)
         assert "\n" not in str(error.value)
