@@ -695,7 +695,7 @@ def test_damaged_and_mixed_compression(others):
     with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
         pipeline.read_info(str(others))
     content = (others / "train.2").read_bytes()
-    (others / "train.2").write_bytes(content[:-9])
+    (others / "train.2").write_bytes(content[: len(content) // 2])
     _, (problem,) = inspection.scan(inspection.read_layout(others))
     assert problem.problem == "is damaged or cut off: the rest of this GZIP file cannot be read"
 
