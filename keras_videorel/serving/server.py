@@ -49,7 +49,7 @@ def check_installed():
         ValueError: If it is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("serve needs the extra [serve]: pip install 'keras-videorel[serve]'")
+        raise ValueError("serve needs Gradio: pip install 'gradio>=6.31,<6.32'")
 
 
 def listen(host, port):
