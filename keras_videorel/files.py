@@ -14,6 +14,7 @@ import shutil
 import tempfile
 
 from keras_videorel import quiet
+from keras_videorel.extras import pip_install
 
 _PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
 
@@ -302,8 +303,7 @@ def _remote(path):
             import tensorflow_io  # noqa: F401  registers these file systems
         except ImportError as error:
             raise OSError(
-                f"{scheme}:// paths need the extra [io]: pip install 'keras-videorel[io]' with "
-                f"Python 3.10 or 3.11 ({error})"
+                f"{scheme}:// paths need {pip_install('io')} with Python 3.10 or 3.11 ({error})"
             ) from None
     try:
         yield tf.io.gfile

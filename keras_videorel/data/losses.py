@@ -55,6 +55,10 @@ class Losses:
         if picture is None or picture.is_corrupt:
             self._damaged += 1
 
+    def duration(self):
+        """Seconds that the file declares for its pictures, or else for all it holds, or None."""
+        return self._own_duration() or self._whole_duration() or None
+
     def mostly_damaged(self):
         """A few words if most frames are damaged, else None."""
         if 2 * self._damaged <= self._tried:
@@ -79,7 +83,7 @@ class Losses:
         if frames < declared and (found or missing):
             found.append(f"{frames} of {declared} frames decoded")
         elif missing:
-            seconds, duration = self._file.span, (self._container.duration or 0) / av.time_base
+            seconds, duration = self._file.span, self._whole_duration()
             found.append(f"{frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
         elif found:
             found.append(f"{frames} frames decoded")
@@ -99,7 +103,7 @@ class Losses:
             return True
         if not self._index_is_short() or 0 < self._stream.frames <= self._packets.count:
             return False
-        own, duration = self._own_duration(), (self._container.duration or 0) / av.time_base
+        own, duration = self._own_duration(), self._whole_duration()
         if not own and duration <= 0:
             return self._packets.count < _WHOLE * self._stream.frames
         if own and self._packets.span + step >= _WHOLE * own:
@@ -108,9 +112,16 @@ class Losses:
         low, high = self._file.low, self._file.high + step
         return high - (low if low > duration else min(low, 0.0)) < _WHOLE * duration
 
+    def _whole_duration(self):
+        """Seconds that the file declares for the longest of what it holds, or 0."""
+        return max(self._container.duration or 0, 0) / av.time_base
+
     def _own_duration(self):
         """Seconds that the file declares for the pictures alone, or None."""
-        if self._stream.duration and self._stream.time_base:
+        if self._indexed:
+            last = self._stream.index_entries[self._indexed - 1]
+            return float((last.timestamp + 1) * self._stream.time_base)
+        if self._stream.duration and self._stream.duration > 0 and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
         hours, _, rest = self._stream.metadata.get("DURATION", "").partition(":")  # Matroska
         minutes, _, seconds = rest.partition(":")

@@ -24,12 +24,12 @@ _IDENTITY = ((1, 0), (0, 1))
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
 # Beyond, it is the clock of the container, or damage. Slowest is a frame a day.
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
-# Packets that tell the frame rate, of files and of live streams, which must not wait for them.
+# Packets that tell the frame rate, of files and of live streams, and their bytes.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
+_SIGN = 1000  # packets from one sign of life to the next
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
-# Flags of container formats: raw streams, whose times are counted; those whose times may jump.
+# Flags of container formats: those of raw streams.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
-_TIMES_JUMP = av.format.Flags.ts_discont.value
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
@@ -59,11 +59,13 @@ class FrameReader:
         frames: Number of frames that came out so far.
         frame_rate: Frames per second that the file declares, or what its first timestamps have
             where that is another rate, as for recordings of browsers.
-        duration: Seconds that the file declares, None where it does not, as live streams.
+        duration: Seconds that the file declares for its pictures, None where it does not, as live
+            streams and recordings of browsers.
+        is_live: Whether frames come as they are shown, and wait for nobody.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
-        on_drop: Optional function, called after each frame that is decoded before `start`: on the
-            way there, no frame may come out for long.
+        on_drop: Optional function, called after each frame that is decoded before `start`, and now
+            and then while `start` is looked for: no frame may come out for long.
     """
 
     def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
@@ -76,11 +78,10 @@ class FrameReader:
         self._threads = threads
         self._converter = av.video.reformatter.VideoReformatter()
         self._open = _open if opened is None else opened
-        self._ahead = _AHEAD if opened is None else _LIVE_AHEAD
         self._begin()
-        self.frame_rate = self._find_rate()
-        declared = self._container.duration
-        self.duration = declared / av.time_base if declared and declared > 0 else None
+        self.frame_rate = self._find_rate(live=opened is not None)
+        self.duration = self._losses.duration()
+        self.is_live = opened is not None and self.duration is None
         self._pictures = self._decode()
 
     def __iter__(self):
@@ -120,10 +121,18 @@ class FrameReader:
         self._losses = Losses(self._container, self._stream)
         self._packets = self._demux()
 
-    def _find_rate(self):
-        """Frames per second: the declared rate, unless the first timestamps say otherwise."""
+    def _find_rate(self, live):
+        """Frames per second: the declared rate, unless the first timestamps say otherwise.
+
+        Of a live stream, only where the declared one is unlikely: it would wait for them.
+        """
+        rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
+        rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
+        likely = [rate for rate in rates if 1 <= rate <= 120]
+        if live and likely:
+            return likely[0]
         ahead, size = [], 0
-        for packet in itertools.islice(self._packets, self._ahead):
+        for packet in itertools.islice(self._packets, _LIVE_AHEAD if live else _AHEAD):
             ahead.append(packet)
             size += 0 if packet is None else packet.size
             if size > _AHEAD_BYTES:
@@ -133,10 +142,8 @@ class FrameReader:
         known = [time for time in times if time is not None]
         # Where but some have times, these are farther apart than the frames.
         step = typical_step(known) if len(known) > 0.9 * len(times) else None
-        rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
-        rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
         if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
-            rates = [rate for rate in rates if 0.8 <= rate * step <= 1.25] + [1 / step]
+            rates = [rate for rate in rates if 0.97 <= rate * step <= 1.03] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
@@ -213,7 +220,7 @@ class FrameReader:
         """
         # A picture of fields is made whole with the one before.
         start = first + self._start - 2 / self.frame_rate
-        if self._stated_time(opening) == first and self._is_steady(start):
+        if self._stated_time(opening) == first and self._is_steady(first + self._end):
             # Demuxers look for decoding times, which come before those of display.
             for earlier in _SEEK_EARLIER:
                 if start - earlier <= first:
@@ -243,24 +250,27 @@ class FrameReader:
     def _is_steady(self, until):
         """Whether a file can be sought by its times: up to there they run without a jump."""
         kind, tick = self._container.format, self._stream.time_base
-        longest = longest_step(1 / self.frame_rate)
-        if kind.flags & _COUNTS_TIMES:
+        # Raw streams count their times, and MPEG program streams do so between those they state.
+        if kind.flags & _COUNTS_TIMES or kind.name == "mpeg":
             return False
-        if not kind.flags & _TIMES_JUMP:
-            if (self._container.duration or math.inf) <= longest * av.time_base:
-                return True
-            if "mp4" in kind.name:
-                times = [entry.timestamp * tick for entry in self._stream.index_entries]
-                return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # The packets tell, at a small part of the time that decoding takes.
+        longest = longest_step(1 / self.frame_rate)
+        if kind.name == "avi":
+            return True
+        if "mp4" in kind.name:
+            times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
+            return all(b - a <= longest for a, b in itertools.pairwise(times))
+        # The packets tell, at a small part of the time that decoding takes; all that were read by
+        # now, since demuxers remember where they found key frames.
         last = None
-        for packet in self._packets:
+        for index, packet in enumerate(self._packets):
+            if self.on_drop is not None and index % _SIGN == _SIGN - 1:
+                self.on_drop()
             if packet is None or packet.dts is None:
                 continue
             time = float(packet.dts * tick)
             if last is not None and not 0 <= time - last <= longest:
                 return False
-            if time > until:
+            if time > until and index >= _AHEAD:
                 break
             last = time
         return True

@@ -37,7 +37,7 @@ def fold(model):
     Raises:
         ValueError: If the model is no functional or Sequential one, or a size is unknown.
     """
-    if not _is_graph(model):
+    if not is_graph(model):
         raise ValueError(
             f"`model` must be a built functional or Sequential Keras model. Received: {model!r}"
         )
@@ -111,7 +111,7 @@ class _Folding:
         masked = any(getattr(x, "_keras_mask", None) is not None for x in tensors)
         if masked or any(v is not None for name, v in kwargs.items() if name != "training"):
             return _copy_of(layer)(*args, **kwargs)
-        if _is_graph(layer):
+        if is_graph(layer):
             return _Folding().rebuild(layer, tensors[0].shape[0])(*args)
         handler = HANDLERS.get(type(layer))
         result = NotImplemented if handler is None else handler(self, layer, *args)
@@ -308,7 +308,7 @@ HANDLERS = {
 }  # by the exact class, as a subclass may compute something else
 
 
-def _is_graph(layer):
+def is_graph(layer):
     """Whether a layer is a functional or Sequential model."""
     if isinstance(layer, keras.Sequential):
         return layer.built

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_videorel.checks import check_choice
 from keras_videorel.class_names import read_class_names
 from keras_videorel.data import transforms
+from keras_videorel.extras import pip_install
 from keras_videorel.files import plain_path, read_json
 
 # Files of an exported folder, in the order in which they are preferred: the most exact first.
@@ -81,7 +82,7 @@ class LiteRTModel:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise OSError(
-                f"{name} needs LiteRT's interpreter: pip install ai-edge-litert ({error})"
+                f"{name} needs LiteRT's interpreter: {pip_install('litert')} ({error})"
             ) from None
         path = os.path.join(folder, name)
         self.labels = read_class_names(os.path.join(folder, "labels.txt"))

@@ -70,10 +70,10 @@ class CameraReader:
 
     Attributes:
         frame_rate: Frames per second that the camera declares, 25 if none.
-        duration: None.
+        is_live: True.
     """
 
-    duration = None
+    is_live = True
 
     def __init__(self, capture, size):
         self._capture, self._size = capture, size
@@ -123,8 +123,8 @@ def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
     """Label sources as they come, until they end.
 
     A thread reads each source and keeps its newest frames; the model takes what is newest whenever
-    it is free, turn by turn, so a slow model skips frames and does not fall behind. Recordings,
-    which say how long they are, are read no faster than they play.
+    it is free, turn by turn, so a slow model skips frames and does not fall behind. Recordings
+    are read no faster than they play.
 
     Args:
         predictor: A `Predictor`.
@@ -210,9 +210,7 @@ class _Feed(threading.Thread):
             now = clock.monotonic()
             if first is None:
                 first, began = time, now
-            if reader.duration is not None and self._stop_event.wait(
-                max(began + time - first - now, 0)
-            ):
+            if not reader.is_live and self._stop_event.wait(max(began + time - first - now, 0)):
                 return
             with self._news:
                 self._frames += 1

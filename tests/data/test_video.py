@@ -697,6 +697,8 @@ SEGMENT_KINDS = [
     ("vp9.webm", "libvpx-vp9", {"g": "12"}),
     ("clip.ts", "libx264", {"bf": "3", "g": "12"}),
     ("clip.mpg", "mpeg2video", {"bf": "2", "g": "12"}),
+    ("old.mpg", "mpeg1video", {}),
+    ("mpeg2.ts", "mpeg2video", {"bf": "2"}),
     ("clip.flv", "flv", {"g": "12"}),
     ("clip.wmv", "wmv2", {"g": "12"}),
     ("clip.h264", "libx264", {"bf": "2", "g": "12"}),
@@ -707,7 +709,7 @@ SEGMENT_KINDS = [
 @pytest.mark.parametrize(("name", "codec", "options"), SEGMENT_KINDS)
 def test_segments(tmp_path, name, codec, options):
     """Frames and times of a segment are those that the whole video has there."""
-    path = write_video(tmp_path / name, moving_square(60), codec=codec, options=options, fps=20)
+    path = write_video(tmp_path / name, moving_square(60), codec=codec, options=options)
     segments = [(0, 0.5), (0.7, 1.4), (1, None), (1.4, 1.41), (2.2, 9), (None, 0.05), (0.65, 0.71)]
     _check_segments(path, segments)
 
@@ -733,6 +735,10 @@ def _check_segments(path, segments):
 def test_segments_where_times_jump(tmp_path):
     """No file is sought by times that do not run on."""
     _check_segments(_restarting(tmp_path / "clip.ts"), [(0.6, 1.0), (1.12, 1.6), (2, 2.2)])
+    for name, codec in (("two.mkv", "libx264"), ("two.webm", "libvpx")):
+        data = write_video(tmp_path / name, moving_square(30), codec=codec).read_bytes()
+        (tmp_path / name).write_bytes(data + data)
+        _check_segments(tmp_path / name, [(0.6, 1.0), (1.12, 1.6), (2, None)])
     milliseconds = [50 * i + (7_200_000 if i >= 20 else 0) for i in range(40)]
     for name in ("clip.mp4", "clip.mkv"):
         path = _write_at(tmp_path / name, milliseconds)

@@ -14,7 +14,7 @@ import pytest
 from keras_videorel.data import video
 from keras_videorel.prediction import live
 from tests.prediction.conftest import BLUE, RED, coloured
-from tests.videos import LOSSLESS, write_video
+from tests.videos import LOSSLESS, write_live, write_video
 
 
 class Capture:
@@ -127,7 +127,7 @@ def test_a_camera_gives_upright_rgb_of_the_models_size(tmp_path):
     path = write_video(tmp_path / "clip.mkv", pixels, **LOSSLESS)
     reader = live.CameraReader(cv2.VideoCapture(str(path)), (24, 32))
     frames = [frame for _, frame in reader]
-    assert len(frames) == 3 and reader.frame_rate == 25 and reader.duration is None
+    assert len(frames) == 3 and reader.frame_rate == 25 and reader.is_live
     np.testing.assert_allclose(frames[0][5, [3, 28]].astype(int), [RED, BLUE], atol=3)
     reader = live.CameraReader(cv2.VideoCapture(str(path)), 24)
     assert next(reader)[1].shape == (24, 32, 3)
@@ -168,6 +168,13 @@ def test_recordings_play_at_their_own_pace(predictor, tmp_path, monkeypatch):
     assert windows[-1].window.end == pytest.approx(12 / 25)
 
 
+def test_a_recording_without_a_duration_is_no_stream(tmp_path):
+    """What a browser recorded does not say how long it is."""
+    path = write_live(tmp_path / "clip.webm", range(0, 400, 40))
+    with video.iter_frames(path) as reader:
+        assert reader.duration is None and not reader.is_live
+
+
 def test_streams_lead_to_the_network_only():
     assert video.is_stream("rtsp://camera/1") and video.is_stream("HTTPS://a.b/c.mp4")
     assert not any(map(video.is_stream, ("file:///a.mp4", "a.mp4", "C:\\a.mp4", "gs://b/a.mp4")))
@@ -180,6 +187,7 @@ def test_streams_by_http(tmp_path):
     import http.server
 
     path = write_video(tmp_path / "clip.mkv", coloured((3, RED), (3, BLUE)), **LOSSLESS)
+    write_live(tmp_path / "live.webm", range(0, 400, 40))
     (tmp_path / "list.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{path}\n#EXT-X-ENDLIST\n"
     )
@@ -190,6 +198,8 @@ def test_streams_by_http(tmp_path):
         try:
             address = f"http://127.0.0.1:{server.server_port}"
             frames = [frame for _, frame in video.iter_stream(f"{address}/clip.mkv")]
+            assert not video.iter_stream(f"{address}/clip.mkv").is_live
+            assert video.iter_stream(f"{address}/live.webm").is_live
             with pytest.raises(video.VideoError):
                 list(video.iter_stream(f"{address}/list.m3u8"))
         finally:
