@@ -26,7 +26,8 @@ class Result(NamedTuple):
 
     Attributes:
         name: Its name.
-        mean: Dict of the metrics of `metrics.accuracy`, each the mean over the splits.
+        mean: Dict of the metrics of `metrics.accuracy` that say something of so many classes
+            (`metrics.names`), each the mean over the splits.
         intervals: Dict of `(low, high)`, 95% percentile intervals of these.
         splits: List of dicts: the metrics of each split.
     """
@@ -81,7 +82,7 @@ def measure(name, splits, resamples=10_000, seed=0):
     return Result(
         name,
         mean,
-        {key: _interval(found[key].mean(axis=1)) for key in METRICS},
+        {key: _interval(found[key].mean(axis=1)) for key in mean},
         each,
     )
 
@@ -122,8 +123,8 @@ def compare(ours, theirs, resamples=10_000, seed=0):
     lost = sum(other and not mine for mine, other in right.values())
     (_, mine), (_, other) = _means(ours), _means(theirs)
     return Comparison(
-        {key: mine[key] - other[key] for key in METRICS},
-        {key: _interval(gains[key]) for key in METRICS},
+        {key: mine[key] - other[key] for key in mine},
+        {key: _interval(gains[key]) for key in mine},
         gained,
         lost,
         *mcnemar(gained, lost),
@@ -228,8 +229,9 @@ def _metrics_of_kinds(drawn, kind):
 
 
 def _means(splits):
+    names = metrics.names(len(splits[0].classes))
     each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
-    return each, {key: float(np.mean([values[key] for values in each])) for key in METRICS}
+    return each, {key: float(np.mean([values[key] for values in each])) for key in names}
 
 
 def _interval(values):
