@@ -133,7 +133,7 @@ def test_comparison_by_hand():
     assert (swapped.gained, swapped.lost, swapped.exact) == (0, 3, 0.25)
     assert swapped.differences["top1"] == -0.75
     equal = significance.compare([ours], [ours])
-    assert equal.exact == 1 and equal.intervals["average"] == (0, 0)
+    assert equal.exact == 1 and equal.intervals["top1"] == (0, 0)
 
 
 def test_a_video_of_two_splits_is_one_video():

@@ -101,17 +101,17 @@ def read_info(path, split=0):
         files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
         split=split,
         keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
-        compression=_compression(path, patterns, frames if "files" in info else None),
+        compression=_compression(path, patterns, frames),
     )
 
 
 def _compression(folder, patterns, frames):
-    """How the shards of a folder are compressed; records of others are looked at, too.
+    """How the shards of a folder are compressed; the first record of each split is checked, too.
 
     Args:
         folder: The folder.
         patterns: As `ShardInfo.files`.
-        frames: Key of the frames in records of others; None for our own.
+        frames: Key of the frames.
     """
     found = {}
     for own in patterns.values():
@@ -119,7 +119,7 @@ def _compression(folder, patterns, frames):
         paths = sorted(files.join(folder, path) for path in paths)
         for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
             found.setdefault(records.compression(path), path)
-        serialized = records.first_record(paths[0]) if frames is not None and paths else None
+        serialized = records.first_record(paths[0]) if paths else None
         if serialized is not None:
             records.check_readable(paths[0], serialized, frames)
     if len(found) > 1:
