@@ -35,7 +35,7 @@ $(IO_VENV)/installed: setup.cfg pyproject.toml
 $(OLDEST_VENV)/installed: setup.cfg pyproject.toml
 	@.ci/venv $(OLDEST_VENV) uv
 	@$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python \
-		--resolution lowest-direct --editable '.[litert,onnx,beam]' 'pytest>=8,<10' 'pytest-xdist>=3.8,<4' \
+		--resolution lowest-direct --editable '.[litert,beam]' 'pytest>=8,<10' 'pytest-xdist>=3.8,<4' \
 		|| { rm $@; false; }
 
 demo: $(VENV)/installed

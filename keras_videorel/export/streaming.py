@@ -223,7 +223,8 @@ def step_model(model):
     steps = _Steps(shape[1])
     sequence = steps.marked(ops.expand_dims(snippet, axis=1), _SEQUENCE)
     # What `keras.models.clone_model` does, which has no place for further inputs.
-    scores = model._run_through_graph(sequence, call_fn=steps)
+    # Keras 3.12 has no default for `operation_fn`.
+    scores = model._run_through_graph(sequence, operation_fn=lambda layer: layer, call_fn=steps)
     if steps.kind(scores) != _VIDEO:
         raise ValueError(
             "`model` must make one prediction of all snippets to be streamed, with a recurrent "
