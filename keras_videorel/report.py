@@ -173,6 +173,7 @@ def _points(difference):
 
 def _results(results):
     first = results[0]
+    names = {key: name for key, name in _NAMES.items() if key in first.mean}
 
     def interval(result, key):
         low, high = result.intervals[key]
@@ -182,7 +183,7 @@ def _results(results):
         page.tiles(
             [
                 (name, _percent(first.mean[key]), interval(first, key))
-                for key, name in _NAMES.items()
+                for key, name in names.items()
             ]
         )
     ]
@@ -194,19 +195,19 @@ def _results(results):
                     page.join(
                         [_percent(result.mean[key]), page.element("small", interval(result, key))]
                     )
-                    for key in _NAMES
+                    for key in names
                 ),
             ]
             for result in results
         ]
-        heads = ["", *_NAMES.values()]
+        heads = ["", *names.values()]
         parts.append(page.table("All models, with 95% bootstrap intervals", heads, rows))
     if len(first.splits) > 1:
         rows = [
-            [f"split {number}", *(_percent(found[key]) for key in _NAMES)]
+            [f"split {number}", *(_percent(found[key]) for key in names)]
             for number, found in enumerate(first.splits, 1)
         ]
-        parts.append(page.table(f"Splits of {first.name}", ["", *_NAMES.values()], rows))
+        parts.append(page.table(f"Splits of {first.name}", ["", *names.values()], rows))
     parts.append(
         page.element(
             "p",
@@ -243,7 +244,7 @@ def _comparison(folder, comparison, ours, name, theirs, own_name):
             _points(comparison.differences[key]),
             " to ".join(map(_points, comparison.intervals[key])),
         ]
-        for key in _NAMES
+        for key in comparison.differences
     ]
     parts = [
         page.table(

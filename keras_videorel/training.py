@@ -1,6 +1,7 @@
 """`model.fit` on shards, from a config: build, resume, train, log."""
 
 import inspect
+import math
 import os
 import sys
 import zlib
@@ -175,6 +176,7 @@ def _train(config, folder, spread):
         seed=config.seed,
         first_epoch=start.epochs,
         first_step=start.steps,
+        epochs=math.inf,
         deterministic=config.data.deterministic,
         service=config.data.service,
         lanes=config.data.lanes,

@@ -238,7 +238,9 @@ def _print_table(results, weights, fused, published):
     means = f" in {len(fused)} splits; figures are their means" if len(fused) > 1 else ""
     print(f"{videos} videos of {len(fused[0].classes)} classes{means}\n")
     paper = {name: f"{value:.2%}" for name, _, value in published}
-    heads = ["", "weight", "top-1 [95% interval]", "top-5", "average", "mean class"]
+    names = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
+    names = {key: name for key, name in names.items() if key in results[0].mean}
+    heads = ["", "weight", "top-1 [95% interval]", *names.values()]
     rows = [(*heads, "paper" if paper else "")]
     for name, mean, intervals, _ in results:
         low, high = (100 * bound for bound in intervals["top1"])
@@ -247,7 +249,7 @@ def _print_table(results, weights, fused, published):
                 name,
                 weights.get(name, ""),
                 f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]",
-                *(f"{mean[key]:.2%}" for key in ("top5", "average", "mean_class_accuracy")),
+                *(f"{mean[key]:.2%}" for key in names),
                 paper.get(name, ""),
             )
         )
