@@ -6,13 +6,15 @@ PYTHON ?= python3
 # A process for each core, a file of tests after the other; not the files of one long test last.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
+# What oneDNN computes in another way than TensorFlow's own kernels: numbers, and where they end.
+ONEDNN_TESTS = tests/ops tests/layers tests/test_callbacks.py tests/test_optimization.py
 export PYTHON
 
 .PHONY: help demo test test-backends test-io lint bench study clean
 
 help:
 	@echo "make demo           the main job, whole, on an embedded data set (about 10 minutes)"
-	@echo "make test           the tests"
+	@echo "make test           the tests; those of numbers with and without oneDNN"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
 	@echo "make lint           ruff"
@@ -34,6 +36,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(PARALLEL)
+	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
+	TF_ENABLE_ONEDNN_OPTS=1 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
 
 test-backends: $(BACKENDS_VENV)/installed
 	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(BACKENDS_TESTS)

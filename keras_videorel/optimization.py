@@ -103,7 +103,9 @@ def sgd(config):
 
 
 def compile_model(model, config):
-    """Compile with SGD, L2 of matrices, cross entropy on logits, top-1 and, of six classes or more, top-5.
+    """Compile with SGD, L2 of matrices, cross entropy on logits, top-1 and top-5.
+
+    Below six classes top-5 is left out: it would always be 1.
 
     Args:
         model: A `keras.Model` giving logits.

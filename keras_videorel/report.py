@@ -181,10 +181,7 @@ def _results(results):
 
     parts = [
         page.tiles(
-            [
-                (name, _percent(first.mean[key]), interval(first, key))
-                for key, name in names.items()
-            ]
+            [(name, _percent(first.mean[key]), interval(first, key)) for key, name in names.items()]
         )
     ]
     if len(results) > 1:

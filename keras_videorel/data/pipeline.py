@@ -250,13 +250,13 @@ def training_batches(
     count = max(segments, 1) * frames
     paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split, lanes)
+    if service:
+        _check_service(service)
     if epochs is None and (first_step or service):
         raise ValueError(
             "`epochs` must be a number, or math.inf, with `first_step` or `service`. "
             f"Received: epochs=None, first_step={first_step}, service={service!r}"
         )
-    if service:
-        _check_service(service)
     own_lanes = range(lanes) if own_lanes is None else own_lanes
     share = batch_size // lanes
 

@@ -226,7 +226,7 @@ class Predictor:
                 clips.
         """
         for name, value in (("window", window), ("hop", hop)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
         if window is not None and not self.settings["segments"]:
             raise ValueError(

@@ -129,7 +129,9 @@ def test_fit_takes_an_epoch_from_each_iteration(gray):
 
     class Model(keras.Model):
         def train_step(self, data):
-            seen.append((tf.reduce_sum(data[0], (1, 2, 3, 4)).numpy().tolist(), data[1].numpy().tolist()))
+            seen.append(
+                (tf.reduce_sum(data[0], (1, 2, 3, 4)).numpy().tolist(), data[1].numpy().tolist())
+            )
             return {"loss": 0.0}
 
     model = Model()
