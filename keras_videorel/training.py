@@ -245,7 +245,7 @@ def _plan(config, info, steps, watched, spread):
     left = clips - steps * batch
     lines = [
         f"training on {device_name(spread.devices)}",
-        f"an epoch is {steps} steps of {batch} clips; "
+        f"an epoch is {steps} step{'s'[: steps != 1]} of {batch} clips; "
         + (
             f"{left} of {clips} clips are left out, others each time"
             if left
@@ -329,8 +329,8 @@ def dry_run(config):
                 f"model       {model.name}: {model.count_params():,} parameters",
                 _plan(config, info, steps, watched, spread),
                 f"memory      about {memory / 1e9:.1f} GB",
-                f"time        about {seconds:.2g} s a step, without reading the data; {steps} steps "
-                f"x {config.train.epochs} epochs: {hours:.2g} hours",
+                f"time        about {seconds:.2g} s a step, without reading the data; "
+                f"{steps} steps x {config.train.epochs} epochs: {hours:.2g} hours",
                 "nothing was written",
             ]
         )

@@ -232,7 +232,7 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
         "32 train, 8 test",
         "2 classes",
         "tiny: ",
-        "1 steps of 32 clips",
+        "1 step of 32 clips",
         " GB",
         "s a step",
     ):
@@ -244,21 +244,18 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
 
 
 def test_a_folder_with_brackets(tiny, tmp_path):
-    """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, its initial weights."""
+    """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, scores, report."""
     shards = two_classes(tmp_path / "data[1]*?" / "shards[ab]", train=8, test=2)
-    runs_folder = tmp_path / "runs[0]" / "lr[0.01]*?"
-    training.train(small_config(shards, epochs=3), str(runs_folder / "a"))
-    assert [found.epochs for found in workdir.checkpoints(str(runs_folder / "a"))] == [3, 2]
-    config = small_config(shards, epochs=1, initialize_from=str(runs_folder / "a"))
-    training.train(config, str(runs_folder / "b"))
+    folder = tmp_path / "runs[0]" / "lr[0.01]*?"
+    config = small_config(shards, epochs=3)
+    training.train(config, str(folder))
+    assert [found.epochs for found in workdir.checkpoints(str(folder))] == [3, 2]
+    assert training.load_model(str(folder))[1] == 3
     results = evaluation.evaluate(
-        config,
-        str(runs_folder / "b"),
-        str(runs_folder / "s[1].npz"),
-        report_folder=str(runs_folder / "r"),
+        config, str(folder), str(folder / "s[1].npz"), report_folder=str(folder / "r[1]")
     )
-    assert results["videos"] == 2 and (runs_folder / "s[1].npz").exists()
-    assert (runs_folder / "r" / "report.html").exists()
+    assert results["videos"] == 2 and results["epochs"] == 3
+    assert (folder / "s[1].npz").exists() and (folder / "r[1]" / "report.html").exists()
 
 
 def test_checkpoint_of_another_model(shards, trained, tmp_path):

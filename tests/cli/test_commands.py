@@ -305,7 +305,7 @@ def test_labels_survive_a_terminal_without_letters(exported, tmp_path):
     for words in ([], ["--json"]):
         ended = subprocess.run([*command, *words, path], capture_output=True, env=environment)
         assert ended.returncode == 0, ended.stderr
-        assert b"right" in ended.stdout and b"%" in ended.stdout or words
+        assert b"right" in ended.stdout
         if words:
             assert os.fsencode(json.loads(ended.stdout)["path"]) == path
 
