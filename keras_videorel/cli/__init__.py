@@ -9,13 +9,12 @@ VIDEOREL_TRACEBACK=1 shows where it came from.
 """
 
 import importlib
-import importlib.metadata
 import os
 import sys
 
 from absl import flags
 
-from keras_videorel import quiet
+from keras_videorel import __version__, quiet
 from keras_videorel.checks import check_number, did_you_mean
 
 COMMANDS = {
@@ -148,7 +147,7 @@ def _without_keys(words):
 def main():
     """Entry point of the `videorel` script."""
     if sys.argv[1:2] in (["--version"], ["version"]):
-        print(f"videorel {importlib.metadata.version('keras-videorel')}")
+        print(f"videorel {__version__}")
         sys.exit(0)
     if len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h", "help"):
         print(_usage())
