@@ -68,7 +68,8 @@ def main(arguments):
     if FLAGS.dry_run:
         print(training.dry_run(config))
         return
-    model = training.train(config, folder, override=FLAGS.override)
+    options = {"override": True} if FLAGS.override else {}
+    model = training.train(config, folder, **options)
     if distribution.read_tf_config()[1]:
         return  # the chief tells
     madds = multiply_adds(model)
