@@ -79,12 +79,8 @@ def measure(name, splits, resamples=10_000, seed=0):
     """
     found = bootstrap(splits, resamples, seed)
     each, mean = _means(splits)
-    return Result(
-        name,
-        mean,
-        {key: _interval(found[key].mean(axis=1)) for key in mean},
-        each,
-    )
+    intervals = {key: _interval(found[key].mean(axis=1)) for key in mean}
+    return Result(name, mean, intervals, each)
 
 
 def compare(ours, theirs, resamples=10_000, seed=0):
@@ -229,9 +225,8 @@ def _metrics_of_kinds(drawn, kind):
 
 
 def _means(splits):
-    names = metrics.names(len(splits[0].classes))
     each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
-    return each, {key: float(np.mean([values[key] for values in each])) for key in names}
+    return each, {key: float(np.mean([values[key] for values in each])) for key in each[0]}
 
 
 def _interval(values):
