@@ -125,7 +125,7 @@ def base(model=None):
                 "frame_stride": 1,  # step between them
                 "crop_size": 112,  # height and width of a sample, in pixels
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),  # sides of crops, of the shorter side
-                "test_scale": 0.0,  # of the shorter side, what test views show; 0: 7/8, as in papers
+                "test_scale": 0.0,  # of the shorter side, what test views show; 0: 7/8, as papers
                 "crop_positions": "random",  # or "fixed": the 13 of TSN
                 "mirror": True,  # off where left and right are different classes
                 "mean": MEAN["rgb"],  # of the channels
