@@ -44,9 +44,8 @@ demo: $(VENV)/installed
 	@$(VENV)/bin/python tools/demo.py
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest $(PARALLEL)
+	TF_ENABLE_ONEDNN_OPTS=1 $(VENV)/bin/python -m pytest $(PARALLEL)
 	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
-	TF_ENABLE_ONEDNN_OPTS=1 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
 
 test-backends: $(BACKENDS_VENV)/installed
 	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(BACKENDS_TESTS)
