@@ -13,6 +13,7 @@ from keras_videorel.layers import (
 from keras_videorel.models import RelationalLSTMResNet, TemporalSegmentNetwork
 from tests.layers.tensors import array, copy_weights, normal, randomize
 
+KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
 SHAPE = (3, 4, 2, 3, 5)  # batch, time, height, width, channels
 KEPT = ([0, 1, 2, 3], [1, 3], [])  # steps of each sample; the last is all padding
 MASK = np.asarray([[step in kept for step in range(4)] for kept in KEPT])
@@ -148,6 +149,8 @@ def test_rnn_of_the_cell(flat, backwards):
 @pytest.mark.parametrize("consensus", ["average", "max"])
 @pytest.mark.parametrize("rank", [3, 5])
 def test_consensus_of_the_segments_that_count(consensus, rank, policy):
+    if policy != "float32" and KERAS < (3, 14):
+        pytest.skip("Keras before 3.14 loses the masks of inputs that it casts")
     x = padded((*SHAPE[: rank - 1], 5), value=-7.0)
     layer = SegmentConsensus(consensus, dtype=policy)
     outputs = predict(layer, x, -7.0).astype("float32")
