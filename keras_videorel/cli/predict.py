@@ -128,12 +128,14 @@ def _position():
 def _find(words, failures):
     from keras_videorel.prediction.inputs import find_videos
 
-    paths = []
+    paths, left_out = [], []
     for word in words:
         try:
-            paths += find_videos(word)
+            paths += find_videos(word, left_out)
         except (ValueError, OSError) as error:
             failures.report(word, error)
+    for path, reason in left_out:
+        print(f"videorel predict: left out: {path}: {reason}", file=sys.stderr)
     return paths
 
 

@@ -17,7 +17,7 @@ from keras_videorel import files
 from keras_videorel.checks import check_choice
 from keras_videorel.data import records, sampling, transforms
 
-SIDES = ("train", "test", "unused")
+SIDES = ("train", "val", "test", "unused")
 NEWEST_SCHEMA = 2
 
 _FILES = {side: [f"{side}-?????-of-?????.tfrecord"] for side in SIDES}

@@ -56,7 +56,7 @@ def test_folder(folder, tmp_path, capsys):
     for split, counts in splits.items():
         assert f"{split}:" in text
         assert f"{counts['clips']} clips, {counts['frames']} frames, 1 shards" in text
-    assert "rejected: 1 videos" in text and "left/broken.mp4,cannot be opened as a video" in text
+    assert "rejected: 1 files" in text and "left/broken.mp4,cannot be opened as a video" in text
     assert str(tmp_path) in text
 
     before = _contents(tmp_path)
@@ -117,6 +117,8 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         "short_side": None,
         "split": 1,
         "rejected": [],
+        "listed": None,
+        "frame_rate": 12.0,
         "beam_options": ["--runner", "x"],
     }
     assert calls == [(25, str(tmp_path), ["left", "right"], options)]
@@ -132,7 +134,7 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         (["--resize=128x170", "--short_side=5"], "either `resize` or `short_side`"),
         (["--annotations=a.csv"], "`annotations` is for --dataset csv and"),
         (["--dataset=csv"], "`annotations` must name a table"),
-        (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "for --dataset folder"),
+        (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "must be a CSV file"),
         (["--dataset=csv", "--annotations=none.csv"], "`annotations` must be a CSV file"),
         (["--videos=none"], "`videos` must be the folder of the videos. Received: 'none'"),
         (["--output="], "`output` must name a folder"),
@@ -205,7 +207,7 @@ def test_a_killed_run_is_completed_by_the_next(root, folder, tmp_path):
     process = _start(root, _command(folder, killed, *words))
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "rejected: 1 videos" in output
+    assert "rejected: 1 files" in output
     assert _contents(killed) == _contents(whole)
     assert {name: os.stat(killed / name).st_mtime_ns for name in found} == kept
 

@@ -120,23 +120,27 @@ def test_kinetics(tmp_path):
     videos = _touch(
         tmp_path / "videos",
         "train/zumba/-abc_d_000012_000022.mp4",
-        "train/air_drumming/xyz.mkv",  # an ID that is listed once needs no times
-        "train/zumba/two.mp4",  # this one does
+        "train/air_drumming/xyz.mkv",  # whole: the segment is cut out
+        "train/zumba/two.mp4",  # two segments
         "val/val1_000100_000110.webm",
         "test/test1_000003_000013.mp4",
     )
     found = official.read_kinetics(lists, videos)
     assert found.labels == ["air drumming", "zumba"]
+    whole = "train/air_drumming/xyz.mkv"
     assert found.videos == [
-        Video("test/test1_000003_000013.mp4", "zumba", "unused", ("unused", "test")),
-        Video("train/air_drumming/xyz.mkv", "air drumming", "train", ("train", "train")),
+        Video("test/test1_000003_000013.mp4", "zumba", "test", ("test", "unused")),
+        Video(whole, "air drumming", "train", ("train", "train"), 0, 10),
         Video("train/zumba/-abc_d_000012_000022.mp4", "zumba", "train", ("train", "train")),
-        Video("val/val1_000100_000110.webm", "air drumming", "test", ("test", "unused")),
+        Video("train/zumba/two.mp4", "zumba", "train", ("train", "train"), 0, 9),
+        Video("train/zumba/two.mp4", "zumba", "train", ("train", "train"), 5, 14),
+        Video("val/val1_000100_000110.webm", "air drumming", "val", ("val", "test")),
     ]
-    assert found.rejected == [
-        ("two_000000_000009", "no such file"),
-        ("two_000005_000014", "no such file"),
-    ]
+    assert found.rejected == []
+    assert found.listed["train/zumba/two.mp4#t=5,14"] == "two_000005_000014"
+    # In split 2 the validation part is tested on, as papers do.
+    second = official.read_kinetics(lists, videos, split=2)
+    assert [v.split for v in second.videos] == ["unused", *["train"] * 4, "test"]
 
 
 def test_kinetics_tables(tmp_path):

@@ -61,10 +61,10 @@ def test_a_class_may_be_called_train(tmp_path):
     [
         (["run/0.mp4"], None, "`test_fraction` is needed"),
         (["train/run/0.mp4", "test/run/1.mp4"], 0.5, "split into test and train already"),
-        (["train/run/0.mp4", "val/run/1.mp4"], None, "splits train and test only.* val;"),
+        (["train/run/0.mp4", "more/run/1.mp4"], None, "splits train, val and test only.* more;"),
         (["run/0.mp4"], 1.0, r"`test_fraction` must be in \[0, 1\). Received: 1.0"),
         (["run/0.txt"], 0.5, "with no videos in such folders"),
-        ([], None, "`videos` must hold DIR/{train,test}/LABEL"),
+        ([], None, "`videos` must hold DIR/{train,val,test}/LABEL"),
         (["run/0.mp4", "1.mp4"], 0.5, "directly in its folder LABEL/. Received: '1.mp4'"),
         (["run/0.mp4", "run/day1/1.mp4"], 0.5, "Received: 'run/day1'"),
         (["train/run/day1/1.mp4"], None, "Received: 'train/run/day1'"),
@@ -106,20 +106,21 @@ def test_csv(tmp_path, encoding, end):
     ("text", "message"),
     [
         ("", "columns path, label and split. Received: .* with the first line ''"),
-        ("path;label;split\na;b;train\n", "first line 'path;label;split'"),
+        ("path|label|split\na|b|train\n", "first line 'path|label|split'"),
+        ("path;label\na;b\n", "first line 'path;label', without split"),
         ("path,label,split\n", "`annotations` lists no videos"),
         ("path,label,split\na.mp4,x\n", "a split in each line. Received: 'a.mp4,x' in .*line 2"),
         ("path,label,split\na.mp4,,train\n", "label '' in .*line 2"),
         (
-            "path,label,split\na.mp4,x,train\nb.mp4,x,val\n",
-            "train or test. Received: 'val'.*line 3",
+            "path,label,split\na.mp4,x,train\nb.mp4,x,holdout\n",
+            "train, val or test. Received: 'holdout'.*line 3",
         ),
         (
             "path,label,split\na.mp4,x,train\n./a.mp4,y,test\n",
             "once.*in line 2 and again in .*line 3",
         ),
         ('path,label,split\na.mp4,"x\ny",train\n', "a label must be one line"),
-        ("path,label,split\na.mp4,x,train\0\n", "train or test|a CSV file"),
+        ("path,label,split\na.mp4,x,train\0\n", "val or test|a CSV file"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, text, message):
