@@ -6,7 +6,7 @@ OLDEST_VENV ?= .venv-oldest
 PYTHON ?= python3
 # A process for each core, a file of tests after the other; not the files of one long test last.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-OLDEST_TESTS = tests/data tests/layers tests/prediction tests/cli
+OLDEST_TESTS = tests/data tests/layers tests/export tests/prediction tests/cli
 BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
 export PYTHON
 
@@ -17,7 +17,7 @@ help:
 	@echo "make test           the tests"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
-	@echo "make test-oldest    data, layers and predictions with the oldest versions that setup.cfg allows"
+	@echo "make test-oldest    a part of the tests with the oldest versions that setup.cfg allows"
 	@echo "make lint           ruff"
 	@echo "make bench          the benchmarks of docs/results.md and docs/performance.md (many minutes)"
 	@echo "make study          the experiments of docs/results.md (hours)"
@@ -35,7 +35,7 @@ $(IO_VENV)/installed: setup.cfg pyproject.toml
 $(OLDEST_VENV)/installed: setup.cfg pyproject.toml
 	@.ci/venv $(OLDEST_VENV) uv
 	@$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python \
-		--resolution lowest-direct --editable . 'pytest>=8,<10' 'pytest-xdist>=3.8,<4' \
+		--resolution lowest-direct --editable '.[litert,beam]' 'pytest>=8,<10' 'pytest-xdist>=3.8,<4' \
 		|| { rm $@; false; }
 
 demo: $(VENV)/installed

@@ -30,7 +30,7 @@ def load(config, classes, limit):
 def main(_):
     config = workdir.read_config(FLAGS.workdir)
     info = pipeline.read_info(config.data.path)
-    views = pipeline.evaluation_views(info, clips=1, crops=1, **training.clip_settings(config))
+    views = pipeline.evaluation_views(info, clips=1, crops=1, **training.view_settings(config))
     seen = np.concatenate([view.numpy() for view, _, _ in views.take(FLAGS.clips)])
     rng, shape, mean = np.random.default_rng(0), seen[:8].shape, np.array(config.data.mean)
     flicker = 255.0 * (np.arange(shape[1]) % 2)[None, :, None, None, None]

@@ -5,6 +5,8 @@ import os
 
 import keras
 import numpy as np
+import tensorflow as tf
+from keras import ops
 
 from keras_videorel import workdir
 from keras_videorel.files import written_whole
@@ -83,9 +85,11 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` when the loss is no number, before that reaches a checkpoint.
+    """Stops with a `ValueError` when a step gives no number, before that reaches a checkpoint.
 
-    A step that float16 skips has a finite loss, and gradients that are not: it goes on.
+    The loss alone does not tell: oneDNN's fused `MatMul + BiasAdd + Relu` and some poolings turn
+    NaN into a number, but the gradients are NaN, and with them the weights. A step that float16
+    skips has gradients that are not finite, and leaves the weights as they were: it goes on.
 
     Args:
         position: The run's `Position`.
@@ -97,18 +101,30 @@ class StopOnNaN(keras.callbacks.Callback):
         self.position = position
         self.clips = clips
 
+    def on_train_begin(self, logs=None):
+        self.weights_finite = self._weights_finite
+        if keras.backend.backend() == "tensorflow":
+            self.weights_finite = tf.function(self._weights_finite)
+
+    def _weights_finite(self):
+        weights = [v for v in self.model.variables if "float" in v.dtype]
+        return ops.all([ops.all(ops.isfinite(weight)) for weight in weights])
+
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
-        if not np.isfinite(loss):
-            epoch, step = self.position.epoch, self.position.step
-            rate = float(self.model.optimizer.learning_rate)
-            raise ValueError(
-                f"the loss became {loss} at step {epoch * self.position.steps + step} of the run, "
-                f"step {step} of epoch {epoch + 1}, at learning rate {rate:g}: lower "
-                "`config.train.learning_rate`, or clip gradients with "
-                "`config.train.gradient_clip_norm`. The checkpoint before it is kept. "
-                f"The clips of that batch: {self.clips(epoch, step - 1)}"
-            )
+        if np.isfinite(loss) and self.weights_finite():
+            return
+        epoch, step = self.position.epoch, self.position.step
+        rate = float(self.model.optimizer.learning_rate)
+        cause = " (by its gradients)" if np.isfinite(loss) else ""
+        raise ValueError(
+            f"the loss became {'nan' if cause else loss} at step "
+            f"{epoch * self.position.steps + step} of the run{cause}, "
+            f"step {step} of epoch {epoch + 1}, at learning rate {rate:g}: lower "
+            "`config.train.learning_rate`, or clip gradients with "
+            "`config.train.gradient_clip_norm`. The checkpoint before it is kept. "
+            f"The clips of that batch: {self.clips(epoch, step - 1)}"
+        )
 
 
 class StepSeeds(keras.callbacks.Callback):

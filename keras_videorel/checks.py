@@ -13,7 +13,7 @@ def check_integer(name, value, least=None, most=None):
     message += "" if least is None else f" of at least {least}"
     message += "" if most is None else f"{'' if least is None else ' and'} at most {most}"
     try:
-        number = operator.index(value)
+        number = operator.index(None if isinstance(value, bool) else value)
     except TypeError:
         raise ValueError(f"{message}. Received: {value!r}") from None
     if (least is not None and number < least) or (most is not None and number > most):

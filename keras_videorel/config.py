@@ -123,6 +123,9 @@ def base(model=None):
                 "frame_stride": 1,
                 "crop_size": 112,
                 "crop_scales": (1.0, 0.875, 0.75, 0.66),
+                # Share of a frame's shorter side that a test view shows, resized to crop_size; 1.0
+                # is all of it. 0: 7/8, as in the papers, or the nearest that crop_scales have.
+                "test_scale": 0.0,
                 "crop_positions": "random",  # or "fixed": the 13 of TSN
                 "mirror": True,  # off where left and right are different classes
                 "mean": MEAN["rgb"],

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from keras_videorel import figures, report, scores, training, workdir
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.files import write_json
+from keras_videorel.files import read_json, write_json
 from keras_videorel.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.training import load_model
 
@@ -93,15 +93,11 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
     """
     info = pipeline.read_info(config.data.path, config.data.split)
     labels = workdir.read_labels(folder)
-    if info.labels != labels:
-        raise ValueError(
-            f"the shards in {info.path!r} have other classes than the run in {folder!r} was "
-            f"trained on: {_first_difference(info.labels, labels)}"
-        )
+    workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
     views = pipeline.clip_views(
         info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.clip_settings(config),
+        **training.view_settings(config),
     )  # fmt: skip
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
@@ -154,8 +150,21 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
             log=os.path.join(folder, "logs", "train.csv"),
             thumbnail=hardest.thumbnail,
             config=json.loads(config.to_json()),
+            training_clips=_training_clips(folder),
         )
     return results
+
+
+def _training_clips(folder):
+    """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
+    data = workdir.read_config(folder).data
+    try:
+        manifest = read_json(os.path.join(data.path, "dataset.json"))
+        if data.split not in (0, manifest["options"].get("split", 1)):
+            return None
+        return manifest["splits"]["train"]["clips_per_label"]
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 class _HardestClips:
@@ -181,10 +190,3 @@ class _HardestClips:
 
     def thumbnail(self, path):
         return next((picture for _, kept, picture in self._kept if kept == path), None)
-
-
-def _first_difference(theirs, ours):
-    if len(theirs) != len(ours):
-        return f"{len(theirs)} classes against {len(ours)}"
-    place = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
-    return f"class {place} is {theirs[place]!r} against {ours[place]!r}"

@@ -4,13 +4,17 @@ A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs
 `tf.io.gfile`, every other one through the operating system; errors are `OSError` either way.
 """
 
+import codecs
 import contextlib
 import fnmatch
 import json
 import os
+import re
 import shutil
+import tempfile
 
 from keras_videorel import quiet
+from keras_videorel.extras import pip_install
 
 _PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
 
@@ -195,13 +199,40 @@ def opened(path, mode="r", newline=None):
             os.fsync(file.fileno())
 
 
-def read_bytes(path):
-    """All of a file."""
+def read_text(path):
+    """All of a text file, without the byte order mark that some programs begin it with.
+
+    UTF-8, or UTF-16 if a mark says so; names of files in it need not be text (`surrogateescape`).
+    """
+    content = read_bytes(path)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path, most=-1):
+    """All of a file, or its first bytes."""
     if is_remote(path):
         with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
-            return file.read()
+            return file.read(most)
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(most)
+
+
+@contextlib.contextmanager
+def plain_path(path):
+    """A path that TensorFlow reads as it is.
+
+    Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
+    text: a local path with either gets a link of a plain name, for as long as the block lasts.
+    """
+    if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "link")
+        os.symlink(os.path.abspath(path), link)
+        yield link
 
 
 @contextlib.contextmanager
@@ -333,8 +364,7 @@ def _remote(path):
             import tensorflow_io  # noqa: F401  registers these file systems
         except ImportError as error:
             raise OSError(
-                f"{scheme}:// paths need the extra [io]: pip install 'keras-videorel[io]' with "
-                f"Python 3.10 or 3.11 ({error})"
+                f"{scheme}:// paths need {pip_install('io')} with Python 3.10 or 3.11 ({error})"
             ) from None
     try:
         yield tf.io.gfile

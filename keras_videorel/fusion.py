@@ -15,7 +15,7 @@ _NAMED = 3  # clips in an error
 
 
 def align(members, names=None):
-    """Bring the videos of all members into the order of the first.
+    """Bring the videos and classes of all members into the order of the first.
 
     Args:
         members: List of `Scores`.
@@ -31,6 +31,7 @@ def align(members, names=None):
     if not members:
         raise ValueError("`members` must hold at least one. Received: none")
     names = [f"scores {i + 1}" for i in range(len(members))] if names is None else names
+    members = [with_classes(scores, members[0].classes) for scores in members]
     rows = []
     for scores, name in zip(members, names, strict=True):
         rows.append({path: row for row, path in enumerate(scores.paths)})
@@ -67,6 +68,27 @@ def align(members, names=None):
             scores._replace(paths=first.paths, labels=labels, logits=scores.logits[order])
         )
     return aligned
+
+
+def with_classes(scores, classes):
+    """Scores with their classes in another order; as they are if they are of other classes.
+
+    Args:
+        scores: A `Scores`.
+        classes: List of names.
+
+    Returns:
+        A `Scores`.
+    """
+    different = sorted(scores.classes) != sorted(classes) or len(set(classes)) < len(classes)
+    if scores.classes == classes or different:
+        return scores
+    columns = [scores.classes.index(name) for name in classes]
+    return scores._replace(
+        classes=classes,
+        logits=scores.logits[:, columns],
+        labels=np.argsort(columns)[scores.labels],
+    )
 
 
 def fuse(members, weights=None, softmax=False, names=None):
@@ -207,7 +229,8 @@ def _some(paths):
 
 
 def _first_difference(ours, theirs):
-    if len(ours) != len(theirs):
-        return f"{len(ours)} against {len(theirs)}"
-    place = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
-    return f"class {place} is {ours[place]!r} and {theirs[place]!r}"
+    sides = [[c for c in a if c not in b] for a, b in ((ours, theirs), (theirs, ours))]
+    shown = [", ".join(map(repr, side[:_NAMED])) or "none" for side in sides]
+    return (
+        f"{len(ours)} against {len(theirs)}, only in the first {shown[0]}, in the other {shown[1]}"
+    )

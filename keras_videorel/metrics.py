@@ -2,6 +2,32 @@
 
 import numpy as np
 
+_NAMES = {
+    "top1": "Top-1",
+    "top5": "Top-5",
+    "average": "Average of the two",
+    "mean_class_accuracy": "Mean class accuracy",
+}
+
+
+def names(classes):
+    """The metrics of `accuracy` that say something of so many classes, with names to show.
+
+    Args:
+        classes: Number of classes. Of five or fewer, top-5 is always right.
+
+    Returns:
+        A dict from keys to names.
+    """
+    left_out = ("top5", "average") if classes < 6 else ()
+    return {key: name for key, name in _NAMES.items() if key not in left_out}
+
+
+def chance(classes):
+    """What guessing reaches in each metric of `accuracy`, a dict."""
+    top1, top5 = 1 / classes, min(5 / classes, 1.0)
+    return {"top1": top1, "top5": top5, "average": (top1 + top5) / 2, "mean_class_accuracy": top1}
+
 
 def ranks(logits, labels):
     """The place of each video's class among its scores, 0 for the highest.
@@ -81,6 +107,21 @@ def class_accuracy(logits, labels):
     right = np.bincount(labels, ranks(logits, labels) < 1, minlength=classes)
     videos = np.bincount(labels, minlength=classes)
     return np.divide(right, videos, out=np.full(classes, np.nan), where=videos > 0)
+
+
+def precision_recall_f1(logits, labels):
+    """Precision, recall and F1 of each class, three arrays `(classes,)`.
+
+    NaN is the precision of a class that is never predicted, the recall of one without a video,
+    and the F1 of one that is neither.
+    """
+    counts = confusion_matrix(logits, labels)
+    right, videos, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+
+    def share(part, whole):
+        return np.divide(part, whole, out=np.full(len(counts), np.nan), where=whole > 0)
+
+    return share(right, predicted), share(right, videos), share(2 * right, videos + predicted)
 
 
 def losses(logits, labels):

@@ -201,7 +201,7 @@ def breakable(name):
     return join(parts, "<wbr>")
 
 
-def table(caption, heads, rows, left=(0,)):
+def table(caption, heads, rows, left=(0,), long=False):
     """A table in a box.
 
     Args:
@@ -209,6 +209,7 @@ def table(caption, heads, rows, left=(0,)):
         heads: Heads of the columns.
         rows: Lists of cells; the first of a row is its head.
         left: Places of the columns that are text, not numbers.
+        long: Whether it scrolls in a frame of its own.
     """
 
     def side(place):
@@ -231,6 +232,7 @@ def table(caption, heads, rows, left=(0,)):
             element("thead", element("tr", *top)),
             element("tbody", join(body, "\n")),
         ),
+        long,
     )
 
 

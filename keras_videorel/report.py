@@ -1,5 +1,6 @@
 """A run's report: one HTML page that stands alone, and its figures as PNGs beside it."""
 
+import csv
 import importlib.metadata
 import json
 import os
@@ -14,13 +15,8 @@ from keras_videorel.data import video
 from keras_videorel.files import opened, written_whole
 from keras_videorel.scores import Scores
 
-_NAMES = {
-    "top1": "Top-1",
-    "top5": "Top-5",
-    "average": "Average of the two",
-    "mean_class_accuracy": "Mean class accuracy",
-}
 _PAIRS = 15  # of confused classes
+_CLIPS = 2000  # rows of a table; a browser takes long to lay out more
 _GAINS = 10  # classes each way, as in Fig. 3 of Relational LSTM
 _PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy", "av", "opencv-contrib-python-headless")
 
@@ -39,8 +35,9 @@ def write_report(
     hardest=12,
     config=None,
     environment=None,
+    training_clips=None,
 ):
-    """Write `report.html` and its figures into a folder.
+    """Write `report.html`, its figures, and `clips.csv` with every clip into a folder.
 
     Args:
         folder: The folder; made if it is not there. What an earlier report left is replaced.
@@ -57,7 +54,8 @@ def write_report(
         thumbnail: Optional function from a clip's path to the bytes of a JPEG, or None.
         hardest: Number of clips of highest loss to show.
         config: Optional config, as a dict.
-        environment: Dict of what it ran on; `environment()` by default.
+        environment: Dict of what it ran on; `environment_facts()` by default.
+        training_clips: Optional dict from names of classes to their clips in training.
 
     Returns:
         The path of the page.
@@ -72,14 +70,17 @@ def write_report(
     lead = f"{len(scores.paths):,} videos of {len(scores.classes):,} classes"
     if len(splits) > 1:
         lead += f" in {len(splits)} splits: results are their means, the rest is of all together"
-    sections = [("Results", _results(results))]
+    names = metrics.names(len(scores.classes))
+    sections = [("Results", _results(results, names, scores))]
     if published:
         sections.append(("Beside the paper", _published(published)))
     if baseline is not None:
         name, theirs = baseline
         if comparison is None:
             comparison = significance.compare(splits, theirs)
-        content = _comparison(folder, comparison, scores, name, _together(theirs), results[0].name)
+        content = _comparison(
+            folder, comparison, names, scores, name, _together(theirs), results[0].name
+        )
         sections.append((f"Compared with {name}", content))
     if log is not None:
         curves = _curves(log)
@@ -87,9 +88,10 @@ def write_report(
             figures.save_curves(log, os.path.join(folder, "curves.png"))
             sections.append(("Training", curves))
     sections += [
-        ("Classes", _classes(folder, scores)),
+        ("Classes", _classes(folder, scores, training_clips)),
         ("Confusions", _confusions(folder, scores)),
         ("Hardest clips", _hardest(scores, thumbnail, hardest)),
+        ("All clips", _clips(folder, scores)),
         ("Scores and config", _origin(splits, config)),
         ("Environment", _facts(environment_facts() if environment is None else environment)),
     ]
@@ -171,20 +173,25 @@ def _points(difference):
     return f"{100 * difference:+.2f}"
 
 
-def _results(results):
+def _results(results, names, scores):
     first = results[0]
+    by_chance = metrics.chance(len(scores.classes))
 
     def interval(result, key):
         low, high = result.intervals[key]
         return f"{100 * low:.2f} to {100 * high:.2f}"
 
+    def remark(key):
+        return f"{interval(first, key)}; chance {_percent(by_chance[key])}"
+
+    most = np.bincount(scores.labels).max() / len(scores.labels)
     parts = [
-        page.tiles(
-            [
-                (name, _percent(first.mean[key]), interval(first, key))
-                for key, name in _NAMES.items()
-            ]
-        )
+        page.tiles([(name, _percent(first.mean[key]), remark(key)) for key, name in names.items()]),
+        page.element(
+            "p",
+            f"Always naming the most frequent class would be right for {_percent(most)} of these "
+            "videos.",
+        ),
     ]
     if len(results) > 1:
         rows = [
@@ -194,19 +201,19 @@ def _results(results):
                     page.join(
                         [_percent(result.mean[key]), page.element("small", interval(result, key))]
                     )
-                    for key in _NAMES
+                    for key in names
                 ),
             ]
             for result in results
         ]
-        heads = ["", *_NAMES.values()]
+        heads = ["", *names.values()]
         parts.append(page.table("All models, with 95% bootstrap intervals", heads, rows))
     if len(first.splits) > 1:
         rows = [
-            [f"split {number}", *(_percent(found[key]) for key in _NAMES)]
+            [f"split {number}", *(_percent(found[key]) for key in names)]
             for number, found in enumerate(first.splits, 1)
         ]
-        parts.append(page.table(f"Splits of {first.name}", ["", *_NAMES.values()], rows))
+        parts.append(page.table(f"Splits of {first.name}", ["", *names.values()], rows))
     parts.append(
         page.element(
             "p",
@@ -236,14 +243,14 @@ def _published(rows):
     )
 
 
-def _comparison(folder, comparison, ours, name, theirs, own_name):
+def _comparison(folder, comparison, names, ours, name, theirs, own_name):
     rows = [
         [
-            _NAMES[key],
+            names[key],
             _points(comparison.differences[key]),
             " to ".join(map(_points, comparison.intervals[key])),
         ]
-        for key in _NAMES
+        for key in names
     ]
     parts = [
         page.table(
@@ -313,7 +320,7 @@ def _curves(log):
     return page.element("div", *charts, class_="charts") if charts else None
 
 
-def _classes(folder, scores):
+def _classes(folder, scores, training_clips):
     shares = metrics.class_accuracy(scores.logits, scores.labels)
     videos = np.bincount(scores.labels, minlength=len(shares))
     tested = [i for i in range(len(shares)) if videos[i]]
@@ -336,7 +343,41 @@ def _classes(folder, scores):
             page.box("Top-1 accuracy of each class", shown, long=True)
             if len(tested) > 120
             else shown,
+            _class_table(scores, videos, training_clips),
         ]
+    )
+
+
+def _class_table(scores, videos, training_clips):
+    found = metrics.precision_recall_f1(scores.logits, scores.labels)
+    rows = [
+        [
+            page.breakable(name),
+            *([] if training_clips is None else [f"{training_clips.get(name, 0):,}"]),
+            f"{videos[i]:,}",
+            *("-" if np.isnan(values[i]) else _percent(values[i]) for values in found),
+        ]
+        for i, name in enumerate(scores.classes)
+    ]
+    with_videos = videos > 0
+    means = [np.nan_to_num(values)[with_videos].mean() for values in found]
+    rows.append(
+        [
+            "mean",
+            *([] if training_clips is None else [""]),
+            "",
+            *map(_percent, means),
+        ]
+    )
+    training = [] if training_clips is None else ["clips in training"]
+    heads = ["class", *training, "videos here", "precision", "recall", "F1"]
+    return page.table(
+        "Precision: of the videos taken for the class, the share that is of it. Recall: of its "
+        "videos, the share that is found. F1: their harmonic mean. The means are of the classes "
+        "with videos.",
+        heads,
+        rows,
+        long=len(rows) > 120,
     )
 
 
@@ -402,6 +443,50 @@ def _hardest(scores, thumbnail, count):
                 "The clips with the highest loss, the cross entropy of their scores.",
             ),
             page.element("ul", *entries, class_="clips"),
+        ]
+    )
+
+
+def _clips(folder, scores):
+    losses = metrics.losses(scores.logits, scores.labels)
+    chances = np.exp(metrics.log_softmax(scores.logits))
+    rows = [
+        (
+            scores.paths[row],
+            scores.classes[scores.labels[row]],
+            scores.classes[guess := scores.logits[row].argmax()],
+            chances[row, guess],
+            chances[row, scores.labels[row]],
+            losses[row],
+        )
+        for row in np.argsort(-losses, kind="stable")
+    ]
+    heads = ["clip", "true class", "taken for", "probability", "of the true class", "loss"]
+    with (
+        written_whole(os.path.join(folder, "clips.csv")) as beside,
+        opened(beside, "w", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(heads)
+        for *words, chance, own, loss in rows:
+            writer.writerow([*words, f"{chance:.6g}", f"{own:.6g}", f"{loss:.6g}"])
+    shown = [
+        [*map(page.breakable, words), _percent(chance), _percent(own), f"{loss:.2f}"]
+        for *words, chance, own, loss in rows[:_CLIPS]
+    ]
+    more = f"The first {_CLIPS:,} of {len(rows):,}, the" if len(rows) > _CLIPS else "The"
+    return page.join(
+        [
+            page.element(
+                "p",
+                f"{more} highest loss first. clips.csv, beside this page, has all of them for a "
+                "spreadsheet.",
+            ),
+            page.element(
+                "details",
+                page.element("summary", f"{len(shown):,} clips"),
+                page.table("All clips", heads, shown, left=(0, 1, 2), long=len(shown) > 30),
+            ),
         ]
     )
 

@@ -20,6 +20,7 @@ from keras_videorel.callbacks import (
 )
 from keras_videorel.config import MEAN
 from keras_videorel.data import pipeline
+from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.distribution import distribution, synchronize_batch_normalization
 from keras_videorel.optimization import compile_model, learning_rate, sgd
 
@@ -127,7 +128,7 @@ def _train(config, folder, spread):
     validation = None
     if info.clips.get("test"):
         # One view of each test clip watches over training, on each worker; evaluate takes all.
-        views = pipeline.evaluation_views(info, clips=1, crops=1, **settings)
+        views = pipeline.evaluation_views(info, clips=1, crops=1, **view_settings(config))
         validation = (
             views.take(spread.validated(info.clips["test"]))
             .map(lambda view, label, path: (view[0], label))
@@ -285,3 +286,14 @@ def clip_settings(config):
     if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
         settings["mean"] = MEAN["flow"]
     return settings
+
+
+def view_settings(config):
+    """The settings of a config that its test views have: `clip_settings`, and `test_scale`.
+
+    By default a view is 7/8 of the shorter side, as in both papers; or the nearest share that
+    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
+    """
+    scales = config.data.crop_scales
+    scale = config.data.test_scale or min(max(scales), max(min(scales), TEST_SCALE))
+    return {**clip_settings(config), "test_scale": scale}

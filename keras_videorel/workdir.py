@@ -10,7 +10,6 @@ WORKDIR/figures/                          curves.png, confusion.png
 WORKDIR/results.json                      what evaluate measured
 """
 
-import glob
 import json
 import math
 import os
@@ -21,8 +20,9 @@ from typing import NamedTuple
 import h5py
 from ml_collections import ConfigDict
 
+from keras_videorel.class_names import read_class_names
 from keras_videorel.config import base
-from keras_videorel.files import check_room, read_json, write_json, written_whole
+from keras_videorel.files import check_room, list_folder, read_json, write_json, written_whole
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
@@ -48,7 +48,7 @@ def open_run(workdir, config, info, write=True):
         write: Whether to write what the folder lacks; a worker that does not only compares.
 
     Raises:
-        ValueError: If the folder holds a run of another config or other labels.
+        ValueError: If the folder holds a run of another config, or of other shards.
     """
     path = os.path.join(workdir, "config.json")
     ours = json.loads(config.to_json())
@@ -64,11 +64,7 @@ def open_run(workdir, config, info, write=True):
                 f"{workdir!r} holds a run of another config: {'; '.join(differences)}. "
                 "Choose another --workdir, or delete that one"
             )
-        if read_labels(workdir) != info.labels:
-            raise ValueError(
-                f"{workdir!r} holds a run with other classes than the shards have. "
-                "Choose another --workdir, or delete that one"
-            )
+        check_shards(workdir, info)
     elif write:
         labels = os.path.join(workdir, "labels.txt")
         with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
@@ -76,6 +72,42 @@ def open_run(workdir, config, info, write=True):
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
     if write:
         write_json(path, ours)
+
+
+def check_shards(workdir, info):
+    """Check that shards have the classes and the frames that a run was trained on.
+
+    Args:
+        workdir: The run's folder.
+        info: The `ShardInfo` of the shards.
+
+    Raises:
+        ValueError: If class names, their order, or the size of the frames differ.
+    """
+    labels, size = read_labels(workdir), read_frame_size(workdir)
+    if info.labels != labels:
+        raise ValueError(
+            f"the shards in {info.path!r} have other classes than the run in {workdir!r} was "
+            f"trained on: {_first_difference(info.labels, labels)}"
+        )
+    if info.frame_size != size:
+        raise ValueError(
+            f"the shards in {info.path!r} have frames of another size than the run in {workdir!r} "
+            f"was trained on: {_size(info.frame_size)} against {_size(size)}. Make shards of that "
+            f"size from the same videos: `videorel make-tfrecords --{_size(size)}`"
+        )
+
+
+def _first_difference(theirs, ours):
+    if len(theirs) != len(ours):
+        return f"{len(theirs)} classes against {len(ours)}"
+    place = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
+    return f"class {place} is {theirs[place]!r} against {ours[place]!r}"
+
+
+def _size(size):
+    """The size of stored frames as make-tfrecords takes it."""
+    return f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
 
 
 def read_config(workdir):
@@ -92,8 +124,7 @@ def read_config(workdir):
 
 def read_labels(workdir):
     """Names of a run's classes, in index order."""
-    with open(os.path.join(workdir, "labels.txt"), encoding="utf-8") as file:
-        return file.read().splitlines()
+    return read_class_names(os.path.join(workdir, "labels.txt"))
 
 
 def read_frame_size(workdir):
@@ -105,9 +136,11 @@ def read_frame_size(workdir):
 def checkpoints(workdir):
     """A run's `Checkpoint`s, newest first."""
     found = []
-    for path in glob.glob(os.path.join(workdir, "checkpoints", "epoch-*.weights.h5")):
-        match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", os.path.basename(path))
+    folder = os.path.join(workdir, "checkpoints")
+    for name in list_folder(folder):
+        match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", name)
         if match:
+            path = os.path.join(folder, name)
             found.append(Checkpoint(int(match[1]), int(match[2] or 0), path))
     return sorted(found, reverse=True)
 

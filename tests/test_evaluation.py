@@ -107,6 +107,21 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
         levels = (10 + 5 * np.array(frames[path]) - 127.5) / 127.5
         np.testing.assert_allclose(logits, (levels**2 @ kernel).mean(axis=0), atol=0.02)
 
+    # Other shards than those of the run are refused, and cost no result.
+    stored = (tmp_path / "run" / "results.json").read_bytes()
+    larger = [(gray_video(n, (30, 40), first=10, step=5), 0) for n in lengths]
+    for name, clips, labels, frame_size, message in (
+        ("larger", larger, ["a", "b"], (30, 40), "resize 30x40 against resize 24x32.*--resize 24x"),
+        ("turned", videos, ["b", "a"], size, "class 0 is 'b' against 'a'"),
+        ("more", videos, ["a", "b", "c"], size, "3 classes against 2"),
+    ):
+        config.data.path = str(write_shards(tmp_path / name, {"test": clips}, labels, frame_size))
+        with pytest.raises(ValueError, match=message):
+            evaluation.evaluate(config, run)
+        with pytest.raises(ValueError, match=message):
+            workdir.check_shards(run, pipeline.read_info(config.data.path))
+    assert (tmp_path / "run" / "results.json").read_bytes() == stored
+
 
 def test_pair_accuracy_looks_at_two_classes_alone():
     logits = [[1, 0, 9], [0, 1, 9], [3, 2, 0], [0, 5, 1]]

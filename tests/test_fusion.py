@@ -88,6 +88,20 @@ def test_the_order_of_the_videos_does_not_matter():
     np.testing.assert_array_equal(mixed.labels[order], fused.labels)
 
 
+def test_the_order_of_the_classes_does_not_matter():
+    a, b = random_pair(videos=20)
+    order = np.array([3, 0, 6, 1, 2, 5, 4])
+    other = b._replace(
+        classes=[b.classes[i] for i in order],
+        logits=b.logits[:, order],
+        labels=np.argsort(order)[b.labels],
+    )
+    expected, found = fusion.fuse([a, b]), fusion.fuse([a, other])
+    assert found.classes == expected.classes
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+
+
 def test_members_that_do_not_fit():
     a, b = random_pair(videos=5)
     names = ["a.npz", "b.npz"]
@@ -114,7 +128,9 @@ def test_members_that_do_not_fit():
         a, b._replace(labels=labels)
     )
     classes = [*b.classes[:3], "other", *b.classes[4:]]
-    assert "class 3 is 'class 3' and 'other'" in error(a, b._replace(classes=classes))
+    assert "7 against 7, only in the first 'class 3', in the other 'other'" in error(
+        a, b._replace(classes=classes)
+    )
     assert "7 against 6" in error(
         a, b._replace(classes=b.classes[:6], logits=b.logits[:, :6], labels=b.labels % 6)
     )

@@ -15,11 +15,13 @@ ALLOWED = {
     "models": {"layers", "models"},
     "config": {"config"},
     "checks": {"checks"},
-    "files": {"files", "quiet"},
+    "extras": {"extras"},
+    "files": {"files", "quiet", "extras"},
+    "class_names": {"class_names", "files"},
     "quiet": {"quiet"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "lettering": {"lettering"},
-    "data": {"data", "checks", "files", "quiet", "lettering"},
+    "data": {"data", "checks", "class_names", "extras", "files", "quiet", "lettering"},
     "figures": {"figures", "files"},
     "metrics": {"metrics"},
     "scores": {"scores", "files"},
@@ -27,7 +29,7 @@ ALLOWED = {
     "significance": {"significance", "fusion", "metrics", "scores", "checks"},
     "page": {"page"},
     "report": {"report", "page", "figures", "metrics", "significance", "scores", "data", "files"},
-    "workdir": {"workdir", "files", "config"},
+    "workdir": {"workdir", "class_names", "files", "config"},
     "training": {
         "training",
         "distribution",
@@ -56,12 +58,13 @@ ALLOWED = {
         "checks",
         "files",
     },
-    "export": {"export", "layers", "data", "files", "checks"},
-    "prediction": {"prediction", "data", "checks", "files", "lettering"},
-    "serving": {"serving", "prediction", "data"},
+    "export": {"export", "layers", "data", "extras", "files", "checks"},
+    "prediction": {"prediction", "data", "checks", "class_names", "extras", "files", "lettering"},
+    "serving": {"serving", "prediction", "data", "extras"},
     "cli": None,  # everything but other commands
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"registration"},
+    "registration": {"registration"},
 }
 KERAS_ONLY = ("ops", "layers", "models")
 
@@ -118,5 +121,59 @@ def test_the_package_loads_no_framework():
     code = (
         "import sys, keras_videorel, keras_videorel.data.rendering, keras_videorel.cli\n"
         "assert not {'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A file with layers and a model of the package, and one output for ones."""
+    import keras
+    import numpy as np
+
+    from keras_videorel.layers import SMART, RelationalLSTM
+    from keras_videorel.models.checkpointed_model import CheckpointedModel
+
+    inputs = keras.Input((3, 4, 4, 2))
+    part = CheckpointedModel(inputs, SMART(2)(inputs))
+    model = keras.Model(inputs, RelationalLSTM(2)(part(inputs)))
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    model.save(path)
+    return path, float(keras.ops.sum(model(np.ones((1, 3, 4, 4, 2)))))
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, keras_videorel",
+        "import keras_videorel\nimport keras",
+        "import importlib.util, keras_videorel\nimportlib.util.find_spec('keras')\nimport keras",
+        "import keras_videorel.layers\nimport keras",
+    ],
+    ids=["after", "before", "looked_for", "by_a_part"],
+)
+def test_keras_loads_the_layers_of_the_package(imports, saved):
+    """Whichever is imported first."""
+    path, expected = saved
+    code = (
+        f"{imports}\n"
+        "import numpy as np\n"
+        f"model = keras.saving.load_model({str(path)!r}, safe_mode=True)\n"
+        "print(float(keras.ops.sum(model(np.ones((1, 3, 4, 4, 2))))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert float(done.stdout.split()[-1]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_parts_load_when_they_are_used():
+    code = (
+        "import sys, keras_videorel as kv\n"
+        "assert 'layers' in dir(kv) and kv.__version__\n"
+        "assert not {'keras_videorel.layers', 'keras_videorel.data'} & set(sys.modules)\n"
+        "kv.layers.SMART, kv.models.ARTNetResNet18, kv.ops.nonlocal_operation\n"
+        "kv.data.sampling, kv.evaluation.load_model, kv.export.export_model\n"
+        "try: kv.lairs\n"
+        "except AttributeError as error: assert 'lairs' in str(error)\n"
+        "else: raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -32,3 +32,20 @@ def test_losses():
     found = metrics.losses([[0, math.log(3)], [1000, 0], [0, 1000]], [0, 0, 0])
     np.testing.assert_allclose(found, [math.log(4), 0, 1000], atol=1e-12)
     assert metrics.losses(np.zeros((1, 400), np.float32), [7]) == pytest.approx(math.log(400))
+
+
+def test_precision_recall_and_f1():
+    labels = [0, 0, 0, 1, 1, 3]
+    logits = np.eye(5)[[0, 0, 1, 1, 2, 2]]
+    precision, recall, f1 = metrics.precision_recall_f1(logits, labels)
+    np.testing.assert_allclose(precision, [1, 1 / 2, 0, np.nan, np.nan])
+    np.testing.assert_allclose(recall, [2 / 3, 1 / 2, np.nan, 0, np.nan])
+    np.testing.assert_allclose(f1, [4 / 5, 1 / 2, 0, 0, np.nan])
+
+
+def test_top5_is_a_metric_from_six_classes_on():
+    assert list(metrics.names(5)) == ["top1", "mean_class_accuracy"]
+    assert list(metrics.names(6)) == ["top1", "top5", "average", "mean_class_accuracy"]
+    assert metrics.chance(20) == {
+        "top1": 0.05, "top5": 0.25, "average": 0.15, "mean_class_accuracy": 0.05,
+    }  # fmt: skip

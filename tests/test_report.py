@@ -1,6 +1,7 @@
 """The page of a run: read back as a browser would, and looked at in one where there is one."""
 
 import base64
+import csv
 import html
 import html.parser
 import json
@@ -88,6 +89,7 @@ def folder(models, tmp_path_factory):
         hardest=5,
         config={"seed": 0, "model": {"name": "</pre><b>"}},
         environment={"python": "3.11.7"},
+        training_clips={name: 10 * i for i, name in enumerate(ours.classes)},
     )
     assert path == str(folder / "out" / "report.html")
     return folder / "out"
@@ -107,7 +109,7 @@ def test_the_page_stands_alone(page, folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "http" not in text and "url(" not in text and "@import" not in text
     assert sorted(p.name for p in folder.iterdir()) == [
-        "classes.png", "confusion.png", "curves.png", "gains.png", "report.html",
+        "classes.png", "clips.csv", "confusion.png", "curves.png", "gains.png", "report.html",
     ]  # fmt: skip
     for picture in folder.glob("*.png"):
         assert cv2.imread(str(picture)) is not None
@@ -174,6 +176,61 @@ def test_classes_and_confusions(page, models, folder):
     before = metrics.class_accuracy(theirs.logits, theirs.labels)
     best = max(range(3, 7), key=lambda i: shares[i] - before[i])
     assert f"{100 * before[best]:.1f}% → {100 * shares[best]:.1f}%" in page.text
+
+
+def test_the_table_of_classes(page, models):
+    ours, _ = models
+    found = metrics.precision_recall_f1(ours.logits, ours.labels)
+    videos = np.bincount(ours.labels, minlength=7)
+    for i in range(3, 7):
+        shares = " ".join(f"{values[i]:.2%}" for values in found)
+        assert f"{ours.classes[i]} {10 * i} {videos[i]} {shares}" in page.text
+    means = " ".join(f"{values.mean():.2%}" for values in found)
+    assert f"mean {means}" in page.text
+
+
+def test_chance_and_the_most_frequent_class(page, models):
+    ours, _ = models
+    assert "chance 14.29%" in page.text and "chance 71.43%" in page.text
+    most = np.bincount(ours.labels).max() / 80
+    assert f"the most frequent class would be right for {most:.2%} of" in page.text
+
+
+def test_all_clips(page, models, folder):
+    ours, _ = models
+    losses = metrics.losses(ours.logits, ours.labels)
+    with open(folder / "clips.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == [ours.paths[i] for i in np.argsort(-losses)]
+    for row in rows:
+        place = ours.paths.index(row["clip"])
+        assert row["true class"] == ours.classes[ours.labels[place]]
+        assert row["taken for"] == ours.classes[ours.logits[place].argmax()]
+        assert float(row["loss"]) == pytest.approx(losses[place], rel=1e-5)
+        assert float(row["of the true class"]) == pytest.approx(np.exp(-losses[place]), rel=1e-5)
+    for row in rows:
+        if "class" in row["true class"] and "class" in row["taken for"]:
+            words = f"{row['clip']} {row['true class']} {row['taken for']}"
+            assert f"{words} {float(row['probability']):.2%}" in page.text
+
+
+def test_a_long_table_of_clips_is_cut_off_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "_CLIPS", 2)
+    scores = make(np.eye(3), classes=["a", "b", "c"])
+    page = Page(
+        pathlib.Path(report.write_report(str(tmp_path), "Long", [scores])).read_text("utf-8")
+    )
+    assert "The first 2 of 3, the highest loss first" in page.text
+    assert (tmp_path / "clips.csv").read_text("utf-8").count("\n") == 4
+    assert "Top-5" not in page.text and "Average" not in page.text
+
+
+def test_names_that_are_not_text(tmp_path):
+    odd = b"a\xff.avi".decode("utf-8", "surrogateescape")
+    scores = make(np.eye(2), classes=["a", "b"])._replace(paths=[odd, "b.avi"])
+    path = report.write_report(str(tmp_path / odd), odd, [scores], config={"path": odd})
+    assert "a?.avi" in Page(pathlib.Path(path).read_text("utf-8")).text
+    assert b"a\xff.avi,a,a," in (tmp_path / odd / "clips.csv").read_bytes()
 
 
 def test_hardest_clips(page, models):

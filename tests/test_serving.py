@@ -78,6 +78,19 @@ def test_models_that_do_not_load_are_set_aside(saved_models, caplog):
         models.load_models(os.path.join(saved_models, "notes"))
 
 
+def test_names_of_folders_need_not_be_text(folder, tmp_path):  # noqa: F811
+    names = [b"a\xff", b"a\xfe", b"lr[0.01]", b".tmp-b", "caf\u00e9".encode()]
+    for name in names:
+        os.symlink(folder, os.path.join(os.fsencode(tmp_path), name))
+    found, broken = models.load_models(tmp_path)
+    assert set(found) == {"a\ufffd", "a\ufffd 2", "café", "lr[0.01]"} and broken == []
+
+
+def test_a_folder_that_is_a_model_is_served(folder):  # noqa: F811
+    found, broken = models.load_models(folder)
+    assert list(found) == [os.path.basename(folder)] and broken == []
+
+
 def test_bad_videos_are_refused_in_words(bad_videos, clip):
     labelling.check(clip, LIMITS)
     for path, reason in bad_videos.items():
@@ -147,7 +160,7 @@ def test_without_gradio_one_line_names_the_extra(monkeypatch, capsys):
     )
     assert run("serve", []) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "pip install 'keras-videorel[serve]'" in error
+    assert error.count("\n") == 1 and "pip install 'gradio>=" in error
 
 
 # --- The page, asked by programs ------------------------------------------------------------
@@ -297,6 +310,31 @@ def test_the_page_names_no_folder_of_the_server(page, root):
         assert not any(str(f) in text for f in (page[1], root, pathlib.Path.home(), sys.prefix))
 
 
+def test_classes_and_example(predictor_of_colours, tmp_path):
+    pytest.importorskip("gradio", reason="needs the extra [serve]")
+    from keras_videorel.serving import page
+
+    predictor = predictor_of_colours
+    desk = page._Desk({"colours": predictor}, LIMITS, str(tmp_path))
+    assert desk.classes("colours") == f"<p>{', '.join(predictor.labels)}</p>"
+    assert desk.classes("none") == "<p></p>"
+    labelling.check(desk.example(), labelling.Limits())
+    with av.open(desk.example()) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 120
+
+
+def test_the_legend_names_the_classes_in_their_colors():
+    pytest.importorskip("gradio", reason="needs the extra [serve]")
+    from keras_videorel.serving import page
+
+    rows = [[0.0, 0.5, "<b>"], [1.0, 0.5, "<b>"], [0.0, 0.2, "up"], [1.0, 0.2, "up"]]
+    plot = {"columns": ["seconds", "probability", "label"], "data": rows}
+    assert page._legend(plot) == (
+        '<ul><li><i style="background: #e69f00"></i>&lt;b&gt;</li>'
+        '<li><i style="background: #56b4e9"></i>up</li></ul>'
+    )
+
+
 def test_one_request_at_a_time_for_each_model(monkeypatch, tmp_path):
     """Two models work side by side; of two requests for one, the second waits."""
     pytest.importorskip("gradio", reason="needs the extra [serve]")
@@ -368,10 +406,15 @@ def test_in_a_browser(browser, command, clip, predictor_of_colours):
     view.on("console", lambda line: line.type == "error" and errors.append(line.text))
     view.goto(command)
     view.get_by_text("Not usable, see the server's log: damaged").wait_for(timeout=60_000)
+    view.get_by_role("button", name="Label this video").click()
+    view.get_by_text("Choose or record a video first.").wait_for(timeout=60_000)
     view.set_input_files("input[type=file]", clip)
     view.locator("#video video").wait_for(timeout=60_000)
     view.get_by_role("button", name="Label this video").click()
     view.locator("#drawn video").wait_for(timeout=60_000)
+    assert view.get_by_text("Choose or record a video first.").count() == 0
+    view.locator("#legend li").first.wait_for(timeout=60_000)
+    assert set(view.locator("#legend li").all_inner_texts()) == set(predictor_of_colours.labels)
     shown = view.locator("[data-testid=label-output-value]").inner_text()
     assert shown == predictor_of_colours(clip, 1).labels[0]
     view.wait_for_function("document.querySelector('#drawn video').videoHeight > 0")

@@ -59,10 +59,9 @@ def main(arguments):
 
 
 def _read_labels(path, classes):
-    from keras_videorel.files import opened
+    from keras_videorel.class_names import read_class_names
 
-    with opened(path) as file:
-        labels = file.read().splitlines()
+    labels = read_class_names(path)
     if len(labels) != classes:
         raise ValueError(
             f"`labels` must name each of the {classes} classes on a line. "

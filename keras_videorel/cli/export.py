@@ -12,16 +12,19 @@
     tflite_dynamic  model_dynamic.tflite, weights in int8
     tflite_int8     model_int8.tflite, weights and activations in int8
     stream          stream/, a model of one snippet with its state in and out (segments only)
-    onnx            model.onnx (extra onnx)
+    onnx            model.onnx (needs tf2onnx and onnxruntime)
 
 Every file is run on test clips of the run's shards and compared with the model; the figures are
-printed and kept in export.json: bytes, the share of clips with the same best class, errors of the
-logits, seconds for a clip. The ranges of int8 come from training clips, or from
---calibration_videos where the shards are gone. An older export in that folder is replaced.
+printed and kept in export.json: bytes, the share of clips with the same best class and its 95%
+interval, errors of the logits, seconds for a clip. A file whose interval lies below
+--least_agreement is left out, and the exit status is 1; the others stay. The ranges of int8 come
+from training clips, or from --calibration_videos where the shards are gone. An older export in
+that folder is replaced.
 """
 
 import itertools
 import os
+import sys
 
 from absl import flags
 
@@ -72,39 +75,48 @@ def parse(words):
 
 def main(arguments):
     from keras_videorel import evaluation, export, training, workdir
-    from keras_videorel.checks import check_choice
 
-    for name in FLAGS.formats:
-        check_choice("formats", name, export.FORMATS)
+    export.check_formats(FLAGS.formats)
     config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    taken = training.clip_settings(config)
+    taken = training.view_settings(config)
     for name in ("frames", "crop_size", "stacked"):  # the model's input tells them
         del taken[name]
     settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
     calibration, verification = _samples(config, model, labels, settings)
-    figures = export.export_model(
-        model,
-        FLAGS.output,
-        labels,
-        FLAGS.formats,
-        calibration=calibration,
-        verification=verification,
-        least_agreement=FLAGS.least_agreement,
-        training=_training(config, epochs),
-        from_logits=True,
-        **settings,
-    )
+    failure = None
+    try:
+        figures = export.export_model(
+            model,
+            FLAGS.output,
+            labels,
+            FLAGS.formats,
+            calibration=calibration,
+            verification=verification,
+            least_agreement=FLAGS.least_agreement,
+            training=_training(config, epochs),
+            from_logits=True,
+            **settings,
+        )
+    except export.ExportError as error:
+        if not error.figures:
+            print(f"videorel export: error: {error}", file=sys.stderr)
+            return 1
+        figures, failure = error.figures, error
     print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
     print(_table(figures))
     if verification is None:
         print("not compared with the model on clips: no shards there, and no --calibration_videos")
     print(f"label a video:  videorel predict --model {FLAGS.output} VIDEO")
+    if failure is not None:
+        print(f"videorel export: error: {failure}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _samples(config, model, labels, settings):
     """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
-    from keras_videorel import training
+    from keras_videorel import training, workdir
     from keras_videorel.data import pipeline
     from keras_videorel.export.samples import samples_of
 
@@ -125,6 +137,7 @@ def _samples(config, model, labels, settings):
             f"are gone ({error}): name some with --calibration_videos, or where the shards are "
             "with --config.data.path"
         ) from None
+    workdir.check_shards(FLAGS.workdir, info)
     shared = training.clip_settings(config)
     calibration = None
     if "tflite_int8" in FLAGS.formats:
@@ -134,7 +147,7 @@ def _samples(config, model, labels, settings):
         )  # fmt: skip
         calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
     side = "test" if info.clips.get("test") else "train"
-    views = pipeline.clip_views(info, side, clips=1, crops=1, **shared)
+    views = pipeline.clip_views(info, side, clips=1, crops=1, **training.view_settings(config))
     return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
 
 
@@ -168,7 +181,9 @@ def _training(config, epochs):
 
 def _table(figures):
     """Figures of each file, a row each."""
-    columns = ("bytes", "samples", "agreement", "max_error", "mean_error", "seconds")
+    columns = (
+        "bytes", "samples", "agreement", "agreement_interval", "max_error", "mean_error", "seconds"
+    )  # fmt: skip
     rows = [["", *columns]]
     for name, found in figures.items():
         rows.append([name, *(_cell(found.get(column)) for column in columns)])
@@ -182,4 +197,6 @@ def _table(figures):
 def _cell(value):
     if value is None:
         return ""
+    if isinstance(value, list):
+        return " to ".join(map(_cell, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -66,7 +66,8 @@ def main(arguments):
     names = row_names([path for paths, _ in (splits[0], *baseline[:1]) for path in paths])
     names, others = names[:models], names[models:]
 
-    members = [[scores.read(path) for path in paths] for paths, _ in splits]
+    members = _read(splits)
+    classes = members[0][0].classes
     if FLAGS.search:
         found = _search(splits, [one for files in members for one in files])
         splits = [(paths, found) for paths, _ in splits]
@@ -76,7 +77,7 @@ def main(arguments):
         rows.setdefault(name, [files[place] for files in members])
     ours, theirs, against, comparison = next(iter(rows)), " + ".join(others), None, None
     if baseline:
-        against = _fuse([[scores.read(path) for path in paths] for paths, _ in baseline], baseline)
+        against = _fuse(_read(baseline, classes), baseline)
         rows.setdefault(theirs, against)
         comparison = significance.compare(fused, against, FLAGS.resamples, FLAGS.seed)
     results = [
@@ -135,6 +136,15 @@ def _parse_models():
             f"Received: {len(baseline)} times"
         )
     return splits, baseline
+
+
+def _read(splits, classes=None):
+    """The scores of all files of all splits, their classes in the order of the first."""
+    from keras_videorel import fusion, scores
+
+    members = [[scores.read(path) for path in paths] for paths, _ in splits]
+    classes = members[0][0].classes if classes is None else classes
+    return [[fusion.with_classes(one, classes) for one in files] for files in members]
 
 
 def _fuse(members, splits):
@@ -234,11 +244,16 @@ def _published(results):
 
 
 def _print_table(results, weights, fused, published):
+    from keras_videorel import metrics
+
     videos = " + ".join(f"{len(scores.paths):,}" for scores in fused)
     means = f" in {len(fused)} splits; figures are their means" if len(fused) > 1 else ""
     print(f"{videos} videos of {len(fused[0].classes)} classes{means}\n")
     paper = {name: f"{value:.2%}" for name, _, value in published}
-    heads = ["", "weight", "top-1 [95% interval]", "top-5", "average", "mean class"]
+    others = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
+    shown = metrics.names(len(fused[0].classes))
+    others = {key: head for key, head in others.items() if key in shown}
+    heads = ["", "weight", "top-1 [95% interval]", *others.values()]
     rows = [(*heads, "paper" if paper else "")]
     for name, mean, intervals, _ in results:
         low, high = (100 * bound for bound in intervals["top1"])
@@ -247,7 +262,7 @@ def _print_table(results, weights, fused, published):
                 name,
                 weights.get(name, ""),
                 f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]",
-                *(f"{mean[key]:.2%}" for key in ("top5", "average", "mean_class_accuracy")),
+                *(f"{mean[key]:.2%}" for key in others),
                 paper.get(name, ""),
             )
         )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 import keras_videorel
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import record_checks, records, shards
 
 DECODE = ("all", "first", "none")
@@ -147,6 +148,11 @@ def foreign_layout(folder, labels, patterns, keys):
     layout = _layout(folder, labels, {"files": patterns, "keys": keys})
     for problem in _missing_files(layout):
         raise FileNotFoundError(f"{problem.file!r} {problem.problem} in {folder!r}")
+    for own in layout.files.values():
+        path = files.join(layout.folder, own[0])
+        serialized = records.first_record(path)
+        if serialized is not None:
+            records.check_readable(path, serialized, layout.keys["frames"])
     return layout
 
 
@@ -172,24 +178,12 @@ def _layout(folder, labels, manifest):
         del keys["flow"]  # flow of others may be stored in any way
     return Layout(
         folder=os.fspath(folder),
-        labels=_read_labels(labels),
+        labels=read_class_names(labels),
         files={split: own for split, own in found.items() if own},
         keys=keys,
         required={keys["frames"], keys["label"], *given.values()},
         manifest=manifest,
     )
-
-
-def _read_labels(path):
-    with files.opened(path) as file:
-        labels = file.read().splitlines()
-    text = not any("\udc80" <= character <= "\udcff" for character in "".join(labels))
-    if not labels or not all(labels) or len(set(labels)) < len(labels) or not text:
-        raise ValueError(
-            f"`labels` must be a file of UTF-8 lines that differ and are not empty. "
-            f"Received: {os.fspath(path)!r}"
-        )
-    return labels
 
 
 # --- A data set -----------------------------------------------------------------------------
@@ -279,7 +273,9 @@ def read_pictures(layout, clip):
         `(jpegs, flow)`: lists of bytes, an entry per frame; None for no flow.
     """
     path = files.join(layout.folder, clip.file)
-    (serialized,) = record_checks.records_from(path, clip.offset).take(1).as_numpy_iterator()
+    (serialized,) = (
+        record_checks.records_from(path, clip.offset, clip.record).take(1).as_numpy_iterator()
+    )
     return record_checks.pictures(serialized, layout)
 
 

@@ -193,9 +193,7 @@ def _lines(path):
     """`(place, line)` of the lines of a text that are not empty, whatever their ends."""
     if not files.exists(path):
         raise FileNotFoundError(f"`annotations` must hold {os.path.basename(path)}: it is missing")
-    with files.opened(path) as file:
-        text = file.read()
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(files.read_text(path).splitlines(), 1):
         if line.strip():
             yield f"{path!r}, line {number}", line.strip()
 

@@ -11,10 +11,12 @@ import urllib.parse
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_videorel import files
-from keras_videorel.checks import check_choice
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import records, sampling, transforms
 
 SIDES = ("train", "val", "test", "unused")
@@ -39,6 +41,7 @@ class ShardInfo(NamedTuple):
         split: 0 if each side has shards of its own; otherwise the number of the official split
             that the records tell their side in.
         keys: Dict from keys of `records` to those of shards of other writers; None for ours.
+        compression: `"GZIP"` or `"ZLIB"` if the shards are compressed.
     """
 
     path: str
@@ -49,6 +52,7 @@ class ShardInfo(NamedTuple):
     files: dict = _FILES
     split: int = 0
     keys: dict | None = None
+    compression: str = ""
 
 
 def read_info(path, split=0):
@@ -64,7 +68,8 @@ def read_info(path, split=0):
 
     Raises:
         FileNotFoundError: If the folder is no finished folder of shards.
-        ValueError: If the manifest is none, or there is no such split.
+        ValueError: If the manifest is none, there is no such split, or the records are of a kind
+            that is not read.
     """
     manifest = os.path.join(path, "dataset.json")
     if not files.exists(manifest):
@@ -82,11 +87,11 @@ def read_info(path, split=0):
             f"{path!r} holds shards of a newer version ({info.get('library')}): schema_version "
             f"must be at most {NEWEST_SCHEMA}. Received: {info['schema_version']}"
         )
-    with files.opened(os.path.join(path, "labels.txt")) as file:
-        labels = file.read().splitlines()
+    labels = read_class_names(os.path.join(path, "labels.txt"))
     size = options["size"] or options["short_side"]
     patterns = info.get("files", _FILES)
     counts, split = _official_split(info, split, path)
+    frames = keys.get("frames", records.IMAGE_ENCODED)
     return ShardInfo(
         path=path,
         labels=labels,
@@ -96,7 +101,31 @@ def read_info(path, split=0):
         files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
         split=split,
         keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
+        compression=_compression(path, patterns, frames if "files" in info else None),
     )
+
+
+def _compression(folder, patterns, frames):
+    """How the shards of a folder are compressed; records of others are looked at, too.
+
+    Args:
+        folder: The folder.
+        patterns: As `ShardInfo.files`.
+        frames: Key of the frames in records of others; None for our own.
+    """
+    found = {}
+    for own in patterns.values():
+        paths = [p for pattern in own for p in files.matching(folder, pattern)]
+        paths = sorted(files.join(folder, path) for path in paths)
+        for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
+            found.setdefault(records.compression(path), path)
+        serialized = records.first_record(paths[0]) if frames is not None and paths else None
+        if serialized is not None:
+            records.check_readable(paths[0], serialized, frames)
+    if len(found) > 1:
+        shown = ", ".join(f"{kind or 'none'} in {path!r}" for kind, path in found.items())
+        raise ValueError(f"shards must all have the same compression. Received: {shown}")
+    return next(iter(found), "")
 
 
 def _official_split(info, split, path):
@@ -156,7 +185,8 @@ def sample_shape(segments, frames, size, stream="rgb", stacked=True):
             "`segments` must be 0 (clips) or the number of segments. "
             f"Received: segments={segments!r}"
         )
-    height, width = (size, size) if isinstance(size, int) else size
+    check_integer("frames", frames, least=1)
+    height, width = (check_integer("crop_size", n, least=1) for n in np.broadcast_to(size, 2))
     if not segments:
         return (frames, height, width, _CHANNELS[stream])
     if stream == "flow" and stacked:
@@ -269,7 +299,7 @@ def training_batches(
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
         box = transforms.multi_scale_box(
-            height, width, crop_scales, positions=crop_positions, seed=seeds[0]
+            height, width, crop_scales, positions=crop_positions, size=shape[-3:-1], seed=seeds[0]
         )
         crop = _decode(jpegs, box, stream)
         crop = _stack(crop, frames) if segments and stacked and stream == "flow" else crop
@@ -376,6 +406,7 @@ def clip_views(
     frames=16,
     frame_stride=1,
     crop_size=112,
+    test_scale=transforms.TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -396,7 +427,9 @@ def clip_views(
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
         frames: Frames, or fields, in a clip or snippet.
         frame_stride: Step between them.
-        crop_size: Height and width of the crops.
+        crop_size: Height and width of the views, an integer or a pair.
+        test_scale: The share of the shorter side of a frame that a view shows; it is then resized
+            to `crop_size`. See `transforms.view_boxes`.
         mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
 
@@ -406,19 +439,14 @@ def clip_views(
         crop_size, stream, stacked))`, int64 and string scalars.
 
     Raises:
-        ValueError: If the stored frames are smaller than the crops, `crops` is another number,
-            `segments` negative, or there is no flow.
+        ValueError: If `crops` or `test_scale` is another number, `segments` negative, or there is
+            no flow.
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
     _check_stream(info, stream, mean)
     wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[stream])
     transforms.check_crops(crops)
-    smallest = info.frame_size if isinstance(info.frame_size, int) else min(info.frame_size)
-    if smallest < crop_size:
-        raise ValueError(
-            "`crop_size` must be at most the shorter side of the stored frames. Received: "
-            f"crop_size={crop_size}, frames of {info.frame_size} in {info.path!r}"
-        )
+    transforms.check_test_scale(test_scale)
 
     def video(_, serialized):
         jpegs, label, path = _parse(serialized, info, wanted)
@@ -430,8 +458,11 @@ def clip_views(
     def views(whole, places, label, path):
         clip = tf.gather(whole, places)
         height, width = tf.unstack(tf.shape(clip)[1:3])
-        boxes = transforms.view_boxes(height, width, crop_size, crops)
-        crop = [clip[:, b[0] : b[0] + b[2], b[1] : b[1] + b[3]] for b in tf.unstack(boxes)]
+        boxes = transforms.view_boxes(height, width, shape[-3:-1], crops, test_scale)
+        crop = [
+            tf.cast(tf.round(transforms.resize_box(clip, box, shape[-3:-1])), tf.uint8)
+            for box in tf.unstack(boxes)
+        ]
         if crops == 10:
             crop += [transforms.mirror(c, stream) for c in crop]
         crop = tf.stack(crop)  # (crops, frames of all segments, height, width, channels)
@@ -562,7 +593,8 @@ def _records_of(paths, info, side):
     """The records of a side of the split in some shards, each with its place in them."""
     remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
     # A local record is long enough to be read where it goes, without a buffer on the way.
-    found = tf.data.TFRecordDataset(paths, buffer_size=None if remote else 0).enumerate()
+    buffer_size = None if remote or info.compression else 0
+    found = tf.data.TFRecordDataset(paths, info.compression, buffer_size).enumerate()
     if not info.split:
         return found
 

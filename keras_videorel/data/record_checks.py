@@ -5,7 +5,6 @@ checksum (4). `read_records` goes on after a damaged one where it can; `check_re
 """
 
 import contextlib
-import struct
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -13,8 +12,7 @@ from google.protobuf.message import DecodeError
 from keras_videorel import files
 from keras_videorel.data import records, shards
 
-_HEADER = struct.Struct("<QI")
-FRAMING = _HEADER.size + 4  # bytes around a record
+FRAMING = records.HEADER.size + 4  # bytes around a record
 
 # One value of this type in each record of ours; for each frame, in the second.
 CONTEXT = {
@@ -48,12 +46,16 @@ def read_records(path):
         `(number, offset, record, damage)`: number from 0 and place in bytes; the record, bytes,
         and None, or None and what is wrong with it.
     """
+    compression = records.compression(path)
+    if compression:
+        yield from _read_compressed(path, compression)
+        return
     size = files.size(path)
     number = offset = 0
     while offset < size:
         # A file that ends in a header is no error to TensorFlow, only the end.
         with contextlib.suppress(tf.errors.DataLossError):
-            for record in records_from(path, offset).as_numpy_iterator():
+            for record in records_from(path, offset, number).as_numpy_iterator():
                 yield number, offset, record, None
                 number, offset = number + 1, offset + FRAMING + len(record)
         if offset == size:
@@ -65,8 +67,29 @@ def read_records(path):
         number, offset = number + 1, offset + FRAMING + length
 
 
-def records_from(path, offset):
-    """A `tf.data.Dataset` of the records of a TFRecord file, from the one at a byte on."""
+def _read_compressed(path, compression):
+    """As `read_records`; places count the bytes of the file without its compression."""
+    number = offset = 0
+    try:
+        for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
+            yield number, offset, record, None
+            number, offset = number + 1, offset + FRAMING + len(record)
+    except tf.errors.DataLossError:
+        damage = f"is damaged or cut off: the rest of this {compression} file cannot be read"
+        yield number, offset, None, damage
+
+
+def records_from(path, offset, number):
+    """A `tf.data.Dataset` of the records of a TFRecord file, from one on.
+
+    Args:
+        path: The file.
+        offset: Where the record begins, in bytes.
+        number: Its number, from 0: what counts in a compressed file.
+    """
+    compression = records.compression(path)
+    if compression:
+        return tf.data.TFRecordDataset(path, compression).skip(number)
 
     def read(offset):
         reader = tf.raw_ops.TFRecordDatasetV2(
@@ -80,29 +103,18 @@ def records_from(path, offset):
 
 def _diagnosis(path, offset, size):
     """What is wrong with a damaged record, and its length if that can be trusted, else None."""
-    if size - offset < _HEADER.size:
+    if size - offset < records.HEADER.size:
         return "is cut off: the file ends in its header", None
     with tf.io.gfile.GFile(path, "rb") as file:
         file.seek(offset)
-        header = file.read(_HEADER.size)
-    length, checksum = _HEADER.unpack(header)
-    if checksum != _masked_crc32c(header[:8]):
+        header = file.read(records.HEADER.size)
+    length, checksum = records.HEADER.unpack(header)
+    if checksum != records.masked_crc32c(header[:8]):
         return "has a damaged header: the rest of the file cannot be read", None
     missing = offset + FRAMING + length - size
     if missing > 0:
         return f"is cut off: the file ends {missing} bytes early", None
     return "is damaged: its checksum does not fit", length
-
-
-def _masked_crc32c(data):
-    """The checksum of TFRecord files. Bit by bit: enough for the 8 bytes of a length."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 # --- Content --------------------------------------------------------------------------------
@@ -125,6 +137,8 @@ def check_record(serialized, split, layout, decode):
         example = tf.train.SequenceExample.FromString(serialized)
     except DecodeError:
         return None, ["is no SequenceExample"]
+    if records.is_plain_example(example):
+        return None, ["is a tf.train.Example, not a tf.train.SequenceExample"]
     keys, problems = layout.keys, []
     context = _context(example, layout, problems)
     lists = _lists(example, layout, problems)
@@ -287,7 +301,9 @@ def _check_pictures(what, jpegs, decode, shape=None):
     problems = []
     broken = [i for i, found in enumerate(shapes) if found is None]
     if broken:
-        problems.append(f"{what} {broken[0]} does not decode{_more(broken)}")
+        found = records.picture_format(jpegs[broken[0]])
+        verb = "does not decode" if found is None else f"is {found}, not JPEG"
+        problems.append(f"{what} {broken[0]} {verb}{_more(broken)}")
     other = [i for i, s in enumerate(shapes) if s and shape and s[: len(shape)] != shape]
     if other:
         found = _by(shapes[other[0]][: len(shape)])

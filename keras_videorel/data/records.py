@@ -6,7 +6,14 @@ Optical flow lies beside them in `FORWARD_FLOW/image/encoded`, as pictures of th
 and a constant (`flow` says how numbers become levels).
 """
 
+import struct
+
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from keras_videorel import files
+
+HEADER = struct.Struct("<QI")  # of a record in a TFRecord file: its length and its checksum
 
 # Feature lists: an entry per frame.
 IMAGE_ENCODED = "image/encoded"  # JPEG, bytes
@@ -171,6 +178,125 @@ def parse(serialized, wanted=(*CONTEXT_FEATURES, *SEQUENCE_FEATURES), keys=None)
         {name: context[key] for name, key in theirs.items() if name in CONTEXT_FEATURES},
         {name: sequence[key] for name, key in theirs.items() if name in SEQUENCE_FEATURES},
     )
+
+
+def masked_crc32c(data):
+    """The checksum of TFRecord files. Bit by bit: enough for the 8 bytes of a length."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def compression(path):
+    """How a TFRecord file is compressed, from its first bytes.
+
+    Args:
+        path: The file.
+
+    Returns:
+        `"GZIP"`, `"ZLIB"` or `""`, as `tf.data.TFRecordDataset` takes it.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    head = files.read_bytes(path, HEADER.size)
+    if len(head) == HEADER.size and HEADER.unpack(head)[1] == masked_crc32c(head[:8]):
+        return ""  # a length may begin like a compressed file
+    if head.startswith(b"\x1f\x8b"):
+        return "GZIP"
+    if head.startswith(b"\x78") and int.from_bytes(head[:2], "big") % 31 == 0:  # RFC 1950
+        return "ZLIB"
+    return ""
+
+
+def first_record(path):
+    """The first record of a TFRecord file, bytes; None if there is none that can be read."""
+    try:
+        found = tf.data.TFRecordDataset(path, compression(path)).take(1)
+        return next(found.as_numpy_iterator(), None)
+    except tf.errors.DataLossError:
+        return None
+
+
+def check_readable(path, serialized, frames=IMAGE_ENCODED):
+    """Refuse records of a kind that this package does not read, and say what they are.
+
+    Args:
+        path: Their file, for the message.
+        serialized: One of its records, bytes. What is damaged passes.
+        frames: Key of the feature list of the frames.
+
+    Raises:
+        ValueError: If the record is a `tf.train.Example`, or its frames are no JPEGs.
+    """
+    try:
+        example = tf.train.SequenceExample.FromString(serialized)
+    except DecodeError:
+        return
+    wrong = None
+    if is_plain_example(example):
+        wrong = "tf.train.Example, with all of a clip in its features"
+    elif frames in example.feature_lists.feature_list:
+        features = example.feature_lists.feature_list[frames].feature
+        wrong = _kind_of_frames(features[:2])
+    if wrong is not None:
+        raise ValueError(
+            "records must be tf.train.SequenceExample with a JPEG for each frame in the feature "
+            f"list {frames!r}. Received: {wrong}, in {path!r}; write the frames anew with "
+            "tf.io.encode_jpeg, or make shards of the videos with `videorel make-tfrecords`"
+        )
+
+
+def is_plain_example(example):
+    """Whether a `SequenceExample` was parsed from a `tf.train.Example`.
+
+    Both keep their features in the first field, and an `Example` has no other.
+    """
+    return bool(example.context.feature) and not example.feature_lists.feature_list
+
+
+def picture_format(content):
+    """The name of the format of a picture or video that is no JPEG, or None for one not known."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WebP"
+    if content[4:8] == b"ftyp":
+        return "AVIF" if content[8:12] == b"avif" else "MP4"
+    return next((name for start, name in _FORMATS if content.startswith(start)), None)
+
+
+_FORMATS = (
+    (b"\x89PNG", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"),
+    (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
+    (b"\x93NUMPY", "NumPy array"),
+)
+
+
+def _kind_of_frames(features):
+    """What frames are that are no JPEGs; None where they are, or where that cannot be told."""
+    if not features:
+        return None
+    kind = features[0].WhichOneof("kind")
+    if kind in ("int64_list", "float_list"):
+        return f"raw pixels (numbers in {kind})"
+    contents = [content for feature in features for content in feature.bytes_list.value]
+    if not contents or contents[0].startswith(b"\xff\xd8"):
+        return None
+    name = picture_format(contents[0])
+    if name is not None:
+        return f"{name} frames"
+    if len(contents) > 1 and len({*map(len, contents)}) == 1:
+        return f"raw pixels ({len(contents[0]):,} bytes a frame)"
+    return None
 
 
 def _bytes(value):

@@ -279,6 +279,20 @@ def _encode(frames, path):
         container.mux(stream.encode())
 
 
+def write_video(path, labels, seed, size=112):
+    """Write a video of test clips, one after the other.
+
+    Args:
+        path: The file to write, .mp4.
+        labels: Classes of the clips, in order.
+        seed: As of `render_clip`.
+        size: As of `render_clip`.
+    """
+    clips = [render_clip(label, "test", 0, seed, size) for label in labels]
+    with written_whole(path) as beside:
+        _encode(np.concatenate(clips), beside)
+
+
 def _write_clip(output, clip, size):
     path = Path(output, clip.path)
     path.parent.mkdir(parents=True, exist_ok=True)

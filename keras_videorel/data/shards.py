@@ -31,6 +31,7 @@ from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.data import decoder, official, pictures, shard_writer, sources
 from keras_videorel.data.flow import METHODS
 from keras_videorel.data.pictures import FRAME_RATE
+from keras_videorel.extras import pip_install
 from keras_videorel.files import read_json, write_json
 
 SCHEMA_VERSION = 2
@@ -424,10 +425,7 @@ def _write_missing(settings, engine, workers, beam_options, plan):
             try:
                 from keras_videorel.data import beam_engine
             except ImportError as error:
-                raise ValueError(
-                    "`engine` beam needs the extra [beam]: pip install 'keras-videorel[beam]' "
-                    f"({error})"
-                ) from None
+                raise ValueError(f"`engine` beam needs {pip_install('beam')} ({error})") from None
             beam_engine.run(missing, settings, beam_options, bar.update)
 
 

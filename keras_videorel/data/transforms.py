@@ -15,13 +15,26 @@ FIXED_POSITIONS = (
 CROP_POSITIONS = ("random", "fixed")
 
 
+# The share of a frame's shorter side that a test view shows: 112 of 128 pixels in ARTNet (Sec.
+# 3.3), 224 of 256 in the relational LSTM (Sec. 5.2).
+TEST_SCALE = 0.875
+
+
 def multi_scale_box(
-    height, width, scales=(1.0, 0.875, 0.75, 0.66), max_distort=1, positions="random", *, seed
+    height,
+    width,
+    scales=(1.0, 0.875, 0.75, 0.66),
+    max_distort=1,
+    positions="random",
+    size=(1, 1),
+    *,
+    seed,
 ):
     """A random box for multi-scale cropping (TSN; ARTNet's training).
 
     Height and width of the box are two of `scales`, at most `max_distort` places apart, times
-    the shorter side of the frame. The crop is then resized to the network's input.
+    those of the largest box of the input's aspect: for a square input, times the shorter side of
+    the frame. The crop is then resized to the network's input.
 
     Args:
         height: Height of the frame, a scalar.
@@ -30,6 +43,7 @@ def multi_scale_box(
         max_distort: How many places apart the two ratios may be.
         positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
             of TSN's 13 `FIXED_POSITIONS`.
+        size: `(height, width)` of the network's input, whose aspect counts.
         seed: Two integers: the same seed gives the same box.
 
     Returns:
@@ -48,8 +62,7 @@ def multi_scale_box(
     choice, top, left = tf.unstack(tf.random.stateless_uniform((3,), seed))
     pair = tf.gather(pairs, tf.cast(choice * len(pairs), tf.int32))
     frame = tf.stack([height, width])
-    side = tf.cast(tf.minimum(height, width), tf.float32)
-    box = tf.minimum(tf.cast(tf.round(pair * side), tf.int32), frame)
+    box = tf.minimum(tf.cast(tf.round(pair * _largest_box(frame, size)), tf.int32), frame)
     if positions == "fixed":
         place = tf.gather(FIXED_POSITIONS, tf.cast(top * len(FIXED_POSITIONS), tf.int32))
         corner = place * ((frame - box) // 4)  # whole steps, as TSN counts them
@@ -57,6 +70,21 @@ def multi_scale_box(
         room = tf.cast(frame - box + 1, tf.float32)
         corner = tf.cast(tf.stack([top, left]) * room, tf.int32)
     return tf.concat([corner, box], axis=0)
+
+
+def _largest_box(frame, size):
+    """Height and width, float32, of the largest box in a frame with the aspect of `size`."""
+    size = tf.constant(size)
+    return tf.cast(tf.reduce_min(frame * size[::-1]), tf.float32) / tf.cast(size[::-1], tf.float32)
+
+
+def check_test_scale(scale):
+    """Raise a `ValueError` if `scale` is not a share of a side of a frame."""
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
+        raise ValueError(
+            "`test_scale` must be a number above 0 and at most 1: the share of the shorter side of "
+            f"a frame that a test view shows. Received: test_scale={scale!r}"
+        )
 
 
 def check_crops(crops):
@@ -68,26 +96,62 @@ def check_crops(crops):
         )
 
 
-def view_boxes(height, width, size, crops):
+def view_boxes(height, width, size, crops, scale=TEST_SCALE):
     """Boxes of the test views (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
+
+    A box is then resized to the network's input (`resize_box`), as a crop is in training, so
+    that a network sees things at one size. In the papers' frames nothing is resized: 7/8 of 128
+    pixels are 112, and 7/8 of 256 are 224.
 
     Args:
         height: Height of the frame, a scalar.
         width: Width of the frame, a scalar.
-        size: Height and width of each crop.
+        size: Height and width of the network's input, an integer or a pair; the boxes have its
+            aspect.
         crops: 1 (center), 5 (corners, center) or 10 (those and their mirror images).
+        scale: The share of the shorter side that a box has; of the largest box of the input's
+            aspect where that is no square. 1.0 shows all of a square frame.
 
     Returns:
         int32 tensor `(1 or 5, 4)`; mirroring is left to the caller, on decoded crops.
 
     Raises:
-        ValueError: If `crops` is another number.
+        ValueError: If `crops` is another number, or `scale` is not a share.
     """
     check_crops(crops)
-    bottom, right = height - size, width - size
+    check_test_scale(scale)
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    largest = _largest_box(tf.stack([height, width]), size)
+    box = tf.unstack(tf.maximum(tf.cast(tf.round(scale * largest), tf.int32), 1))
+    bottom, right = height - box[0], width - box[1]
     center = (bottom // 2, right // 2)
     corners = [] if crops == 1 else [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-    return tf.stack([tf.stack([top, left, size, size]) for top, left in [*corners, center]])
+    return tf.stack([tf.stack([top, left, *box]) for top, left in [*corners, center]])
+
+
+def resize_box(frames, box, size):
+    """The part of frames inside a box, as large as the network's input.
+
+    Resized as a crop in training is; not touched where it has that size already.
+
+    Args:
+        frames: `(..., height, width, channels)`, of any type.
+        box: Top, left, height, width: int32 `(4,)`.
+        size: `(height, width)`.
+
+    Returns:
+        float32 tensor `(..., *size, channels)`.
+    """
+    top, left, height, width = tf.unstack(box)
+    part = frames[..., top : top + height, left : left + width, :]
+    part = tf.reshape(part, tf.concat([[-1], tf.shape(part)[-3:]], axis=0))
+    part = tf.cond(
+        tf.reduce_all(box[2:] == tf.constant(size)),
+        lambda: tf.cast(part, tf.float32),
+        lambda: tf.image.resize(part, size),
+    )
+    shape = tf.concat([tf.shape(frames)[:-3], size, tf.shape(frames)[-1:]], axis=0)
+    return tf.ensure_shape(tf.reshape(part, shape), (*frames.shape[:-3], *size, frames.shape[-1]))
 
 
 def resize(frames, size):
@@ -104,13 +168,6 @@ def resize(frames, size):
         sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
         size = tf.cast(tf.round(sides * (size / tf.reduce_min(sides))), tf.int32)
     return tf.image.resize(frames, size, antialias=True)
-
-
-def center_crop(frames, size):
-    """The middle `(height, width)` of `frames`, `(count, height, width, channels)`."""
-    height, width = size
-    top, left = tf.unstack((tf.shape(frames)[1:3] - tf.constant([height, width])) // 2)
-    return frames[:, top : top + height, left : left + width]
 
 
 def mirror(clip, stream="rgb"):
@@ -161,16 +218,17 @@ def normalize(clip, mean, std=1.0):
     return tf.ensure_shape(tf.reshape((rows - row(mean)) / row(std), shape), clip.shape)
 
 
-def prepare_frames(images, stream, frame_size, crop_size, mean, std):
-    """Frames as a trained model takes them: resized, cropped in the middle, normalized.
+def prepare_frames(images, stream, frame_size, crop_size, mean, std, test_scale=TEST_SCALE):
+    """Frames as a trained model takes them: resized, the test view in the middle, normalized.
 
     Args:
         images: uint8 `(count, height, width, channels)`, of any size.
         stream: `"rgb"`, or `"flow"`: `images` are levels of fields in pixels of their own size.
         frame_size: `(height, width)` or the shorter side that frames are resized to.
-        crop_size: `(height, width)` of the crop.
+        crop_size: `(height, width)` of the view.
         mean: Mean of the channels, which is subtracted.
         std: What they are then divided by.
+        test_scale: The share of a frame that the view shows, see `view_boxes`.
 
     Returns:
         float32 tensor `(count, *crop_size, channels)`.
@@ -180,7 +238,9 @@ def prepare_frames(images, stream, frame_size, crop_size, mean, std):
         scale = tf.shape(x)[1:3] / tf.shape(images)[1:3]  # of y and x
         still = 127.5
         x = (x - still) * tf.cast(scale[::-1], tf.float32) + still
-    return normalize(center_crop(x, crop_size), mean, std)
+    height, width = tf.unstack(tf.shape(x)[1:3])
+    (box,) = tf.unstack(view_boxes(height, width, crop_size, crops=1, scale=test_scale))
+    return normalize(resize_box(x, box, tuple(crop_size)), mean, std)
 
 
 def join_frames(prepared, shape, stream):

@@ -26,10 +26,10 @@ _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a fram
 _LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
 # Packets that tell the frame rate, of files and of live streams, and their bytes.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
+_SIGN = 1000  # packets from one sign of life to the next
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
-# Flags of container formats: of raw streams, and of those whose times may jump.
+# Flags of container formats: those of raw streams.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
-_TIMES_JUMP = av.format.Flags.ts_discont.value
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
 _MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
@@ -64,8 +64,8 @@ class FrameReader:
         is_live: Whether frames come as they are shown, and wait for nobody.
         note: After the last frame: what was lost, such as frames of a damaged part of the file,
             or None.
-        on_drop: Optional function, called after each frame that is decoded before `start`: on the
-            way there, no frame may come out for long.
+        on_drop: Optional function, called after each frame that is decoded before `start`, and now
+            and then while `start` is looked for: no frame may come out for long.
     """
 
     def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
@@ -143,7 +143,7 @@ class FrameReader:
         # Where but some have times, these are farther apart than the frames.
         step = typical_step(known) if len(known) > 0.9 * len(times) else None
         if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
-            rates = [rate for rate in rates if 0.8 <= rate * step <= 1.25] + [1 / step]
+            rates = [rate for rate in rates if 0.97 <= rate * step <= 1.03] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
@@ -220,7 +220,7 @@ class FrameReader:
         """
         # A picture of fields is made whole with the one before.
         start = first + self._start - 2 / self.frame_rate
-        if self._stated_time(opening) == first and self._is_steady(start):
+        if self._stated_time(opening) == first and self._is_steady(first + self._end):
             # Demuxers look for decoding times, which come before those of display.
             for earlier in _SEEK_EARLIER:
                 if start - earlier <= first:
@@ -250,25 +250,27 @@ class FrameReader:
     def _is_steady(self, until):
         """Whether a file can be sought by its times: up to there they run without a jump."""
         kind, tick = self._container.format, self._stream.time_base
-        longest = longest_step(1 / self.frame_rate)
         # Raw streams count their times, and MPEG program streams do so between those they state.
         if kind.flags & _COUNTS_TIMES or kind.name == "mpeg":
             return False
-        if not kind.flags & _TIMES_JUMP:
-            if (self._container.duration or math.inf) <= longest * av.time_base:
-                return True
-            if "mp4" in kind.name:
-                times = [entry.timestamp * tick for entry in self._stream.index_entries]
-                return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # The packets tell, at a small part of the time that decoding takes.
+        longest = longest_step(1 / self.frame_rate)
+        if kind.name == "avi":
+            return True
+        if "mp4" in kind.name:
+            times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
+            return all(b - a <= longest for a, b in itertools.pairwise(times))
+        # The packets tell, at a small part of the time that decoding takes; all that were read by
+        # now, since demuxers remember where they found key frames.
         last = None
-        for packet in self._packets:
+        for index, packet in enumerate(self._packets):
+            if self.on_drop is not None and index % _SIGN == _SIGN - 1:
+                self.on_drop()
             if packet is None or packet.dts is None:
                 continue
             time = float(packet.dts * tick)
             if last is not None and not 0 <= time - last <= longest:
                 return False
-            if time > until:
+            if time > until and index >= _AHEAD:
                 break
             last = time
         return True

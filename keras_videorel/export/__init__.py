@@ -1,7 +1,21 @@
 """Trained models for use elsewhere: folders in `saved_models/`."""
 
-from keras_videorel.export.folder import FORMATS, export_model, export_saved_model
+from keras_videorel.export.folder import (
+    FORMATS,
+    ExportError,
+    check_formats,
+    export_model,
+    export_saved_model,
+)
 from keras_videorel.export.litert import export_litert
 from keras_videorel.export.streaming import export_stream
 
-__all__ = ["FORMATS", "export_litert", "export_model", "export_saved_model", "export_stream"]
+__all__ = [
+    "FORMATS",
+    "ExportError",
+    "check_formats",
+    "export_litert",
+    "export_model",
+    "export_saved_model",
+    "export_stream",
+]

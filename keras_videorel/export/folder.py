@@ -1,11 +1,14 @@
 """The folder of an exported model: its formats, labels, settings, figures and model card."""
 
 import os
+import shutil
 
 import numpy as np
 
 from keras_videorel.checks import check_choice
-from keras_videorel.export import onnx, relations, saved_model, streaming
+from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.export import litert, onnx, relations, saved_model, streaming
+from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.litert import export_litert
 from keras_videorel.export.model_card import model_card
 from keras_videorel.export.samples import samples_of
@@ -36,10 +39,46 @@ DEFAULTS = {
     "clips": 10,
     "segments": 0,
     "frame_stride": 1,
+    "test_scale": TEST_SCALE,
     "mean": (123.0, 117.0, 104.0),
     "std": 1.0,
 }
+_CHECKS = {
+    **dict.fromkeys((*_PRECISIONS, "stream"), litert.check_installed),
+    "onnx": onnx.check_installed,
+}
 LEAST_AGREEMENT = 0.99  # of float32 formats with the model, on the best class
+
+
+class ExportError(ValueError):
+    """Some formats of an export failed; the others are in the folder.
+
+    Attributes:
+        figures: Dict of the figures of the formats that are there; empty if there is no folder.
+        failures: Dict from the names of the others to what was wrong.
+    """
+
+    def __init__(self, figures, failures):
+        super().__init__(
+            "; ".join(f"no {name}: {' '.join(str(why).split())}" for name, why in failures.items())
+        )
+        self.figures, self.failures = figures, failures
+
+
+def check_formats(formats):
+    """Refuse formats that are unknown, or cannot be written or run here.
+
+    Args:
+        formats: Names, keys of `FORMATS`.
+
+    Raises:
+        ValueError: If there is no such format.
+        ImportError: If a library is missing; one line that says how to install it.
+    """
+    for name in formats:
+        check_choice("formats", name, FORMATS)
+    for check in dict.fromkeys(_CHECKS[name] for name in formats if name in _CHECKS):
+        check()
 
 
 def export_saved_model(
@@ -53,6 +92,7 @@ def export_saved_model(
     clips=10,
     segments=0,
     frame_stride=1,
+    test_scale=TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -60,10 +100,11 @@ def export_saved_model(
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB, any number of
-      frames of any size: they are resized, clips (or groups of snippets) are taken at equal
-      distances (the last frame repeats in a short video), cropped in the center, normalized,
-      scored, and averaged before the softmax;
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB (or 1 channel,
+      gray; of 4, RGBA, the last is left out), any number of frames of any size: they are resized,
+      clips (or groups of snippets) are taken at equal distances (the last frame repeats in a
+      short video), of which the middle is resized to the network's input, normalized, scored, and
+      averaged before the softmax;
     - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames, of which those that are
       needed are decoded;
     - `clips`: `clips`, uint8 `(batch, frames, height, width, 3)`: the frames of a clip, or of a
@@ -97,6 +138,8 @@ def export_saved_model(
         clips: Clips, or groups of snippets, that are averaged.
         segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
         frame_stride: Step between the frames of a clip or snippet.
+        test_scale: The share of a frame's shorter side that the model is shown, resized to its
+            input; 7/8, as in both papers. Training on crops of other `crop_scales` wants another.
         mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
         std: What they are then divided by.
 
@@ -105,11 +148,12 @@ def export_saved_model(
 
     Raises:
         ValueError: If the labels, `stream` or `segments` do not fit the model, the mean the
-            stream, or the crop the frames, or if `path` holds something else than an export.
+            stream, a number is out of its range, or `path` holds something else than an export.
     """
     export_model(
         model, path, labels, from_logits=from_logits, stream=stream, frame_size=frame_size,
-        clips=clips, segments=segments, frame_stride=frame_stride, mean=mean, std=std,
+        clips=clips, segments=segments, frame_stride=frame_stride, test_scale=test_scale,
+        mean=mean, std=std,
     )  # fmt: skip
     return path
 
@@ -145,7 +189,8 @@ def export_model(
             `tflite_int8`.
         verification: Samples on which each format is run and compared with the model.
         least_agreement: Least share of the samples with the same best class; 0.99, and 0.97 for
-            LiteRT in 8 bits, by default.
+            LiteRT in 8 bits, by default. A format fails where the 95% interval of the share lies
+            below.
         training: What the model card tells of the training: a dict of text by text.
         from_logits: As for `export_saved_model`.
         **settings: Further arguments of `export_saved_model`.
@@ -153,14 +198,15 @@ def export_model(
     Returns:
         Dict of the figures of each format, as in `export.json`: `bytes`, and, where there is
         verification, `max_error` and `mean_error` of the logits and `agreement`, the share of
-        samples with the same best class.
+        samples with the same best class, with its 95% interval `agreement_interval`.
 
     Raises:
-        ValueError: As `export_saved_model`, if a format is unknown, cannot be had for the model, or
-            does not give the model's scores.
+        ValueError: As `export_saved_model`, or if a format is unknown.
+        ImportError: If a format needs a library that is not installed; before any work.
+        ExportError: If formats cannot be had for the model, or do not give its scores. The folder
+            is there with the others, if there are any.
     """
-    for name in formats:
-        check_choice("formats", name, FORMATS)
+    check_formats(formats)
     if "tflite_int8" in formats and calibration is None:
         raise ValueError("`calibration` must be given for tflite_int8. Received: None")
     samples = samples_of(model, labels, **{**DEFAULTS, **settings})
@@ -168,55 +214,53 @@ def export_model(
     model = with_logits(model, from_logits)
     verification = [] if verification is None else list(verification)
     expected = [model(x, training=False) for x in verification]
-    figures = {}
+    figures, failures = {}, {}
     with written_whole(path) as beside:
         os.makedirs(beside)
         for name, file in FORMATS.items():  # the SavedModel first, by itself
             if name not in formats:
                 continue
             target = beside if name == "saved_model" else os.path.join(beside, file)
-            if name in _PRECISIONS:
-                figures[file] = export_litert(
-                    model,
-                    target,
-                    _PRECISIONS[name],
-                    calibration if name == "tflite_int8" else None,
-                    verification=verification,
-                    from_logits=True,
-                    least_agreement=least_agreement,
-                )
-                continue
-            _MODULES[name].write(model, target, samples)
-            figures[file] = {"bytes": _bytes(target)}
-            if verification:
-                score = _MODULES[name].scorer(target)
-                found = [score(x) for x in verification]
-                figures[file].update(_compared(found, expected, least_agreement))
+            try:
+                if name in _PRECISIONS:
+                    figures[file] = export_litert(
+                        model,
+                        target,
+                        _PRECISIONS[name],
+                        calibration if name == "tflite_int8" else None,
+                        verification=verification,
+                        from_logits=True,
+                        least_agreement=least_agreement,
+                    )
+                    continue
+                _MODULES[name].write(model, target, samples)
+                found = {"bytes": _bytes(target)}
+                if verification:
+                    score = _MODULES[name].scorer(target)
+                    scores = [score(x) for x in verification]
+                    found.update(compare(np.concatenate(expected), np.concatenate(scores)))
+                    least = LEAST_AGREEMENT if least_agreement is None else least_agreement
+                    check_agreement(file, found, least)
+                figures[file] = found
+            except ValueError as error:
+                failures[name] = error
+                if name == "saved_model":  # which shares its folder, and came first
+                    shutil.rmtree(beside)
+                    os.makedirs(beside)
+                elif os.path.isdir(target):
+                    shutil.rmtree(target)
+                elif os.path.exists(target):
+                    os.remove(target)
+        if not figures:
+            raise ExportError(figures, failures)
         with open(os.path.join(beside, "labels.txt"), "w", encoding="utf-8") as text:
             text.writelines(f"{label}\n" for label in samples.labels)
         manifest = {"model": model.name, **samples.settings(), **relations.sizes(model)}
         write_json(os.path.join(beside, MANIFEST), {**manifest, "formats": figures})
         with open(os.path.join(beside, "README.md"), "w", encoding="utf-8") as text:
             text.write(model_card(model, samples, figures, training))
-    return figures
-
-
-def _compared(found, expected, least_agreement):
-    """How the logits of an exported file differ from the model's, on samples."""
-    expected, found = np.concatenate(expected), np.concatenate(found)
-    error = np.abs(found - expected)
-    figures = {
-        "max_error": float(error.max()),
-        "mean_error": float(error.mean()),
-        "agreement": float(np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1))),
-        "samples": len(found),
-    }
-    least = LEAST_AGREEMENT if least_agreement is None else least_agreement
-    if figures["agreement"] < least:
-        raise ValueError(
-            f"an exported file does not give the model's scores: the best class must be the same "
-            f"for {least:.0%} of the samples. Received: {figures}"
-        )
+    if failures:
+        raise ExportError(figures, failures)
     return figures
 
 

@@ -5,7 +5,7 @@ A network is rebuilt for one sample of known size, with the same values in and o
 - a 3D convolution is one 2D convolution: the frames that a kernel reaches, side by side as
   channels, and time as a part of the batch. Runtimes have fast kernels for 2D, and quantize them;
 - batch normalization is part of the kernel and the bias of the convolution before it;
-- dropout is gone, and recurrent layers are unrolled.
+- dropout is gone, and recurrent layers are unrolled, in wrappers too.
 """
 
 import itertools
@@ -18,7 +18,6 @@ from keras import layers, ops
 from keras_videorel.layers import (
     SMART,
     ProgressiveBatchNormalization,
-    RelationalLSTM,
     SquarePooling,
     SymmetricConv3D,
 )
@@ -38,7 +37,7 @@ def fold(model):
     Raises:
         ValueError: If the model is no functional or Sequential one, or a size is unknown.
     """
-    if not _is_graph(model):
+    if not is_graph(model):
         raise ValueError(
             f"`model` must be a built functional or Sequential Keras model. Received: {model!r}"
         )
@@ -107,8 +106,13 @@ class _Folding:
         )
 
     def _call(self, layer, *args, **kwargs):
-        if _is_graph(layer):
-            return _Folding().rebuild(layer, args[0].shape[0])(*args)
+        tensors = keras.tree.flatten(args)
+        # Masks go on from tensor to tensor only where layers themselves are called.
+        masked = any(getattr(x, "_keras_mask", None) is not None for x in tensors)
+        if masked or any(v is not None for name, v in kwargs.items() if name != "training"):
+            return _copy_of(layer)(*args, **kwargs)
+        if is_graph(layer):
+            return _Folding().rebuild(layer, tensors[0].shape[0])(*args)
         handler = HANDLERS.get(type(layer))
         result = NotImplemented if handler is None else handler(self, layer, *args)
         if result is NotImplemented:
@@ -138,7 +142,7 @@ class _Folding:
         apply = ops.depthwise_conv if convolution.depthwise else ops.conv
         outputs = []
         for x, kernel in convolution.parts:
-            y = apply(x, np.float32(kernel), **convolution.options)
+            y = apply(x, np.float32(kernel), data_format="channels_last", **convolution.options)
             if np.any(convolution.bias):
                 y = ops.add(y, np.float32(convolution.bias))
             outputs.append(y if activation is None else activation(y))
@@ -278,9 +282,10 @@ class _Folding:
         y = reduce(ops.reshape(self._as_frames(x), (batch, -1, width, channels)), axis=(1, 2))
         return ops.reshape(y, (batch, 1, 1, 1, channels)) if layer.keepdims else y
 
-    def _recur(self, layer, x, *states):
-        config = {**layer.get_config(), "unroll": True}
-        return _copy_of(layer, config)(x, *states)
+    def _distribute(self, layer, x):
+        """A layer of each step: time is a part of the batch."""
+        y = self._call(layer.layer, ops.reshape(x, (-1, *x.shape[2:])))
+        return ops.reshape(y, (*x.shape[:2], *y.shape[1:]))
 
 
 HANDLERS = {
@@ -299,16 +304,11 @@ HANDLERS = {
     layers.AveragePooling3D: _Folding._average_frames,
     layers.GlobalAveragePooling3D: _Folding._global_average,
     layers.GlobalMaxPooling3D: _Folding._global_maximum,
-    layers.SimpleRNN: _Folding._recur,
-    layers.GRU: _Folding._recur,
-    layers.LSTM: _Folding._recur,
-    layers.ConvLSTM2D: _Folding._recur,
-    layers.RNN: _Folding._recur,
-    RelationalLSTM: _Folding._recur,
+    layers.TimeDistributed: _Folding._distribute,
 }  # by the exact class, as a subclass may compute something else
 
 
-def _is_graph(layer):
+def is_graph(layer):
     """Whether a layer is a functional or Sequential model."""
     if isinstance(layer, keras.Sequential):
         return layer.built
@@ -420,10 +420,9 @@ def _scale_and_shift(normalization):
     return scale, shift
 
 
-def _copy_of(layer, config=None):
+def _copy_of(layer):
     """A function that calls a layer or operation like this one, with its weights, in float32."""
-    config = _in_float32(layer.get_config() if config is None else config)
-    copy = type(layer).from_config(config)
+    copy = type(layer).from_config(_for_inference(layer.get_config()))
 
     def call(*args, **kwargs):
         outputs = copy(*args, **kwargs)
@@ -434,16 +433,18 @@ def _copy_of(layer, config=None):
     return call
 
 
-def _in_float32(config):
-    """A config whose dtype policies, at any depth, are float32."""
+def _for_inference(config):
+    """A config whose dtype policies are float32 and whose loops are unrolled, at any depth."""
     if isinstance(config, (list, tuple)):
-        return type(config)(_in_float32(item) for item in config)
+        return type(config)(_for_inference(item) for item in config)
     if not isinstance(config, dict):
         return config
-    return {
-        key: "float32" if key == "dtype" and _is_float(value) else _in_float32(value)
-        for key, value in config.items()
-    }
+    config = {key: _for_inference(value) for key, value in config.items()}
+    if _is_float(config.get("dtype")):
+        config["dtype"] = "float32"
+    if config.get("unroll") is False:
+        config["unroll"] = True
+    return config
 
 
 def _is_float(dtype):

@@ -3,18 +3,28 @@
 import os
 import tempfile
 import time
-import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice
+from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.folding import fold
+from keras_videorel.export.quantization import quantize
+from keras_videorel.extras import check_importable
 from keras_videorel.files import written_whole
 
 # Least share of samples on which a file must agree with Keras.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
+# What to do where it does not.
+REMEDIES = {
+    "fp32": "",
+    "fp16": "In float32 the file is twice as large, and exact.",
+    "dynamic": 'More clips (--samples) tell more; "fp16" is closer to the model.',
+    "int8": 'More clips for the ranges (--calibration_samples) may do, or "dynamic" '
+    "(tflite_dynamic), whose activations are in float.",
+}
 # What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
 # Little work, and two in five of the clips whose best class changed (docs/performance.md).
 FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
@@ -52,13 +62,15 @@ def export_litert(
         from_logits: Whether the model gives logits. If not, a model that ends with a softmax
             is known as a classifier by that.
         least_agreement: Least share of the samples for which the largest output must be that of
-            Keras; 0.99, and 0.97 for 8 bits, by default.
+            Keras; 0.99, and 0.97 for 8 bits, by default. A file is refused where the 95% interval
+            of the share lies below: a few samples show little.
         threads: Threads that the file is run with.
 
     Returns:
         A dict of figures: `precision`, `bytes`, `operators` (their names), `samples` that were
-        compared, `agreement` (share with the same largest output), `max_error` and `mean_error`
-        of the logits or outputs, `largest` of theirs in size, and `seconds` of a sample here,
+        compared, `agreement` (share with the same largest output) and its 95% interval
+        `agreement_interval`, `max_error` and `mean_error` of the logits or outputs, `largest` of
+        theirs in size, and `seconds` of a sample here,
         best of all, beside `keras_seconds`.
 
     Raises:
@@ -74,7 +86,7 @@ def export_litert(
         )
     if least_agreement is None:
         least_agreement = LEAST_AGREEMENT[precision]
-    _litert()
+    check_installed()
     shape = (1, *model.inputs[0].shape[1:])
     calibration = _samples("calibration", calibration, shape)
     if precision == "int8" and not calibration:
@@ -97,12 +109,8 @@ def export_litert(
             "operators": operators(content),
             **_compare(beside, network, verification, threads),
         }
-        if figures["agreement"] < least_agreement:
-            raise ValueError(
-                f"the {precision} file agrees with Keras on {figures['agreement']:.3f} of "
-                f"{len(verification)} samples, less than least_agreement={least_agreement}; "
-                f"no file was written. Received: path={os.fspath(path)!r}"
-            )
+        name = os.path.basename(os.fspath(path))
+        check_agreement(name, figures, least_agreement, REMEDIES[precision])
     return figures
 
 
@@ -134,14 +142,13 @@ def operators(content):
     return sorted(found)
 
 
-def _litert():
-    try:
-        from ai_edge_litert import interpreter
-    except ImportError as error:
-        raise ImportError(
-            f"LiteRT files need the extra [litert]: pip install 'keras-videorel[litert]' ({error})"
-        ) from None
-    return interpreter
+def check_installed():
+    """Refuse to go on without LiteRT's interpreter.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    check_importable("LiteRT files", "litert")
 
 
 def _samples(name, samples, shape):
@@ -182,6 +189,9 @@ def _convert(folded, precision, calibration, is_classifier):
     with tempfile.TemporaryDirectory() as folder:
         # Not keras.export.ExportArchive, which would trace the network several times.
         tf.saved_model.save(module, folder, {"serving_default": serve.get_concrete_function()})
+        if precision == "int8":
+            nodes = [LOGITS] if is_classifier else []
+            return quantize(folder, calibration, FLOAT_OPERATORS, nodes)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
         )
@@ -190,38 +200,19 @@ def _convert(folded, precision, calibration, is_classifier):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "fp16":
             converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ({"inputs": s} for s in calibration)
-            return _quantize(converter, [LOGITS] if is_classifier else [])
-        return converter.convert()
-
-
-def _quantize(converter, float_nodes):
-    """The bytes of an int8 file, some of whose operators stay in float."""
-    # The public way to choose operators; a converter alone takes all or none.
-    options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=list(FLOAT_OPERATORS), denylisted_nodes=float_nodes
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
         try:
-            debugger = tf.lite.experimental.QuantizationDebugger(
-                converter=converter,
-                debug_dataset=converter.representative_dataset,
-                debug_options=options,
-            )
-        except ValueError as error:  # its way to say that there is no operator in 8 bits
+            return converter.convert()
+        except Exception as error:  # a ConverterError, which has no public name
             raise ValueError(
-                "`model` must have a layer that can be computed in 8 bits, before the one that "
-                f'gives logits, for precision="int8". Received: none ({error})'
+                f"`model` cannot be converted to LiteRT: {' '.join(str(error).split())[:500]}"
             ) from error
-    return debugger.get_nondebug_quantized_model()
 
 
 def _compare(path, network, samples, threads):
     """Figures of a file against the Keras model that gives the same logits or outputs."""
-    interpreter = _litert().Interpreter(model_path=path, num_threads=threads)
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=threads)
     run_file = interpreter.get_signature_runner()
 
     run_keras = tf.function(lambda x: network(x, training=False), autograph=False)
@@ -237,13 +228,8 @@ def _compare(path, network, samples, threads):
         keras_seconds.append(time.perf_counter() - start)
         expected.append(y)
     expected, received = np.concatenate(expected[1:]), np.concatenate(received[1:])
-    error = np.abs(expected - received)
-    same = expected.argmax(axis=-1) == received.argmax(axis=-1)
     return {
-        "samples": len(samples),
-        "agreement": float(same.mean()),
-        "max_error": float(error.max()),
-        "mean_error": float(error.mean()),
+        **compare(expected, received),
         "largest": float(np.abs(expected).max()),
         "seconds": min(seconds[1:]),
         "keras_seconds": min(keras_seconds[1:]),

@@ -110,6 +110,7 @@ def _input(samples, model):
     flow = samples.stream == "flow"
     what = "fields of optical flow, as 8-bit levels of x and y" if flow else "RGB frames"
     height, width = samples.crop_size
+    share = f"{samples.test_scale:.3g} of the shorter side"
     whole = samples.frame_size
     size = f"a shorter side of {whole}" if isinstance(whole, int) else f"{whole[0]}x{whole[1]}"
     stride = f", {samples.frame_stride} apart" if samples.frame_stride > 1 else ""
@@ -118,9 +119,10 @@ def _input(samples, model):
     else:
         taken = f"a clip of {samples.frames} {what}{stride}"
     return (
-        f"A sample is {taken}: resized to {size}, of which the middle {height}x{width} is taken, "
-        f"less {_numbers(samples.mean)}, divided by {_numbers(np.ravel(samples.std))}. The "
-        f"scores of up to {samples.clips} samples of a video are averaged before the softmax. "
+        f"A sample is {taken}: resized to {size}, of which the middle ({share}) is resized to "
+        f"{height}x{width}, less {_numbers(samples.mean)}, divided by "
+        f"{_numbers(np.ravel(samples.std))}. The scores of up to {samples.clips} samples of a "
+        "video are averaged before the softmax. "
         f"{model.count_params():,} parameters. `labels.txt` names the classes in the order of the "
         "scores; `export.json` has these settings."
     )

@@ -2,6 +2,17 @@
 
 import numpy as np
 
+from keras_videorel.extras import check_importable
+
+
+def check_installed():
+    """Refuse to go on without what converts and runs ONNX files.
+
+    Raises:
+        ImportError: If something is not installed.
+    """
+    check_importable("ONNX files", "onnx")
+
 
 def write(model, path, samples):
     """Write an ONNX file from samples `(batch, *shape)` to logits `(batch, classes)`, float32.
@@ -12,15 +23,9 @@ def write(model, path, samples):
         samples: The `Samples` of the model.
 
     Raises:
-        ImportError: If the extra `onnx` is not installed.
+        ImportError: If tf2onnx or onnxruntime is not installed.
     """
-    try:
-        import onnxruntime  # noqa: F401  what `scorer` needs: known before the conversion
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX files need the extra [onnx]: pip install 'keras-videorel[onnx]' ({error})"
-        ) from None
+    check_installed()
     model(np.zeros((1, *samples.shape), np.float32))  # Keras wants it called once
     model.export(path, format="onnx", verbose=False)
 

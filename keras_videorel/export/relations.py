@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_videorel.layers import RelationalLSTM
+from keras_videorel.layers import RelationalLSTM, UnfoldSegments
 
 
 def layer_of(model):
@@ -22,9 +22,14 @@ def sizes(model):
         return {}
     rows, columns = layer.cell.spatial_shape
     times = 1
+    features = layer.input
+    for operation in model.operations:
+        if isinstance(operation, UnfoldSegments) and operation.output is features:
+            features = operation.input[0]
+            break
     for operation in model.operations:
         # (batch * T, [times,] height, width, channels), folded below each other for the layer.
-        if type(operation).__name__ == "Reshape" and operation.output is layer.input:
+        if type(operation).__name__ == "Reshape" and operation.output is features:
             *leading, height, width, _ = operation.input.shape[1:]
             if leading and (leading[0] * height, width) == (rows, columns):
                 times = leading[0]

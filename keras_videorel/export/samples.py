@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_videorel.checks import check_integer
 from keras_videorel.data import pipeline, sampling, transforms, video
 
 
@@ -19,7 +20,8 @@ class Samples:
         frame_stride: Step between them.
         frame_size: `(height, width)` that frames are resized to, or their shorter side.
         clips: Clips, or groups of snippets, that are averaged over a video.
-        crop_size: `(height, width)` of the crop in the center.
+        crop_size: `(height, width)` of the view in the center.
+        test_scale: The share of a frame that the view shows, see `transforms.view_boxes`.
         mean: Mean of the channels, subtracted.
         std: What they are then divided by.
         shape: Shape of a sample: what the model takes, without the batch.
@@ -33,6 +35,7 @@ class Samples:
     frame_size: tuple | int
     clips: int
     crop_size: tuple
+    test_scale: float
     mean: tuple
     std: float
     shape: tuple
@@ -49,8 +52,8 @@ class Samples:
 
     def settings(self):
         """What `export.json` tells of them, a dict."""
-        names = ("stream", "segments", "frames", "frame_stride", "frame_size", "clips", "crop_size")
-        return {name: getattr(self, name) for name in (*names, "mean", "std")}
+        settings = dataclasses.asdict(self)
+        return {key: value for key, value in settings.items() if key not in ("labels", "shape")}
 
     def indices(self, num_frames):
         """Frames of a video's samples, int32 `(count, sampled)`.
@@ -71,8 +74,9 @@ class Samples:
             float32 `(count, *crop_size, channels)`.
         """
         return transforms.prepare_frames(
-            images, self.stream, self.frame_size, self.crop_size, self.mean, self.std
-        )
+            images, self.stream, self.frame_size, self.crop_size, self.mean, self.std,
+            self.test_scale,
+        )  # fmt: skip
 
     def read(self, path):
         """Samples of a video file, float32 `(count, *shape)`.
@@ -100,7 +104,9 @@ class Samples:
         return transforms.join_frames(prepared, self.shape if shape is None else shape, self.stream)
 
 
-def samples_of(model, labels, *, stream, frame_size, clips, segments, frame_stride, mean, std):
+def samples_of(
+    model, labels, *, stream, frame_size, clips, segments, frame_stride, test_scale, mean, std
+):
     """The settings of a model's samples, checked.
 
     Args:
@@ -111,6 +117,7 @@ def samples_of(model, labels, *, stream, frame_size, clips, segments, frame_stri
         clips: Samples of a video.
         segments: 0 or T.
         frame_stride: Step between frames.
+        test_scale: Share of a frame that a view shows.
         mean: Mean of the channels.
         std: Their standard deviation.
 
@@ -118,8 +125,8 @@ def samples_of(model, labels, *, stream, frame_size, clips, segments, frame_stri
         A `Samples`.
 
     Raises:
-        ValueError: If the labels, `stream` or `segments` do not fit the model, the mean the
-            stream, or the crop the frames.
+        ValueError: If the labels, `stream` or `segments` do not fit the model or the mean the
+            stream, or a number is out of its range.
     """
     classes = model.output_shape[-1]
     labels = tuple(map(str, range(classes) if labels is None else labels))
@@ -134,17 +141,17 @@ def samples_of(model, labels, *, stream, frame_size, clips, segments, frame_stri
         raise ValueError(
             f"`mean` must have a number for each of the {channels} channels. Received: mean={mean}"
         )
-    whole = frame_size if isinstance(frame_size, int) else tuple(frame_size)
-    least = (whole, whole) if isinstance(whole, int) else whole
-    if least[0] < height or least[1] < width:
-        raise ValueError(
-            f"`frame_size` must hold the model's input of {height}x{width}. "
-            f"Received: frame_size={frame_size}"
-        )
+    transforms.check_test_scale(test_scale)
+    check_integer("clips", clips, least=1)
+    check_integer("frame_stride", frame_stride, least=1)
+    if isinstance(frame_size, int):
+        check_integer("frame_size", frame_size, least=1)
+    else:
+        frame_size = tuple(check_integer("frame_size", side, least=1) for side in frame_size)
     shape = tuple(model.input_shape[1:])
     return Samples(
-        labels, stream, segments, frames, frame_stride, whole, clips, (height, width), mean, std,
-        shape,
+        labels, stream, segments, frames, frame_stride, frame_size, clips, (height, width),
+        test_scale, mean, std, shape,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_videorel.export import relations
 from keras_videorel.export.scores import scores
+from keras_videorel.files import plain_path
 
 
 def write(model, folder, samples):
@@ -23,7 +24,7 @@ def write(model, folder, samples):
     def network(x):
         return model(x, training=False)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *frames_shape), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
     def prepare(images):
         return samples.prepare(images)
 
@@ -34,11 +35,13 @@ def write(model, folder, samples):
         return scores(tf.reduce_mean(logits, axis=1))
 
     def serve(videos):
+        videos = _pixels(videos, "frames", channels)
         batch, time = tf.unstack(tf.shape(videos)[:2])
         taken = tf.gather(videos, samples.indices(time), axis=1)
         return of_video(prepare(_in_a_row(taken, 3)), batch)
 
     def serve_jpegs(jpegs):
+        _check_filled(jpegs, "jpegs")
         batch, time = tf.unstack(tf.shape(jpegs))
         used, places = tf.unique(tf.reshape(samples.indices(time), [-1]))
 
@@ -57,6 +60,7 @@ def write(model, folder, samples):
         return of_video(_in_a_row(tf.gather(prepared, places, axis=1), 3), batch)
 
     def serve_clips(taken):
+        taken = _pixels(taken, "clips", channels)
         return scores(network(samples.join(prepare(_in_a_row(taken, 3)))))
 
     clips = tf.TensorSpec((None, sampled, *frames_shape), tf.uint8, name="clips")
@@ -64,7 +68,7 @@ def write(model, folder, samples):
         "serve": (serve, tf.TensorSpec((None, None, *frames_shape), tf.uint8, name="frames")),
         "clips": (serve_clips, clips),
         "preprocessed": (
-            lambda x: scores(network(x)),
+            lambda x: scores(network(_check_filled(x, "samples"))),
             tf.TensorSpec((None, *samples.shape), tf.float32, name="samples"),
         ),
         "jpegs": (serve_jpegs, tf.TensorSpec((None, None), tf.string, name="jpegs")),
@@ -73,6 +77,7 @@ def write(model, folder, samples):
         related = relations.with_relations(model)
 
         def serve_relations(taken):
+            taken = _pixels(taken, "clips", channels)
             logits, omega = related(samples.join(prepare(_in_a_row(taken, 3))))
             return {**scores(logits), "relations": omega}
 
@@ -89,8 +94,32 @@ def write(model, folder, samples):
 
 def scorer(folder):
     """A function from samples to the logits that a SavedModel gives."""
-    model = tf.saved_model.load(folder)
+    with plain_path(folder) as path:
+        model = tf.saved_model.load(path)
     return lambda x: model.signatures["preprocessed"](samples=tf.constant(x))["logits"].numpy()
+
+
+def _check_filled(x, name):
+    """`x`, with an error in the graph where one of its sizes is 0."""
+    message = f"`{name}` must not be empty: a size of it is 0 in the shape below"
+    with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(x), message)]):
+        return tf.identity(x)
+
+
+def _pixels(x, name, channels):
+    """Frames with the channels that the model takes; of RGB also gray ones, or with an alpha."""
+    x = _check_filled(x, name)
+    # Signatures do not check shapes: what comes may have other channels than the signature says.
+    x = tf.compat.v1.placeholder_with_default(x, (*x.shape[:-1], None))
+    known, what = ([1, 3, 4], "3 channels (RGB), 1 (gray) or 4 (RGBA)")
+    if channels != 3:
+        known, what = [channels], f"{channels} channels (optical flow in x and y)"
+    message = f"`{name}` must have {what}"
+    tf.debugging.assert_equal(tf.reduce_any(tf.shape(x)[-1] == known), True, message)
+    x = tf.cond(
+        tf.shape(x)[-1] == 1, lambda: tf.repeat(x, channels, axis=-1), lambda: x[..., :channels]
+    )
+    return tf.ensure_shape(x, (*x.shape[:-1], channels))
 
 
 def _in_a_row(x, rank):

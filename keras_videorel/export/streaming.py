@@ -11,11 +11,12 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from keras_videorel.export.folding import fold
+from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.export.folding import fold, is_graph
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
 from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
-from keras_videorel.layers import RelationalLSTM, SegmentConsensus
+from keras_videorel.layers import RelationalLSTM, SegmentConsensus, UnfoldSegments
 
 LITERT = "model_fp32.tflite"  # beside the SavedModel
 MANIFEST = "stream.json"
@@ -25,6 +26,7 @@ COUNT = "count"
 _SEQUENCE = "sequence"  # (batch, T, ...): all snippets
 _FOLDED = "folded"  # (batch * T, ...): snippets that know nothing of each other
 _VIDEO = "video"  # (batch, ...): what was made of all of them
+_CONVOLUTIONAL = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
 def export_stream(
@@ -37,6 +39,7 @@ def export_stream(
     frame_size=(128, 170),
     segments=0,
     frame_stride=1,
+    test_scale=TEST_SCALE,
     mean=(123.0, 117.0, 104.0),
     std=1.0,
 ):
@@ -64,6 +67,7 @@ def export_stream(
         frame_size: Size that frames are resized to.
         segments: T of the model.
         frame_stride: Step between the frames of a snippet.
+        test_scale: Share of a frame that the model is shown.
         mean: Mean of the channels.
         std: What they are then divided by.
 
@@ -76,7 +80,7 @@ def export_stream(
     """
     samples = samples_of(
         model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
-        frame_stride=frame_stride, mean=mean, std=std,
+        frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
     )  # fmt: skip
     check_replaceable(path, MANIFEST)
     with written_whole(path) as beside:
@@ -190,8 +194,9 @@ def step_model(model):
     count. A step takes the same time and memory, however long the video is.
 
     Args:
-        model: A functional `keras.Model` from `(batch, T, *snippet)` to scores, whose snippets
-            meet in recurrent layers that return their last output, and in `SegmentConsensus`.
+        model: A functional or `Sequential` Keras model from `(batch, T, *snippet)` to scores. Each
+            snippet goes through layers in `keras.layers.TimeDistributed`, or folded into the
+            batch; snippets meet in recurrent layers that go forward, and in `SegmentConsensus`.
             The step model shares its weights.
 
     Returns:
@@ -202,6 +207,12 @@ def step_model(model):
     Raises:
         ValueError: If snippets meet in other layers, or do not meet.
     """
+    if not is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` must be a built functional or Sequential Keras model of one input and one "
+            f"output to be streamed. Received: {model!r}"
+        )
+    model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     shape = tuple(model.input_shape)
     if len(shape) < 3 or None in shape[1:] or shape[1] < 2:
         raise ValueError(
@@ -212,11 +223,13 @@ def step_model(model):
     steps = _Steps(shape[1])
     sequence = steps.marked(ops.expand_dims(snippet, axis=1), _SEQUENCE)
     # What `keras.models.clone_model` does, which has no place for further inputs.
-    scores = model._run_through_graph(sequence, call_fn=steps)
+    # Keras 3.12 has no default for `operation_fn`.
+    scores = model._run_through_graph(sequence, operation_fn=lambda layer: layer, call_fn=steps)
     if steps.kind(scores) != _VIDEO:
         raise ValueError(
             "`model` must make one prediction of all snippets to be streamed, with a recurrent "
-            f"layer or a SegmentConsensus. Received: {model.name!r}, which has neither"
+            "layer that returns its last output, or a SegmentConsensus. "
+            f"Received: {model.name!r}, which has neither"
         )
     outputs = {"scores": ops.cast(scores, "float32"), **steps.next_states}
     return keras.Model({"snippet": snippet, **steps.states}, outputs, name=f"{model.name}_step")
@@ -246,11 +259,20 @@ class _Steps:
 
     def __call__(self, operation, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._marked]
+        if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
+            x = tensors[0]  # of the second it takes the number of snippets
+            return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
         kinds = {self.kind(x) for x in tensors}
         if len(tensors) == 1:
             (x,) = tensors
             if kinds == {_SEQUENCE} and isinstance(operation, keras.layers.RNN):
-                return self.marked(self._recurrent(operation, x), _VIDEO)
+                output = self._recurrent(operation, x)
+                if operation.return_sequences:
+                    return self.marked(ops.expand_dims(output, axis=1), _SEQUENCE)
+                return self.marked(output, _VIDEO)
+            if kinds == {_SEQUENCE} and isinstance(operation, keras.layers.TimeDistributed):
+                output = operation.layer(ops.squeeze(x, axis=1))
+                return self.marked(ops.expand_dims(output, axis=1), _SEQUENCE)
             if kinds == {_SEQUENCE} and isinstance(operation, SegmentConsensus):
                 return self.marked(self._consensus(operation, x), _VIDEO)
             if type(operation).__name__ == "Reshape":  # of keras.ops, which has no public name
@@ -259,8 +281,9 @@ class _Steps:
                     return folded
         if len(kinds) > 1 or _SEQUENCE in kinds:
             raise ValueError(
-                "`model` cannot be streamed: its snippets must meet in recurrent layers or a "
-                f"SegmentConsensus. Received: {operation.name!r}, a {type(operation).__name__}"
+                "`model` cannot be streamed: its snippets must meet in recurrent layers that go "
+                "forward, or a SegmentConsensus, of the model itself. "
+                f"Received: {operation.name!r}, a {type(operation).__name__}"
             )
         result = operation(*args, **kwargs)
         for output in keras.tree.flatten(result):
@@ -281,17 +304,27 @@ class _Steps:
         return None
 
     def _recurrent(self, layer, x):
-        if layer.return_sequences or layer.return_state or layer.go_backwards:
+        if layer.return_state or layer.go_backwards:
             raise ValueError(
-                "`model` cannot be streamed: its recurrent layers must go forward and return the "
-                f"last output alone. Received: {layer.name!r}"
+                "`model` cannot be streamed: its recurrent layers must go forward and return no "
+                f"states. Received: {layer.name!r}"
             )
-        states = []
-        for place, state in enumerate(layer.get_initial_state(batch_size=1)):
-            states.append(self._state(f"{layer.name}_{place}", state.shape[1:]))
-        output, next_states = layer.cell(ops.squeeze(x, axis=1), states)
-        for state, following in zip(states, next_states, strict=True):
-            self.next_states[state.name] = ops.cast(following, "float32")
+        if isinstance(layer, _CONVOLUTIONAL):  # Keras cannot copy their cells
+            raise ValueError(
+                "`model` cannot be streamed: a RelationalLSTM, or a recurrent layer of features, "
+                f"can. Received: {layer.name!r}, a {type(layer).__name__}"
+            )
+        initial = layer.get_initial_state(batch_size=1)
+        states = [
+            self._state(f"{layer.name}_{place}", state.shape[1:])
+            for place, state in enumerate(keras.tree.flatten(initial))
+        ]
+        layer.cell.name = f"{layer.name}_cell"  # Keras names those of all layers alike
+        output, following = layer.cell(
+            ops.squeeze(x, axis=1), keras.tree.pack_sequence_as(initial, states)
+        )
+        for state, next_state in zip(states, keras.tree.flatten(following), strict=True):
+            self.next_states[state.name] = ops.cast(next_state, "float32")
         if isinstance(layer, RelationalLSTM):
             return ops.reshape(output, (-1, *layer.cell.spatial_shape, layer.cell.units))
         return output

@@ -10,6 +10,7 @@ from keras_videorel.layers.segment_consensus import SegmentConsensus
 from keras_videorel.layers.smart import SMART
 from keras_videorel.layers.square_pooling import SquarePooling
 from keras_videorel.layers.symmetric_conv import SymmetricConv3D
+from keras_videorel.layers.unfold_segments import UnfoldSegments
 
 __all__ = [
     "SMART",
@@ -19,5 +20,6 @@ __all__ = [
     "SegmentConsensus",
     "SquarePooling",
     "SymmetricConv3D",
+    "UnfoldSegments",
     "swap_batch_normalization",
 ]

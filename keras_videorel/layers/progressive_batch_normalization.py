@@ -35,8 +35,9 @@ class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
     Call arguments:
         inputs: Tensor of any rank.
         training: Whether to update the moving statistics.
-        mask: Optional, in the shape of the inputs without their last axis: the positions that
-            the statistics are of. A batch without any leaves them as they are.
+        mask: Optional, in the shape of the inputs without their last axis, or of the first axes
+            of that, as `(batch, time)`: the positions that the statistics are of. A batch without
+            any leaves them as they are.
 
     Input shape:
         Any, with a known number of channels.
@@ -74,6 +75,9 @@ class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
                 "A mask is of the positions before the last axis, so that `axis` must be the "
                 f"last. Received: axis={self.axis}, inputs.shape={inputs.shape}"
             )
+        if mask is not None:
+            for _ in range(len(mask.shape), len(inputs.shape) - 1):
+                mask = ops.expand_dims(mask, axis=-1)
         outputs = super().call(inputs, training=False, mask=mask)
         if training and self.trainable:
             self._update_statistics(inputs, mask)

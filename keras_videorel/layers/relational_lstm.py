@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_videorel.layers.relational_lstm_cell import RelationalLSTMCell
+from keras_videorel.layers.time_mask import time_mask
 
 OF_THE_CELL = {"spatial_shape", "name", "trainable", "dtype"}  # not arguments of the layer's own
 
@@ -34,7 +35,9 @@ class RelationalLSTM(keras.layers.RNN):
         sequences: Feature maps of all steps.
         initial_state: `[H_0, C_0]`, zeros by default: feature maps `(batch, height, width,
             units)`, or flat.
-        mask: Boolean `(batch, time)`; a step that is `False` leaves the states as they are.
+        mask: Boolean `(batch, time)`; a step that is `False` leaves the states as they are. A
+            mask of more axes, as `keras.layers.Masking` makes of feature maps, is `False` for a
+            step where all of it is.
         training: Whether to drop.
 
     Input shape:
@@ -104,13 +107,19 @@ class RelationalLSTM(keras.layers.RNN):
             ndim=5, axes={axis: sequences_shape[axis] for axis in (2, 3, 4)}
         )
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
+    def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
+        # Keras hands on what a layer before masked as `mask`, beside an initial state as
+        # `sequences_mask`, which its own recurrent layers do not take.
+        mask = time_mask(sequences_mask if mask is None else mask)
         if initial_state is not None:
             initial_state = [ops.reshape(s, (-1, self.cell.output_size)) for s in initial_state]
         outputs = super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         if not self.return_state:
             return self._as_maps(outputs)
         return tuple(self._as_maps(output) for output in outputs)
+
+    def compute_mask(self, sequences, mask):
+        return super().compute_mask(sequences, time_mask(keras.tree.flatten(mask)[0]))
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         if training and self.cell.dropout > 0:

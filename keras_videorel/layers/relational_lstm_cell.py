@@ -27,6 +27,10 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
     `keras_videorel.ops.nonlocal_operation`. With one position it is a `keras.layers.LSTMCell`.
     `keras_videorel.layers.RelationalLSTM` takes and gives feature maps, with the same weights.
 
+    `keras.layers.RNN` takes masks `(batch, time)`. `keras.layers.Masking` makes them of flat
+    features, of feature maps it makes masks of positions: put a `keras.layers.Reshape((T, -1))`
+    before it, or use `RelationalLSTM`, which takes both.
+
     The eight relations have their own embeddings, stored by kind; the axis of size 4 is the gate,
     in the order i, f, g, o. With C input channels, u units and embedding dimension d:
 

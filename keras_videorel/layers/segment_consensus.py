@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_videorel.layers.time_mask import time_mask
+
 CONSENSUS = {"average": ops.mean, "max": ops.max}
 
 
@@ -17,6 +19,9 @@ class SegmentConsensus(keras.layers.Layer):
 
     Call arguments:
         inputs: Scores or features of each segment, scores before the softmax.
+        mask: Boolean `(batch, segments)`; a segment that is `False` does not count. A mask of
+            more axes is `False` for a segment where all of it is. A video without any segment
+            gets zeros.
 
     Input shape:
         `(batch, segments, ..., features)`.
@@ -46,9 +51,24 @@ class SegmentConsensus(keras.layers.Layer):
             )
         self.consensus = consensus
         self.input_spec = keras.layers.InputSpec(min_ndim=3)
+        self.supports_masking = True
 
-    def call(self, inputs):
-        return CONSENSUS[self.consensus](inputs, axis=1)
+    def call(self, inputs, mask=None):
+        mask = time_mask(mask)
+        if mask is None:
+            return CONSENSUS[self.consensus](inputs, axis=1)
+        for _ in inputs.shape[2:]:
+            mask = ops.expand_dims(mask, axis=-1)
+        if self.consensus == "max":
+            largest = ops.max(ops.where(mask, inputs, -float("inf")), axis=1)
+            return ops.where(ops.any(mask, axis=1), largest, 0.0)
+        # `where`, as what is masked may be no number.
+        values = ops.cast(ops.where(mask, inputs, 0.0), "float32")
+        count = ops.sum(ops.cast(mask, "float32"), axis=1)
+        return ops.cast(ops.sum(values, axis=1) / ops.maximum(count, 1.0), inputs.dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        return None  # the segments are gone
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *input_shape[2:])

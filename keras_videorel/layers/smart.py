@@ -151,7 +151,7 @@ class SMART(keras.layers.Layer):
         self.appearance_normalization = normalization(name="appearance_normalization", **statistics)
         # The bias is the batch normalization's to absorb; with it the networks of Table 1 have
         # the parameter counts that they are known by (docs/architecture.md).
-        self.reduction = keras.layers.Conv3D(self.filters, 1, name="reduction", **shared)
+        self.reduction = SymmetricConv3D(self.filters, 1, name="reduction", **shared)
         self.reduction_normalization = (
             normalization(name="reduction_normalization", **statistics)
             if final_normalization

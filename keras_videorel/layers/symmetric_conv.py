@@ -18,8 +18,27 @@ class SymmetricConv3D(keras.layers.Conv3D):
     same sum: TensorFlow's gradients of a strided 3D convolution are some fifty times slower on
     processors without AVX-512 (`benchmarks/strided_convolution.py`).
 
-    Takes the arguments of `keras.layers.Conv3D`, channels last.
+    Takes the arguments of `keras.layers.Conv3D`, but channels are last, whatever
+    `keras.config.image_data_format()` says.
+
+    Raises:
+        ValueError: If `data_format` is "channels_first".
     """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1, 1),
+        padding="valid",
+        data_format="channels_last",
+        **kwargs,
+    ):
+        if data_format not in (None, "channels_last"):
+            raise ValueError(
+                f'`data_format` must be "channels_last". Received: data_format={data_format!r}'
+            )
+        super().__init__(filters, kernel_size, strides, padding, "channels_last", **kwargs)
 
     def convolution_op(self, inputs, kernel):
         if all(stride == 1 for stride in self.strides):

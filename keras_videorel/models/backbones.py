@@ -1,6 +1,8 @@
 """Snippet encoders: networks cut in two where the branches of a relational LSTM network begin."""
 
+import contextlib
 import math
+import os
 import re
 import warnings
 from typing import NamedTuple
@@ -48,9 +50,38 @@ def _application(name):
         constructor = getattr(keras.applications, name)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*usually expects 1 or 3 input channels")
-            return constructor(include_top=False, weights=weights, input_shape=input_shape)
+            with _channels_last(), _explained_download(weights):
+                return constructor(include_top=False, weights=weights, input_shape=input_shape)
 
     return network
+
+
+@contextlib.contextmanager
+def _channels_last():
+    """`keras.applications` has no argument for it."""
+    data_format = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(data_format)
+
+
+@contextlib.contextmanager
+def _explained_download(weights):
+    try:
+        yield
+    except Exception as error:
+        # Keras raises a plain Exception for an address that it cannot reach.
+        if weights != "imagenet" or not (type(error) is Exception or isinstance(error, OSError)):
+            raise
+        address = re.search(r"https?://[^\s:]+", str(error))
+        file = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
+        what = address.group() if address else "the file of weights"
+        raise ValueError(
+            f'`weights="imagenet"` could not be downloaded ({error}). Download {what} elsewhere '
+            f"and put it into {file}, or give its path as `weights`; None is for random weights"
+        ) from error
 
 
 BACKBONES = {
@@ -131,6 +162,11 @@ def backbone_network(backbone, shape, weights=None, width=None):
         raise ValueError(
             f'`weights` must be None or a path for backbone={backbone!r}. Received: "imagenet"'
         )
+    if weights not in (None, "imagenet") and "://" not in weights and not os.path.exists(weights):
+        raise ValueError(
+            '`weights` must be None, "imagenet" or the path of a weights file. '
+            f"Received: weights={weights!r}, which does not exist"
+        )
     build = BACKBONES[backbone].network
     if weights is None or shape[-1] == 3:
         return build(shape, weights, **options)
@@ -201,7 +237,8 @@ def known_momentum(progressive_momentum, weights):
 def average_pool(x, name):
     """Average over all positions."""
     rank = "3D" if len(x.shape) == 5 else "2D"
-    return getattr(layers, f"GlobalAveragePooling{rank}")(name=name)(x)
+    pooling = getattr(layers, f"GlobalAveragePooling{rank}")
+    return pooling(data_format="channels_last", name=name)(x)
 
 
 def classify(x, classes, dropout, activation):

@@ -5,7 +5,12 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_videorel.layers import ProgressiveBatchNormalization, RelationalLSTM, SegmentConsensus
+from keras_videorel.layers import (
+    ProgressiveBatchNormalization,
+    RelationalLSTM,
+    SegmentConsensus,
+    UnfoldSegments,
+)
 from keras_videorel.models.backbones import (
     BACKBONES,
     average_pool,
@@ -18,11 +23,7 @@ from keras_videorel.models.backbones import (
     with_checkpoints,
     with_normalization,
 )
-from keras_videorel.models.temporal_segment_network import (
-    fold_segments,
-    positive_segments,
-    unfold_segments,
-)
+from keras_videorel.models.temporal_segment_network import fold_segments, positive_segments
 
 BRANCHES = ("local", "nonlocal")
 
@@ -53,6 +54,7 @@ def RelationalLSTMResNet(
       hidden state goes through a 1x1 convolution back to `C`, a conv5_3 of its own, and the
       average over space.
 
+    Snippets that the input has masked (`keras.layers.Masking`) count in neither branch.
     The two are concatenated for dropout and one dense layer. Inputs are prepared as the
     backbone wants them: `keras.applications.resnet_v2.preprocess_input` or that of
     `mobilenet_v2`, which is mean 127.5 and standard deviation 127.5 in a config.
@@ -121,16 +123,17 @@ def RelationalLSTMResNet(
     features = []
     if "local" in branches:
         y = with_normalization(local, momentum)(x)
-        y = unfold_segments(average_pool(y, "local_pool"), segments)
+        y = UnfoldSegments(name="local_by_video")([average_pool(y, "local_pool"), snippets])
         features.append(SegmentConsensus(name="local_consensus")(y))
     if "nonlocal" in branches:
         *sizes, channels = x.shape[1:]
         y = _batch_normalization(momentum, name="nonlocal_bn")(x)
         # Positions of time stand below those of height: relations know no direction.
-        y = ops.reshape(y, (-1, segments, math.prod(sizes[:-1]), sizes[-1], channels))
+        y = ops.reshape(y, (-1, math.prod(sizes[:-1]), sizes[-1], channels))
+        y = UnfoldSegments(name="nonlocal_by_video")([y, snippets])
         units = channels // 2 if units is None else units
         y = RelationalLSTM(units, embedding_dim, name="relational_lstm")(y)
-        y = layers.Conv2D(channels, 1, name="nonlocal_conv")(y)
+        y = layers.Conv2D(channels, 1, data_format="channels_last", name="nonlocal_conv")(y)
         own = with_normalization(fresh_copy(local, "nonlocal"), momentum)
         y = own(ops.reshape(y, (-1, *sizes, channels)))
         features.append(average_pool(y, "nonlocal_pool"))

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_videorel.layers import SegmentConsensus
+from keras_videorel.layers import SegmentConsensus, UnfoldSegments
 
 
 def TemporalSegmentNetwork(
@@ -13,6 +13,7 @@ def TemporalSegmentNetwork(
 
     Both papers compare with it, and ARTNet is also trained under it (Sec. 3.3). The classifier
     scores each snippet, all with the same weights; the scores are averaged before the softmax.
+    Snippets that the input has masked (`keras.layers.Masking`) do not count.
 
     Args:
         model: A `keras.Model` from a snippet, `(height, width, channels)` or `(time, height,
@@ -45,7 +46,7 @@ def TemporalSegmentNetwork(
             f"classifier_activation=None. Received: {model.name!r}, which ends with a softmax"
         )
     snippets = keras.Input((segments, *model.input_shape[1:]), name="snippets")
-    scores = unfold_segments(model(fold_segments(snippets)), segments)
+    scores = UnfoldSegments(name="by_video")([model(fold_segments(snippets)), snippets])
     scores = SegmentConsensus(consensus, dtype="float32", name="consensus")(scores)
     scores = layers.Activation(classifier_activation, dtype="float32", name="predictions")(scores)
     return keras.Model(snippets, scores, name=f"tsn_{model.name}" if name is None else name)
@@ -61,8 +62,3 @@ def positive_segments(segments):
 def fold_segments(x):
     """`(batch, segments, ...)` as `(batch * segments, ...)`."""
     return ops.reshape(x, (-1, *x.shape[2:]))
-
-
-def unfold_segments(x, segments):
-    """`(batch * segments, ...)` as `(batch, segments, ...)`."""
-    return ops.reshape(x, (-1, segments, *x.shape[1:]))

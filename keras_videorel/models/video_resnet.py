@@ -230,16 +230,16 @@ def _video_resnet(
                 f"{stage}_{unit}",
             )
     if include_top:
-        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
+        x = layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
         # Scores leave in float32 under mixed precision too, for the softmax and the loss.
         x = layers.Dense(
             classes, activation=classifier_activation, dtype="float32", name="predictions"
         )(x)
     elif pooling == "avg":
-        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
+        x = layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
     elif pooling == "max":
-        x = layers.GlobalMaxPooling3D(name="max_pool")(x)
+        x = layers.GlobalMaxPooling3D("channels_last", name="max_pool")(x)
     if name is None:
         name = f"{architecture}_caffe" if preactivation else architecture
     model = keras.Model(clips, x, name=name)
@@ -314,7 +314,9 @@ def _convolution(x, kind, filters, kernel_size, strides, name):
         kernel_size = (1, *kernel_size[1:])
         if strides[0] > 1:
             window = (strides[0], 1, 1)
-            x = layers.AveragePooling3D(window, padding="same", name=f"{name}_frames")(x)
+            x = layers.AveragePooling3D(
+                window, padding="same", data_format="channels_last", name=f"{name}_frames"
+            )(x)
             strides = (1, *strides[1:])
     return SymmetricConv3D(
         filters,

@@ -7,8 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import transforms
-from keras_videorel.files import read_json
+from keras_videorel.extras import pip_install
+from keras_videorel.files import plain_path, read_json
 
 # Files of an exported folder, in the order in which they are preferred: the most exact first.
 FILES = {
@@ -36,7 +38,8 @@ class SavedModel:
     """
 
     def __init__(self, folder, settings):
-        self._model = tf.saved_model.load(folder)  # holds the variables of the signatures
+        with plain_path(folder) as path:
+            self._model = tf.saved_model.load(path)  # holds the variables of the signatures
         signatures = self._model.signatures
         if "clips" not in signatures:
             raise ValueError(f"{folder!r} was exported by an older version: export it again")
@@ -79,13 +82,14 @@ class LiteRTModel:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise OSError(
-                f"{name} needs LiteRT's interpreter: pip install ai-edge-litert ({error})"
+                f"{name} needs LiteRT's interpreter: {pip_install('litert')} ({error})"
             ) from None
         path = os.path.join(folder, name)
-        with open(os.path.join(folder, "labels.txt"), encoding="utf-8") as file:
-            self.labels = file.read().splitlines()
+        self.labels = read_class_names(os.path.join(folder, "labels.txt"))
         try:
-            self._run = Interpreter(path, num_threads=os.cpu_count()).get_signature_runner()
+            with plain_path(path) as plain:
+                interpreter = Interpreter(plain, num_threads=os.cpu_count())
+            self._run = interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path!r} cannot be run by LiteRT: {error}") from None
         given = self._run.get_output_details()
@@ -97,7 +101,7 @@ class LiteRTModel:
         ((self._input, taken),) = self._run.get_input_details().items()
         self._shape = tuple(taken["shape"].tolist())
         keys = ("frame_size", "crop_size", "mean", "std")
-        self._settings = {key: settings[key] for key in keys}
+        self._settings = {key: settings[key] for key in keys} | {"test_scale": test_scale(settings)}
         self._stream = settings.get("stream", "rgb")
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
@@ -110,6 +114,16 @@ class LiteRTModel:
             return np.concatenate(
                 [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
             )
+
+
+def test_scale(settings):
+    """The share of a frame that a model is shown, of its `export.json`.
+
+    Those written before there was such a setting were shown their input's pixels, unscaled.
+    """
+    return settings.get("test_scale") or min(
+        1.0, min(settings["crop_size"]) / np.min(settings["frame_size"])
+    )
 
 
 def load(folder, precision=None):

@@ -3,6 +3,8 @@
 import numpy as np
 
 from keras_videorel.checks import check_choice
+from keras_videorel.data import transforms
+from keras_videorel.prediction.exported import test_scale
 
 GATES = ("i", "f", "g", "o")  # of the LSTM, in the order of the maps
 HEAT = "inferno"  # colour map, of matplotlib and OpenCV
@@ -90,9 +92,11 @@ def seen_box(height, width, settings):
     if isinstance(size, int):
         scale = size / min(height, width)
         size = round(height * scale), round(width * scale)
-    edges = []
-    for whole, resized, crop in zip((height, width), size, settings["crop_size"], strict=True):
-        first = (resized - crop) // 2
-        edges.append((round(first / resized * whole), round((first + crop) / resized * whole)))
-    (top, bottom), (left, right) = edges
-    return top, left, bottom, right
+    ((top, left, rows, columns),) = transforms.view_boxes(
+        *size, settings["crop_size"], crops=1, scale=test_scale(settings)
+    ).numpy()
+    down, across = height / size[0], width / size[1]
+    return (
+        round(top * down), round(left * across),
+        round((top + rows) * down), round((left + columns) * across),
+    )  # fmt: skip

@@ -20,8 +20,8 @@ _LEAST_SIDE = 360  # smaller videos are enlarged: text needs pixels
 _LEAST_FONT = 14
 _SIDE_PER_FONT = 26
 # Okabe and Ito's, which most of the colour-blind tell apart.
-_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
-_COLOURS = (*_COLOURS, (240, 228, 66))
+COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
+COLOURS = (*COLOURS, (240, 228, 66))
 _OTHERS = (150, 150, 155)
 _WHITE, _GREY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
 _HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
@@ -116,7 +116,7 @@ def colours(probabilities):
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
     leading = np.argsort(-strength, kind="stable").tolist()
-    return dict(zip(leading, _COLOURS, strict=False))
+    return dict(zip(leading, COLOURS, strict=False))
 
 
 class _Painter:
@@ -257,11 +257,10 @@ class _Painter:
         cv2.rectangle(picture, *corners, (0, 0, 0), thick + 2)
         cv2.rectangle(picture, *corners, _WHITE, thick)
         gates = "mean of gates" if self._gate == "mean" else f"gate {self._gate}"
-        whose, most = (
-            f"where {place[0]},{place[1]} looks",
-            f"up to {shown[step].max():.1f}x uniform",
-        )
-        return [f"{whose}, {gates}, {most}", f"{whose}, {most}", whose]
+        whose = "color: where the framed area looks"
+        most = f"up to {shown[step].max():.1f} times the average"
+        longest = f"{whose}, {gates}, {most}"
+        return [longest, f"{whose}, {most}", whose, "where the framed area looks"]
 
 
 def _heat_layers(shown, full, size):

@@ -196,7 +196,7 @@ class Predictor:
         Args:
             times: Their times in seconds.
             frames: Sequence of uint8 arrays `(height, width, 3)`, RGB.
-            frame_rate: Frames per second, for the end of a single one.
+            frame_rate: Frames per second, for the end of the last of one or two.
             relations: Whether to compute relation maps, where the model has them.
 
         Returns:
@@ -303,8 +303,15 @@ class NewestFrames:
         return self._rows[-1][0] if self._rows else None
 
     def columns(self):
-        """Times of the frames, and what was added with them: tuples, oldest first."""
-        return tuple(zip(*self._rows, strict=True))
+        """Times of the frames, and what was added with them: tuples, oldest first.
+
+        After a pause, the oldest frame has been shown for longer than a window: its time is then
+        when the window begins.
+        """
+        times, *others = zip(*self._rows, strict=True)
+        if self._span is not None and times[0] < times[-1] - self._span - self._step:
+            times = (times[-1] - self._span, *times[1:])
+        return times, *others
 
 
 def _softmax(logits):
@@ -313,7 +320,9 @@ def _softmax(logits):
 
 def _end(times, frame_rate):
     """When the last of some frames ends."""
-    return float(times[-1] + (video_times.typical_step(times) or 1 / frame_rate))
+    # Two frames may have a pause between them.
+    step = video_times.typical_step(times) if len(times) > 2 else None
+    return float(times[-1] + (step or 1 / frame_rate))
 
 
 def _next_time(reader):

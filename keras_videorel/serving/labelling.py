@@ -11,6 +11,7 @@ from keras_videorel.prediction import overlay
 _MOST_RATE = 240  # frames per second, of slow motion; more in a second are no video
 _MOST_PIXELS = 4096 * 2304  # of a frame
 _DRAWN_SIDE = 480  # pixels of the shorter side that are drawn at most: more takes long
+COLOURS = tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in overlay.COLOURS)
 _TOLERANCE = 0.5  # seconds: "a minute" is rarely 60.0
 
 
@@ -165,6 +166,6 @@ def _curves(labels, spans, probabilities):
     seconds = np.concatenate([[spans[0, 0]], middles, [spans[-1, 1]]])
     courses = np.concatenate([probabilities[:1], probabilities, probabilities[-1:]])
     return [
-        Curve(labels[index], "#{:02x}{:02x}{:02x}".format(*colour), seconds, courses[:, index])
-        for index, colour in overlay.colours(probabilities).items()
+        Curve(labels[index], colour, seconds, courses[:, index])
+        for index, colour in zip(overlay.colours(probabilities), COLOURS, strict=False)
     ]

@@ -1,15 +1,18 @@
 """The page: what stands on it, and what its button does."""
 
 import asyncio
+import html
 import logging
 import os
 import pathlib
 import tempfile
+import threading
 
 import anyio
 import gradio as gr
 import pandas as pd
 
+from keras_videorel.data import rendering
 from keras_videorel.serving import labelling
 
 _log = logging.getLogger(__name__)
@@ -18,13 +21,21 @@ _TOP = 5
 _KEPT = 30 * 60  # seconds that uploads and results are kept
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 _MOST_WAITING = 20  # requests for a model
+_EXAMPLE = ("right", "up")  # classes of the demo, one after the other
 
 CSS = """
 .gradio-container { max-width: 1200px !important; width: 100% !important; margin: auto; }
 #video video { max-height: 300px; }
 #drawn video { max-height: 520px; }
 #limits p { font-size: 0.85rem; opacity: 0.75; }
+#classes p, #legend { font-size: 0.85rem; overflow-wrap: anywhere; }
+#legend ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none;
+             margin: 0; padding: 0; }
+#legend i { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.4em; }
 """
+
+# Gradio leaves a message until somebody closes it.
+_CLOSE_MESSAGES = "() => document.querySelectorAll('.toast-close').forEach(b => b.click())"
 
 
 def theme():
@@ -63,22 +74,30 @@ def build(models, broken, limits, folder):
                     label="Model",
                 )
                 button = gr.Button("Label this video", variant="primary")
+                example = gr.Button("Take an example: a disc and a square that move")
+                with gr.Accordion("Classes of this model", open=False):
+                    classes = gr.HTML(desk.classes(model.value), elem_id="classes")
                 gr.Markdown(_notes(limits, broken), elem_id="limits")
             with gr.Column(scale=3, min_width=320):
                 labels = gr.Label(label="The whole video", num_top_classes=_TOP)
                 # Both come with an answer.
                 course = gr.LinePlot(
                     x="seconds", y="probability", color="label", y_lim=[0, 1],
-                    y_title="probability over time", color_title=" ", height=280, visible=False,
+                    y_title="probability over time", colors_in_legend=[], height=280, visible=False,
                 )  # fmt: skip
+                legend = gr.HTML(elem_id="legend")  # the plot's own does not wrap on a phone
                 drawn = gr.Video(
                     show_label=False, interactive=False, visible=False, buttons=["download"],
                     elem_id="drawn",
                 )  # fmt: skip
+        for pressed in (button, example):
+            pressed.click(None, js=_CLOSE_MESSAGES, api_visibility="private")
         button.click(
             desk.label, [video, model], [labels, course, drawn], api_name="label",
             concurrency_limit=None,  # the desk has a queue for each model
-        )  # fmt: skip
+        ).success(_legend, course, legend, api_visibility="private")  # fmt: skip
+        example.click(desk.example, None, video, api_visibility="private")
+        model.change(desk.classes, model, classes, api_visibility="private")
     _keep_to(folder, page)
     return page
 
@@ -123,6 +142,19 @@ def _table(curves):
     return pd.DataFrame(rows, columns=["seconds", "probability", "label"])
 
 
+def _legend(plot):
+    """The classes of a plot, each with its color, in as many lines as it takes."""
+    names = dict.fromkeys(row[plot["columns"].index("label")] for row in plot["data"])
+    return _list(
+        f'<i style="background: {colour}"></i>{html.escape(name)}'
+        for name, colour in zip(names, labelling.COLOURS, strict=False)
+    )
+
+
+def _list(entries):
+    return f"<ul>{''.join(f'<li>{entry}</li>' for entry in entries)}</ul>"
+
+
 class _Desk:
     """Takes requests, one at a time for each model."""
 
@@ -130,6 +162,20 @@ class _Desk:
         self._models, self._limits, self._folder = models, limits, folder
         self._turns = {name: asyncio.Lock() for name in models}
         self._waiting = dict.fromkeys(models, 0)
+        self._rendering = threading.Lock()
+
+    def classes(self, model):
+        """The names of a model's classes, as HTML."""
+        names = self._models[model].labels if model in self._models else []
+        return f"<p>{html.escape(', '.join(names))}</p>"
+
+    def example(self):
+        """A rendered video of about five seconds, of the data set that the demo trains on."""
+        path = os.path.join(self._folder, "example.mp4")
+        with self._rendering:
+            if not os.path.exists(path):
+                rendering.write_video(path, _EXAMPLE, seed=1, size=224)
+        return path
 
     async def label(self, video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
         """Label a video: probabilities of its best labels, their course, and an annotated video."""

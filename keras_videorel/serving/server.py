@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 
+from keras_videorel.extras import pip_install
 from keras_videorel.serving.guard import Guard
 from keras_videorel.serving.labelling import Limits
 from keras_videorel.serving.models import load_models
@@ -49,7 +50,7 @@ def check_installed():
         ValueError: If it is not installed.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ValueError("serve needs the extra [serve]: pip install 'keras-videorel[serve]'")
+        raise ValueError(f"serve needs {pip_install('serve')}")
 
 
 def listen(host, port):

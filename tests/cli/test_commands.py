@@ -156,7 +156,10 @@ def test_summary():
         (["--config", "CONFIG", "--workdir", "W", "--config.model.name=X"], "config.model.name"),
         (["--config", "CONFIG", "--workdir", "W", "--config.data.path=W"], "make-tfrecords"),
         (["--config", "CONFIG", "--workdir", "W", "--config.train.batch_size=99"], "batch_size=99"),
-        (["--config", "CONFIG", "--workdir", "W", "--config.data.crop_size=64"], "crop_size=64"),
+        (
+            ["--config", "CONFIG", "--workdir", "W", "--config.data.crop_size=0"],
+            "`crop_size` must be",
+        ),
         (["--config", "CONFIG", "--workdir", "RUN", "--config.train.momentum=0.5"], "momentum"),
         (["--config", "CONFIG", "--workdir", "W", "word"], "word"),
     ],

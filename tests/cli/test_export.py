@@ -1,5 +1,8 @@
 """The export command, on runs whose weights are random: what is compared, measured and refused."""
 
+import re
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from keras_videorel import cli, evaluation, workdir
 from keras_videorel.config import base
 from keras_videorel.data.pipeline import ShardInfo
+from keras_videorel.export import saved_model, streaming
 from keras_videorel.files import read_json
 from keras_videorel.models import TemporalSegmentNetwork
 from tests.shards import two_classes
@@ -50,9 +54,44 @@ def test_every_file_is_compared_and_measured(run, tmp_path):
     for file, figures in formats.items():
         assert figures["samples"] == 5 and figures["agreement"] == 1
         assert 0 <= figures["max_error"] < 1e-4 and figures["bytes"] > 1000
-        assert f"{file}  {figures['bytes']}" in printed.out.replace(" " * 6, "  ")
+        assert re.search(rf"{file} +{figures['bytes']} ", printed.out)
     card = (tmp_path / "m" / "README.md").read_text()
     assert "stream/" in card and "| data | shards |" in card and "1608.00859" in card
+
+
+@pytest.mark.parametrize("bad", ["saved_model", "stream"])
+def test_formats_that_are_good_stay(bad, run, tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="the interpreter of LiteRT is not installed")
+    module = {"saved_model": saved_model, "stream": streaming}[bad]
+    right = module.scorer
+    monkeypatch.setattr(module, "scorer", lambda path: lambda x: -right(path)(x))
+    status, printed = run("--formats=saved_model,stream,tflite", "--samples=5")
+    assert status == 1
+    assert printed.err.splitlines()[-1].startswith(f"videorel export: error: no {bad}: ")
+    assert "on 0.000 of 5 samples (95% interval 0.000 to 0.43" in printed.err
+    good = {"saved_model": "saved_model.pb", "stream": "stream", "tflite": "model_fp32.tflite"}
+    absent = good.pop(bad)
+    assert set(read_json(tmp_path / "m" / "export.json")["formats"]) == set(good.values())
+    assert all((tmp_path / "m" / file).exists() for file in good.values())
+    assert not (tmp_path / "m" / absent).exists()
+    assert (tmp_path / "m" / "variables").exists() == (bad != "saved_model")
+    status, printed = run(f"--formats={bad}", "--samples=5", f"--output={tmp_path / 'n'}")
+    assert status == 1 and not (tmp_path / "n").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "library"),
+    [("tflite_int8", "ai_edge_litert", "ai-edge-litert"), ("stream", "ai_edge_litert", "ai-edge"),
+     ("onnx", "tf2onnx", "tf2onnx"), ("onnx", "onnxruntime", "onnxruntime")],
+)  # fmt: skip
+def test_what_is_missing_is_said_before_any_work(name, module, library, run, monkeypatch):
+    for of_onnx in ("tf2onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, of_onnx, sys)
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(evaluation, "load_model", None)  # calling it would fail
+    status, printed = run(f"--formats=saved_model,{name}")
+    assert status == 2 and len(printed.err.splitlines()) == 1
+    assert "pip install" in printed.err and f"'{library}" in printed.err
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -365,7 +365,7 @@ BROKEN = {  # what is wrong with record 2, of five frames: the values of `record
     ),
     "a PNG, which training does not read": (
         {"change": entries("image/encoded", [*JPEGS[:3], [PNG], JPEGS[4]])},
-        "frame 3 does not decode",
+        "frame 3 is PNG, not JPEG",
     ),
     "JPEGs cut off": (
         {"change": entries("image/encoded", [JPEGS[0], *([j[0][:-1]] for j in JPEGS[1:])])},
@@ -660,3 +660,117 @@ def test_what_cannot_be_described(others, whole):
         inspection.describe(layout, inspection.scan(layout, "none")[0], whole)
     with pytest.raises(ValueError, match="no clip"):
         inspection.describe(layout, [], others)
+
+
+def compress(path, kind):
+    """Write a TFRecord file anew, compressed."""
+    serialized = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(path), kind) as writer:
+        for one in serialized:
+            writer.write(one)
+
+
+@pytest.mark.parametrize("kind", ["GZIP", "ZLIB"])
+def test_compressed_shards_are_read(others, kind):
+    plain = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    expected, _ = inspection.scan(plain)
+    for path in ("train.1", "train.2", "held_out/val.rec"):
+        compress(others / path, kind)
+        assert records.compression(str(others / path)) == kind
+    layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    clips, problems = inspection.scan(layout)
+    assert (clips, problems) == (expected, [])
+    assert inspection.read_pictures(layout, clips[2])[0] == [jpeg(10 * i) for i in range(3)]
+    inspection.describe(layout, clips, others)
+    info = pipeline.read_info(str(others))
+    assert info.compression == kind
+    views = pipeline.evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
+    assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
+
+
+def test_damaged_and_mixed_compression(others):
+    layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    inspection.describe(layout, inspection.scan(layout)[0], others)
+    compress(others / "train.2", "GZIP")
+    with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
+        pipeline.read_info(str(others))
+    content = (others / "train.2").read_bytes()
+    (others / "train.2").write_bytes(content[:-9])
+    _, (problem,) = inspection.scan(inspection.read_layout(others))
+    assert problem.problem == "is damaged or cut off: the rest of this GZIP file cannot be read"
+
+
+def test_a_length_that_begins_like_a_compressed_file(tmp_path):
+    for length in (0x9C78, 0x8B1F):
+        write_file(tmp_path / "shard", [bytes(length)])
+        assert (tmp_path / "shard").read_bytes()[:2] in (b"\x78\x9c", b"\x1f\x8b")
+        assert records.compression(str(tmp_path / "shard")) == ""
+
+
+def of_pictures(contents):
+    example = tf.train.SequenceExample()
+    example.context.feature["class"].int64_list.value.append(0)
+    example.context.feature["video/name"].bytes_list.value.append(b"a")
+    for content in contents:
+        example.feature_lists.feature_list["video/jpegs"].feature.add().bytes_list.value.append(
+            content
+        )
+    return example.SerializeToString()
+
+
+def of_numbers():
+    example = tf.train.SequenceExample()
+    feature = example.feature_lists.feature_list["video/jpegs"].feature.add()
+    feature.int64_list.value.extend(range(48))
+    return example.SerializeToString()
+
+
+def plain_example():
+    example = tf.train.Example()
+    example.features.feature["video/jpegs"].bytes_list.value.extend([jpeg()] * 3)
+    example.features.feature["class"].int64_list.value.append(0)
+    return example.SerializeToString()
+
+
+PICTURE = np.zeros((*SIZE, 3), np.uint8)
+OTHER_KINDS = {
+    "PNG frames": of_pictures([cv2.imencode(".png", PICTURE)[1].tobytes()] * 3),
+    "WebP frames": of_pictures([cv2.imencode(".webp", PICTURE)[1].tobytes()] * 3),
+    "BMP frames": of_pictures([cv2.imencode(".bmp", PICTURE)[1].tobytes()]),
+    "MP4 frames": of_pictures([b"\0\0\0\x20ftypisom" + bytes(99)]),
+    "raw pixels (1,152 bytes a frame)": of_pictures([PICTURE.tobytes()] * 3),
+    "raw pixels (numbers in int64_list)": of_numbers(),
+    "tf.train.Example, with all of a clip in its features": plain_example(),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
+    layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    inspection.describe(layout, inspection.scan(layout)[0], others)
+    write_file(others / "train.1", [OTHER_KINDS[kind]])
+    for read in (
+        lambda: inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS),
+        lambda: pipeline.read_info(str(others)),
+    ):
+        with pytest.raises(ValueError, match=r"must be tf\.train\.SequenceExample") as error:
+            read()
+        assert f"Received: {kind}, in '{others / 'train.1'}'; write" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_kind_that_is_not_read_among_others(tmp_path):
+    png = cv2.imencode(".png", PICTURE)[1].tobytes()
+    folder = write(tmp_path, _2=record(2, jpegs=[jpeg(), *[png] * 4]), _4=plain_example())
+    _, problems, _ = inspect(folder)
+    assert [p.problem for p in problems] == [
+        "frame 1 is PNG, not JPEG (and 3 more)",
+        "is a tf.train.Example, not a tf.train.SequenceExample",
+    ]
+
+
+def test_the_mark_of_an_editor_is_not_described(others, tmp_path):
+    (others / "names.txt").write_bytes(b"\xef\xbb\xbfleft \r\nright\r\n\r\n")
+    layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    inspection.describe(layout, inspection.scan(layout)[0], tmp_path / "described")
+    assert (tmp_path / "described/labels.txt").read_bytes() == b"left\nright\n"

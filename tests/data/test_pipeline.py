@@ -174,12 +174,47 @@ def test_views_are_corners_center_and_mirrors(tmp_path):
     frame = np.stack([8 * y, 6 * x, np.full_like(x, 128)], -1).astype(np.uint8)
     frames = np.broadcast_to(frame, (16, *frame.shape))
     info = pipeline.read_info(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
-    view = next(iter(pipeline.evaluation_views(info, clips=1, crops=10, **OPTIONS)))[0].numpy()
+    views = pipeline.evaluation_views(info, clips=1, crops=10, test_scale=2 / 3, **OPTIONS)
+    view = next(iter(views))[0].numpy()
     corner = view[:, 0, 0, 0, :2] / [8, 6]
     tops_lefts = [[0, 0], [0, 16], [8, 0], [8, 16], [4, 8]]
     np.testing.assert_allclose(corner[:5], tops_lefts, atol=1)
     np.testing.assert_allclose(corner[5:], [[t, x + 15] for t, x in tops_lefts], atol=1)
     np.testing.assert_allclose(view[5:], view[:5, :, :, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("crop_size", "scales"), [(16, (1.0, 0.75)), (64, (1.0, 0.75)), ((12, 24), (1.0, 0.75))]
+)
+def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales):
+    """Brightness grows to the right by a step a pixel; in a crop, by as much as it was scaled."""
+    ramp = np.broadcast_to(np.arange(48)[:, None] + 2 * np.arange(64), (1, 48, 64))
+    frames = np.repeat(ramp[..., None], 3, axis=-1).astype(np.uint8)
+    shards = write_shards(
+        tmp_path, {"train": [(frames, 0)] * 8, "test": [(frames, 0)]}, "a", (48, 64)
+    )
+    info = pipeline.read_info(str(shards))
+    options = {"frames": 1, "crop_size": crop_size, "mean": (0.0,) * 3}
+
+    def steps(crops):  # down and right, over the inner part of the picture
+        crops = np.asarray(crops)[..., 0].reshape(-1, *np.asarray(crops).shape[-3:-1])
+        inner = crops[:, 2:-2, 2:-2]
+        down = (inner[:, -1] - inner[:, 0]).mean(-1) / (inner.shape[1] - 1)
+        right = (inner[..., -1] - inner[..., 0]).mean(-1) / (inner.shape[2] - 1)
+        return down, right
+
+    batches = pipeline.training_batches(
+        info, 8, crop_scales=scales, mirror=False, shuffle_buffer=8, **options
+    )
+    trained = np.concatenate([steps(x) for x, _ in batches.take(6)], axis=1)
+    height, width = np.broadcast_to(crop_size, 2)
+    box = min(48 / height, 64 / width)  # of the largest one, pixels for one of the input
+    for scale in (0.875, 1.0):
+        views = pipeline.evaluation_views(info, clips=1, crops=1, test_scale=scale, **options)
+        down, right = steps(next(iter(views))[0])
+        np.testing.assert_allclose([down[0], right[0]], [scale * box, 2 * scale * box], rtol=0.06)
+        assert (trained.min(axis=1) * 0.95 < [down[0], right[0]]).all()
+        assert (trained.max(axis=1) * 1.05 > [down[0], right[0]]).all()
 
 
 def test_errors(gray, tmp_path):
@@ -191,8 +226,15 @@ def test_errors(gray, tmp_path):
         pipeline.training_batches(gray, 8, mean=(1, 2))
     with pytest.raises(ValueError, match=r"`batch_size` must be at most.*batch_size=41, clips=40"):
         pipeline.steps_per_epoch(gray, 41)
-    with pytest.raises(ValueError, match=r"`crop_size` must be at most.*crop_size=25"):
-        pipeline.evaluation_views(gray, crop_size=25)
+    for name, value in (("crop_size", 0), ("crop_size", 1.5), ("frames", 0), ("frames", True)):
+        for views in (
+            pipeline.evaluation_views,
+            lambda *a, **k: pipeline.training_batches(*a, 8, **k),
+        ):
+            with pytest.raises(ValueError, match=rf"`{name}` must be an integer.*{value}"):
+                views(gray, **{**OPTIONS, name: value})
+    with pytest.raises(ValueError, match=r"`test_scale` must be.*Received: test_scale=0"):
+        pipeline.evaluation_views(gray, test_scale=0)
     for segments in (-1, 2.0, None, True):
         with pytest.raises(ValueError, match=r"`segments` must be 0 \(clips\) or"):
             pipeline.evaluation_views(gray, segments=segments, **OPTIONS)
@@ -257,6 +299,7 @@ def test_snippets_of_images_have_no_time_axis():
 
 def test_views_are_groups_of_snippets_times_crops(gray, mapped):
     options = {**SEGMENT_OPTIONS, "segments": 4, "frames": 1, "clips": 3, "crops": 5}
+    options["test_scale"] = 2 / 3  # 16 of 24 pixels
     by_path = {
         path.decode(): frame_numbers(view)
         for view, _, path in pipeline.evaluation_views(gray, **options).as_numpy_iterator()
@@ -409,7 +452,7 @@ def test_fixed_crops(moving):
 
 
 def test_views_of_flow(moving):
-    options = {**FLOW_OPTIONS, "crops": 10}
+    options = {**FLOW_OPTIONS, "crops": 10, "test_scale": 2 / 3}  # 16 of 24 pixels
     clips = pipeline.evaluation_views(moving, clips=2, frames=16, **options)
     stacks = pipeline.evaluation_views(moving, clips=2, segments=2, frames=4, **options)
     snippets = pipeline.evaluation_views(

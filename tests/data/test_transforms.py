@@ -61,6 +61,42 @@ def test_view_boxes():
     np.testing.assert_array_equal(transforms.view_boxes(128, 170, 112, 1), boxes[4:])
     with pytest.raises(ValueError, match=r"`crops` must be 1.*Received: crops=3"):
         transforms.view_boxes(128, 170, 112, 3)
+    for scale in (0, 1.5, -1, True, "full", float("nan")):
+        with pytest.raises(ValueError, match=r"`test_scale` must be a number above 0.*Received"):
+            transforms.view_boxes(128, 170, 112, 1, scale)
+
+
+@pytest.mark.parametrize(
+    ("frame", "size", "scale", "box"),
+    [
+        ((128, 170), 56, 0.875, [8, 29, 112, 112]),  # the paper's share, whatever the input
+        ((128, 170), 224, 0.875, [8, 29, 112, 112]),
+        ((256, 340), 224, 0.875, [16, 58, 224, 224]),
+        ((64, 48), 32, 1.0, [8, 0, 48, 48]),  # the shorter side is the width
+        ((120, 160), (30, 60), 1.0, [20, 0, 80, 160]),  # the input's aspect
+        ((120, 160), (60, 30), 0.5, [30, 65, 60, 30]),
+    ],
+)
+def test_a_view_is_a_share_of_the_shorter_side(frame, size, scale, box):
+    np.testing.assert_array_equal(transforms.view_boxes(*frame, size, 1, scale), [box])
+
+
+def test_training_crops_have_the_aspect_of_the_input():
+    for seed in range(20):
+        box = transforms.multi_scale_box(
+            120, 160, (1.0, 0.5), 0, size=(30, 60), seed=(seed, 0)
+        ).numpy()
+        assert tuple(box[2:]) in {(80, 160), (40, 80)}
+        assert (box[:2] >= 0).all() and (box[:2] + box[2:] <= (120, 160)).all()
+
+
+def test_a_resized_box_is_what_training_makes_of_it():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 30, 3), np.uint8)
+    part = transforms.resize_box(tf.constant(frames), tf.constant([2, 5, 16, 12]), (8, 9))
+    expected = tf.image.resize(frames[..., 2:18, 5:17, :].reshape(-1, 16, 12, 3), (8, 9))
+    np.testing.assert_array_equal(part, tf.reshape(expected, (2, 3, 8, 9, 3)))
+    same = transforms.resize_box(tf.constant(frames), tf.constant([2, 5, 8, 9]), (8, 9))
+    np.testing.assert_array_equal(same, frames[..., 2:10, 5:14, :])
 
 
 def test_mirror_and_normalize():
@@ -106,6 +142,3 @@ def test_resize_keeps_the_shorter_side():
     frames = tf.zeros((1, 240, 320, 3), tf.uint8)
     assert transforms.resize(frames, 120).shape == (1, 120, 160, 3)
     assert transforms.resize(frames, (128, 170)).shape == (1, 128, 170, 3)
-    middle = np.zeros((1, 6, 8, 1), np.uint8)
-    middle[0, 2:4, 3:5] = 1
-    assert transforms.center_crop(tf.constant(middle), (2, 2)).numpy().all()

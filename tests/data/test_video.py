@@ -735,6 +735,10 @@ def _check_segments(path, segments):
 def test_segments_where_times_jump(tmp_path):
     """No file is sought by times that do not run on."""
     _check_segments(_restarting(tmp_path / "clip.ts"), [(0.6, 1.0), (1.12, 1.6), (2, 2.2)])
+    for name, codec in (("two.mkv", "libx264"), ("two.webm", "libvpx")):
+        data = write_video(tmp_path / name, moving_square(30), codec=codec).read_bytes()
+        (tmp_path / name).write_bytes(data + data)
+        _check_segments(tmp_path / name, [(0.6, 1.0), (1.12, 1.6), (2, None)])
     milliseconds = [50 * i + (7_200_000 if i >= 20 else 0) for i in range(40)]
     for name in ("clip.mp4", "clip.mkv"):
         path = _write_at(tmp_path / name, milliseconds)

@@ -4,7 +4,12 @@ import pytest
 from keras import layers
 
 from keras_videorel.export.folding import fold
-from keras_videorel.layers import SMART, ProgressiveBatchNormalization, SymmetricConv3D
+from keras_videorel.layers import (
+    SMART,
+    ProgressiveBatchNormalization,
+    RelationalLSTM,
+    SymmetricConv3D,
+)
 from keras_videorel.models import (
     ARTNetResNet18,
     C2DResNet18,
@@ -131,6 +136,70 @@ def test_recurrent_layers_are_unrolled():
     folded = fold(model)
     assert folded.layers[-1].unroll
     assert relative_error(model, folded) < 1e-5
+
+
+def of_frames():
+    return keras.Sequential(
+        [
+            keras.Input((7, 7, 3)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("sequence", "shape"),
+    [
+        ([layers.Bidirectional(layers.LSTM(4))], (5, 6)),
+        ([layers.Bidirectional(RelationalLSTM(2))], (3, 2, 3, 4)),
+        ([layers.TimeDistributed(layers.GRU(4))], (3, 5, 6)),
+        ([layers.TimeDistributed(layers.Bidirectional(layers.LSTM(4)))], (3, 5, 6)),
+        ([layers.TimeDistributed(of_frames()), layers.SimpleRNN(4)], (3, 7, 7, 3)),
+    ],
+    ids=["bidirectional", "relational", "time_distributed", "both", "frames"],
+)
+def test_wrapped_layers_are_unrolled(sequence, shape):
+    model = of_layers(*sequence, shape=shape)
+    folded = fold(model)
+    assert relative_error(model, folded) < 1e-5
+    recurrent = [layer for layer in folded._flatten_layers() if isinstance(layer, layers.RNN)]
+    assert recurrent and all(layer.unroll for layer in recurrent)
+    kinds = (layers.TimeDistributed, layers.BatchNormalization)
+    assert not any(isinstance(layer, kinds) for layer in folded._flatten_layers())
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 2, 3, 6)])
+def test_masks_go_on(shape):
+    """Through layers that are otherwise computed another way."""
+    recurrent = layers.LSTM(4) if len(shape) == 2 else RelationalLSTM(4)
+    model = of_layers(layers.Masking(), layers.ReLU(), layers.Dropout(0.5), recurrent, shape=shape)
+    folded = fold(model)
+    x = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
+    x[:, 3:] = 0
+    expected = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(folded(x), expected, atol=1e-6)
+    x[:, 3:] = 1e-6
+    assert np.abs(model(x) - expected).max() > 1e-3
+
+
+def test_arguments_by_name():
+    inputs, state = keras.Input((5, 6)), keras.Input((4,))
+    model = keras.Model([inputs, state], layers.GRU(4)(inputs, initial_state=state))
+    x, h = np.ones((1, 5, 6), "float32"), np.full((1, 4), 0.5, "float32")
+    np.testing.assert_allclose(fold(model)([x, h]), model([x, h]), atol=1e-6)
+
+
+def test_channels_are_last_whatever_the_setting():
+    model = with_statistics(ARTNetResNet18("s", **SMALL))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        error = relative_error(model, fold(model))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert error < 1e-5
 
 
 def test_mixed_precision_is_left_behind():

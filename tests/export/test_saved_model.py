@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel import export, layers, models
-from keras_videorel.data import flow, sampling, video
+from keras_videorel.data import flow, pipeline, sampling, video
 from keras_videorel.export import saved_model
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor, predictor
+from tests.shards import write_shards
 from tests.videos import LOSSLESS, write_video
 
 MEAN = (123.0, 117.0, 104.0)
@@ -63,6 +64,64 @@ def test_signature_gives_the_models_scores(exported, signatures, frames):
     np.testing.assert_allclose(outputs["logits"], expected, atol=1e-4)
     np.testing.assert_allclose(outputs["probabilities"], tf.nn.softmax(expected), atol=1e-5)
     assert np.ptp(expected) > 0.01
+
+
+def test_an_export_shows_the_network_what_evaluation_does(exported, tmp_path):
+    """Frames of twice the size that the network's input is the paper's share of."""
+    model, _ = exported
+    y, x = np.mgrid[0:56, 0:72]
+    video = [
+        127 + 90 * np.sin((x + 3 * t) / 9 + c) * np.cos(y / 7) for t in range(8) for c in range(3)
+    ]
+    video = np.moveaxis(np.reshape(video, (8, 3, 56, 72)), 1, -1).astype(np.uint8)
+    shards = write_shards(tmp_path / "shards", {"test": [(video, 0)]}, LABELS, (56, 72))
+    info = pipeline.read_info(str(shards))
+    for scale in (0.875, 0.5, 1.0):
+        views = pipeline.evaluation_views(
+            info, clips=1, crops=1, frames=8, crop_size=24, test_scale=scale, mean=MEAN
+        )
+        expected = model(next(iter(views))[0], training=False)
+        path = export.export_saved_model(
+            model, str(tmp_path / "m"), LABELS, from_logits=True, frame_size=(56, 72), clips=1,
+            mean=MEAN, test_scale=scale,
+        )  # fmt: skip
+        served = tf.saved_model.load(path).signatures["serving_default"]
+        logits = served(frames=tf.constant(video[None]))["logits"]
+        np.testing.assert_allclose(logits, expected, atol=0.03)  # the shards' JPEGs
+        assert read_json(f"{path}/export.json")["test_scale"] == scale
+
+
+@pytest.mark.parametrize("name", ["serving_default", "clips"])
+def test_gray_and_rgba_frames(signatures, name):
+    video = np.random.default_rng(2).integers(0, 256, (2, 8, 28, 36, 1), np.uint8)
+    key = "frames" if name == "serving_default" else "clips"
+
+    def logits(frames):
+        return signatures[name](**{key: tf.constant(frames)})["logits"]
+
+    expected = logits(np.repeat(video, 3, axis=-1))
+    np.testing.assert_array_equal(logits(video), expected)
+    alpha = np.concatenate([np.repeat(video, 3, axis=-1), 255 - video], axis=-1)
+    np.testing.assert_array_equal(logits(alpha), expected)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"`{key}` must have 3 channels"):
+        logits(alpha[..., :2])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "shape", "kind"),
+    [
+        ("serving_default", "frames", (1, 0, 28, 36, 3), tf.uint8),
+        ("serving_default", "frames", (0, 9, 28, 36, 3), tf.uint8),
+        ("serving_default", "frames", (1, 9, 0, 36, 3), tf.uint8),
+        ("clips", "clips", (0, 8, 28, 36, 3), tf.uint8),
+        ("jpegs", "jpegs", (1, 0), tf.string),
+        ("jpegs", "jpegs", (0, 9), tf.string),
+        ("preprocessed", "samples", (0, 8, 24, 24, 3), tf.float32),
+    ],
+)
+def test_nothing_is_refused(signatures, name, key, shape, kind):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"`{key}` must not be empty"):
+        signatures[name](**{key: tf.zeros(shape, kind)})
 
 
 def test_frames_of_any_size(signatures):
@@ -165,7 +224,8 @@ def test_figures_and_the_model_card(exported, tmp_path):
     card = (path / "README.md").read_text()
     for words in (
         "# artnet_resnet18_s", "arxiv.org/abs/1711.09125", "of 3 classes", "a clip of 8 RGB frames",
-        "middle 24x24", "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
+        "the middle (0.875 of the shorter side) is resized to 24x24",
+        "| `jpegs` | `jpegs`: string (batch, time) |", "| epochs | 7 |",
         "less 123, 117, 104, divided by 1.", "100.0%",
     ):  # fmt: skip
         assert words in card
@@ -176,7 +236,7 @@ def test_an_export_that_differs_is_refused(exported, tmp_path, monkeypatch):
     model, _ = exported
     x = np.random.default_rng(4).normal(scale=60, size=(3, 1, 8, 24, 24, 3)).astype("float32")
     monkeypatch.setattr(saved_model, "scorer", lambda path: lambda x: -model(x, training=False))
-    with pytest.raises(ValueError, match=r"does not give the model's scores.*'agreement': 0.0"):
+    with pytest.raises(ValueError, match=r"no saved_model: .* on 0\.000 of 3 samples"):
         export.export_model(
             model, str(tmp_path / "m"), from_logits=True, frame_size=(28, 36), verification=x
         )
@@ -199,7 +259,7 @@ def test_relations_are_those_of_the_cell_step_by_step(backbone, tmp_path):
     model = keras.Model(video, keras.layers.Dense(2)(y))
     path = export.export_saved_model(
         model, str(tmp_path / "m"), from_logits=True, segments=3, frame_size=(32, 48),
-        mean=(127.5, 127.5, 127.5), std=60.0,
+        test_scale=1.0, mean=(127.5, 127.5, 127.5), std=60.0,
     )  # fmt: skip
     size = (2, 3 * (4 if backbone == "clips" else 1), 2, 3, 3)
     clips = np.random.default_rng(6).integers(0, 256, size, np.uint8).repeat(16, 2).repeat(16, 3)
@@ -236,7 +296,9 @@ def test_probabilities_come_through(tmp_path):
     x = keras.layers.AveragePooling3D(4)(keras.layers.Rescaling(1 / 64)(inputs))
     x = keras.layers.Flatten()(x)
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
-    path = export.export_saved_model(model, str(tmp_path / "m"), frame_size=16, clips=1)
+    path = export.export_saved_model(
+        model, str(tmp_path / "m"), frame_size=16, clips=1, test_scale=1.0
+    )
     video = np.random.default_rng(1).integers(0, 256, (1, 4, 16, 16, 3), np.uint8)
     outputs = tf.saved_model.load(path).signatures["serving_default"](frames=tf.constant(video))
     expected = model.predict((video - np.array(MEAN)).astype("float32"), verbose=0)
@@ -248,8 +310,11 @@ def test_errors(exported, tmp_path):
     model, _ = exported
     with pytest.raises(ValueError, match=r"`labels` must name each of the model's 3.*Received: 2"):
         export.export_saved_model(model, str(tmp_path / "m"), ["a", "b"])
-    with pytest.raises(ValueError, match=r"`frame_size` must hold.*24x24.*\(20, 30\)"):
-        export.export_saved_model(model, str(tmp_path / "m"), frame_size=(20, 30))
+    for name, value in (("frame_size", (0, 30)), ("clips", 0), ("frame_stride", 1.5)):
+        with pytest.raises(ValueError, match=rf"`{name}` must be an integer of at least 1"):
+            export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
+    with pytest.raises(ValueError, match=r"`test_scale` must be .* Received: test_scale=112"):
+        export.export_saved_model(model, str(tmp_path / "m"), test_scale=112)
     anywhere = models.C3DResNet18(input_shape=(None, 16, 16, 3), classes=3, width=4)
     with pytest.raises(ValueError, match="`model` must have a known input shape"):
         export.export_saved_model(anywhere, str(tmp_path / "m"))

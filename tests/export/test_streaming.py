@@ -38,11 +38,28 @@ def own(segments):
     return keras.Model(video, keras.layers.Dense(3)(keras.layers.Concatenate()([y, z])))
 
 
+def stacked(segments):
+    """Keras's way: a network of images in `TimeDistributed`, and recurrent layers in a row."""
+    images = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten()]
+    cells = [keras.layers.LSTMCell(4), keras.layers.GRUCell(3)]
+    return keras.Sequential(
+        [
+            keras.Input((segments, 6, 6, 3)),
+            keras.layers.TimeDistributed(keras.Sequential(images)),
+            keras.layers.LSTM(4, return_sequences=True),
+            keras.layers.LSTM(5, return_sequences=True),
+            keras.layers.RNN(cells),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
 NETWORKS = {
     "two_branch": two_branch,
     "tsn": tsn,
     "tsn_max": lambda segments: tsn(segments, "max"),
     "own": own,
+    "stacked": stacked,
 }
 
 
@@ -126,11 +143,24 @@ def test_what_cannot_be_streamed():
         "'twice', a Bidirectional": keras.layers.Bidirectional(keras.layers.LSTM(2), name="twice")(
             flat
         ),
-        "return the last output alone": keras.layers.LSTM(2, return_sequences=True)(flat),
-        "which has neither": keras.ops.reshape(flat, (-1, 108)),
+        "return no states. Received: 'states'": keras.layers.LSTM(
+            2, return_state=True, name="states"
+        )(flat)[0],
+        "go forward and": keras.layers.LSTM(2, go_backwards=True)(flat),
+        "'maps', a ConvLSTM2D": keras.layers.GlobalAveragePooling2D()(
+            keras.layers.ConvLSTM2D(2, 3, name="maps")(video)
+        ),
+        "'nested', a Sequential": keras.Sequential(
+            [keras.Input((4, 108)), keras.layers.LSTM(2)], name="nested"
+        )(flat),
+        "which has neither": keras.layers.LSTM(2, return_sequences=True)(flat),
+        "has neither": keras.ops.reshape(flat, (-1, 108)),
     }
     for message, output in outputs.items():
         with pytest.raises(ValueError, match=f"`model` .*{message}"):
             streaming.step_model(keras.Model(video, output))
+    two = keras.layers.LSTM(2)(flat), keras.layers.GRU(2)(flat)
+    with pytest.raises(ValueError, match=r"`model` must be a built .* one output"):
+        streaming.step_model(keras.Model(video, two))
     with pytest.raises(ValueError, match=r"`model` must take \(batch, T, \*snippet\)"):
         streaming.step_model(own(1))

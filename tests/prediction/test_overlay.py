@@ -87,7 +87,7 @@ def test_the_timeline(written):
     chart = written[2][-1][1][360 + 28 : 360 + 28 + 42]
     logits = {name: np.array(colour) / 100 for name, colour in (("red", RED), ("blue", BLUE))}
     shares = {k: np.exp(v) / np.exp(v).sum() for k, v in logits.items()}
-    orange, sky = overlay._COLOURS[:2]  # of seven windows blue leads in four
+    orange, sky = overlay.COLOURS[:2]  # of seven windows blue leads in four
     for column, key in ((20, "red"), (430, "blue")):
         pixels = chart[:, column].astype(int)
         for colour, index in ((orange, 2), (sky, 0)):
@@ -174,3 +174,13 @@ def test_lettering():
     picture = np.zeros((40, 50, 3), np.uint8)
     lettering.draw(picture, np.full((30, 30), 255, np.uint8), -10, 20, (1, 2, 3))
     assert (picture[20:, :20] == (1, 2, 3)).all() and picture.sum() == 20 * 20 * 6
+
+
+def test_the_caption_of_the_map_is_in_words(predictor, source, tmp_path, monkeypatch):
+    asked, mask = [], lettering.mask
+    monkeypatch.setattr(lettering, "mask", lambda *a, **k: asked.append(a[0]) or mask(*a, **k))
+    windows = predictor.windows(source, window=1.0, hop=0.5)
+    overlay.write(predictor, source, tmp_path / "out.mp4", windows=windows)
+    captions = {text for text in asked if "framed" in text}
+    assert "color: where the framed area looks" in captions
+    assert mask("where the framed area looks", 14).shape[1] < 210  # beside the clock, at 360 pixels

@@ -1,0 +1,63 @@
+"""How far the scores of an exported file are those of its model."""
+
+import math
+
+import numpy as np
+
+Z = 1.96  # of a normal distribution: 95% within
+
+
+def compare(expected, found):
+    """Figures of a file's logits or outputs against the model's, on samples.
+
+    Args:
+        expected: Of the model, `(samples, classes)`.
+        found: Of the file.
+
+    Returns:
+        A dict: `samples`; `agreement`, the share with the same largest output, and its 95%
+        interval, `agreement_interval`; `max_error` and `mean_error`.
+    """
+    error = np.abs(found - expected)
+    same = found.argmax(axis=-1) == expected.argmax(axis=-1)
+    return {
+        "samples": len(found),
+        "agreement": float(same.mean()),
+        "agreement_interval": list(interval(int(same.sum()), same.size)),
+        "max_error": float(error.max()),
+        "mean_error": float(error.mean()),
+    }
+
+
+def interval(same, count):
+    """95% interval of a share of which `same` of `count` were seen, Wilson's."""
+    share, extent = same / count, Z**2 / count
+    middle = (share + extent / 2) / (1 + extent)
+    half = math.sqrt(share * (1 - share) * extent + extent**2 / 4) / (1 + extent)
+    return (
+        0.0 if same == 0 else middle - half,
+        1.0 if same == count else middle + half,
+    )
+
+
+def check_agreement(name, figures, least, remedy=""):
+    """Refuse a file which agrees too seldom for that to be chance.
+
+    A few samples cannot show a share of 99%: one of 33 that differs is 97%, and may be one of 500.
+
+    Args:
+        name: Of the file.
+        figures: What `compare` gives.
+        least: Least agreement; the interval must reach it.
+        remedy: What to do, a sentence.
+
+    Raises:
+        ValueError: If the upper end of the interval is below it.
+    """
+    low, high = figures["agreement_interval"]
+    if high < least:
+        raise ValueError(
+            f"{name} agrees with Keras on {figures['agreement']:.3f} of {figures['samples']} "
+            f"samples (95% interval {low:.3f} to {high:.3f}), less than least_agreement={least}. "
+            f"{remedy}".strip()
+        )

@@ -1,0 +1,96 @@
+"""LiteRT files in 8 bits, converted in a process of their own.
+
+TensorFlow's calibrator runs the network on samples, and ends the process on some of them, such as
+networks with loops. Here that ends a child.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+
+SAMPLES, FILE, ERROR = "samples.npy", "model.tflite", "error.json"  # beside the SavedModel
+
+
+def quantize(folder, samples, float_operators, float_nodes):
+    """The bytes of an int8 file, some of whose operators stay in float.
+
+    Args:
+        folder: Of a SavedModel whose signature `serving_default` takes `inputs`.
+        samples: Arrays, the inputs that set the ranges of activations.
+        float_operators: Names of the operators that stay in float.
+        float_nodes: Names of the tensors whose operators stay in float.
+
+    Raises:
+        ValueError: If the conversion fails.
+    """
+    np.save(os.path.join(folder, SAMPLES), np.stack(samples))
+    command = f"import runpy; runpy.run_path({os.path.abspath(__file__)!r}, run_name='__main__')"
+    arguments = [folder, json.dumps(float_operators), json.dumps(float_nodes)]
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    child = subprocess.run(
+        [sys.executable, "-c", command, *arguments],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    if child.returncode == 0:
+        with open(os.path.join(folder, FILE), "rb") as file:
+            return file.read()
+    try:
+        with open(os.path.join(folder, ERROR), encoding="utf-8") as file:
+            message = json.load(file)
+    except OSError:
+        message = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        message = message[0] if message else "no message"
+    if child.returncode < 0:
+        message = f"TensorFlow's converter ended with {signal.Signals(-child.returncode).name}"
+    raise ValueError(
+        '`model` cannot be converted for precision="int8"; "dynamic" may do. '
+        f"Received: {' '.join(message.split())}"
+    )
+
+
+def main(folder, float_operators, float_nodes):
+    """What the child does."""
+    import tensorflow as tf
+
+    samples = np.load(os.path.join(folder, SAMPLES), mmap_mode="r")
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"inputs": np.array(x)} for x in samples)
+    # The public way to choose operators; a converter alone takes all or none.
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=json.loads(float_operators), denylisted_nodes=json.loads(float_nodes)
+    )
+    warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+    try:
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=converter.representative_dataset,
+            debug_options=options,
+        )
+    except ValueError as error:  # its way to say that there is no operator in 8 bits
+        raise ValueError(
+            "no layer that can be computed in 8 bits, before the one that gives logits, or "
+            f"another fault: {error}"
+        ) from error
+    with open(os.path.join(folder, FILE), "wb") as file:
+        file.write(debugger.get_nondebug_quantized_model())
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except Exception as error:
+        with open(os.path.join(sys.argv[1], ERROR), "w", encoding="utf-8") as file:
+            json.dump(str(error), file)
+        raise

@@ -1,0 +1,33 @@
+"""Libraries that single commands need, by the name of the extra in `setup.cfg`."""
+
+import importlib
+
+LIBRARIES = {
+    "beam": {"apache_beam": "apache-beam>=2.77,<3"},
+    "io": {"tensorflow_io": "tensorflow-io==0.37.1", "tensorflow": "tensorflow>=2.17,<2.18"},
+    "litert": {"ai_edge_litert": "ai-edge-litert>=2.3,<2.4"},
+    "onnx": {"tf2onnx": "tf2onnx>=1.17,<1.18", "onnxruntime": "onnxruntime>=1.20,<2"},
+    "serve": {"gradio": "gradio>=6.31,<6.32"},
+}
+
+
+def pip_install(extra):
+    """The command that installs the libraries of an extra, wherever this package came from."""
+    return "pip install " + " ".join(f"'{library}'" for library in LIBRARIES[extra].values())
+
+
+def check_importable(what, extra):
+    """Refuse to go on without the libraries of an extra.
+
+    Args:
+        what: What needs them, a plural.
+        extra: A key of `LIBRARIES`.
+
+    Raises:
+        ImportError: If one cannot be imported; one line that says how to install it.
+    """
+    for module in LIBRARIES[extra]:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ImportError(f"{what} need {pip_install(extra)} ({error})") from None

@@ -1,0 +1,58 @@
+"""Keras knows the package's layers as soon as both are imported, in whichever order.
+
+`keras.saving.load_model` finds the classes of a file among those that were registered, and does not
+import the module that a file names.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+# What the models need is whole when the last of these has run: they may import each other.
+_BEFORE_THE_MODELS = ("keras", "keras_videorel.ops", "keras_videorel.layers")
+
+
+class _Registration(importlib.abc.MetaPathFinder):
+    """Registers when Keras, which takes seconds to import, is imported by somebody else."""
+
+    def __init__(self):
+        self._looking = False
+        self._running = 0
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in _BEFORE_THE_MODELS or self._looking:
+            return None
+        self._looking = True  # for what the other finders find
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                self._running += 1
+                try:
+                    execute(module)
+                finally:
+                    self._running -= 1
+                if not self._running and self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    register()
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def register():
+    """Register the layers and models of the package."""
+    importlib.import_module("keras_videorel.models")  # which imports the layers
+
+
+def register_with_keras():
+    """Register now if Keras is there, or else when it comes."""
+    if "keras" in sys.modules:
+        register()
+    else:
+        sys.meta_path.insert(0, _Registration())
