@@ -41,6 +41,7 @@ from absl import flags
 
 from keras_videorel import files
 from keras_videorel.checks import check_integer
+from keras_videorel.class_names import read_class_names
 from keras_videorel.data import official, pictures, shards, sources
 
 DATASETS = ("folder", "csv", *official.READERS)
@@ -220,7 +221,7 @@ def _clips(manifest):
 
 def _data_set():
     """The `sources.DataSet` that the flags name."""
-    given = _read_labels(FLAGS.labels) if FLAGS.labels else None
+    given = read_class_names(FLAGS.labels) if FLAGS.labels else None
     if FLAGS.dataset == "folder":
         _refuse("annotations", "csv and the official data sets")
     drawing = sources.Drawing(
@@ -262,21 +263,12 @@ def _data_set():
     return found
 
 
-def _read_labels(path):
-    try:
-        text = files.read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"`labels` must be a file of UTF-8 text. Received: {path!r} ({error.reason} at byte "
-            f"{error.start})"
-        ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
 def _known_order(labels):
     """Labels in the order and spelling of the output's `labels.txt`, if that has the same ones."""
     path = os.path.join(FLAGS.output, shards.LABELS)
-    there = _read_labels(path) if shards.is_complete(FLAGS.output) and files.exists(path) else []
+    there = (
+        read_class_names(path) if shards.is_complete(FLAGS.output) and files.exists(path) else []
+    )
     same = {*map(pictures.normalized, there)} == {*map(pictures.normalized, labels)}
     return there if same else labels
 

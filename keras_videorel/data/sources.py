@@ -225,8 +225,10 @@ def _list_classes(videos, root, split, found, rejected, warnings):
         for inner in _folders(os.path.join(videos, folder)):
             path = f"{folder}/{inner}"
             if _any_video(os.path.join(videos, path)):
-                _refuse_misplaced(videos, path)
-            if _is_clip(os.path.join(videos, path)):
+                if not _is_link_into(os.path.join(videos, path), videos):
+                    _refuse_misplaced(videos, path)
+                rejected.append((path, "a link to a folder that is read under its own name"))
+            elif _is_clip(os.path.join(videos, path)):
                 found.append(Video(path, label, split))
             else:
                 rejected.append((path, "a folder without videos or pictures"))
@@ -269,7 +271,17 @@ def _any_video(folder):
 
 
 def _folders(folder):
-    return [name for name in files.entries(folder)[0] if not is_hidden(name)]
+    """Names of the folders in a folder, without hidden ones and links to where it lies itself."""
+    names = [name for name in files.entries(folder)[0] if not is_hidden(name)]
+    return [name for name in names if not _is_link_into(folder, os.path.join(folder, name), True)]
+
+
+def _is_link_into(path, folder, upwards=False):
+    """Whether a path is a link to a place in a folder; `upwards`: the folder a link to above it."""
+    if files.is_remote(path) or not os.path.islink(folder if upwards else path):
+        return False
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([path, folder]) == folder
 
 
 def _files(folder):
@@ -379,15 +391,15 @@ def read_table(path, columns, more=()):
         OSError: If it cannot be read.
     """
     try:
-        data = files.read_bytes(path)
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"`annotations` must be UTF-8 text. Received: {path!r} ({error.reason} at "
-            f"byte {error.start}); save it as UTF-8"
-        ) from None
+        text = files.read_text(path)
     except PermissionError as error:
         raise OSError(f"`annotations` cannot be read: {path!r} ({error.strerror})") from None
+    foreign = re.search("[\udc80-\udcff]", text)
+    if foreign:
+        raise ValueError(
+            f"`annotations` must be UTF-8 text. Received: {path!r} with another byte in line "
+            f"{text.count(chr(10), 0, foreign.start()) + 1}; save it as UTF-8"
+        )
     try:
         first = text.lstrip().partition("\n")[0].strip("\r")
         for delimiter in ",;\t":
@@ -663,7 +675,9 @@ def _drawn_groups(videos, groups, fraction, seed):
         have = sum(own[group] for group in own if group in drawn)
         order = shuffled([group for group in own if group not in drawn | kept], seed)
         for group in order:
-            if have + own[group] <= target and all(left[other] > 1 for other in labels_of[group]):
+            if 2 * have + own[group] <= 2 * target and all(
+                left[other] > 1 for other in labels_of[group]
+            ):
                 take(group)
                 have += own[group]
         if not have and fraction > 0:
