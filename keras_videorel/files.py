@@ -125,7 +125,7 @@ def walk(path, skip=lambda name: False):
     Raises:
         OSError: If a folder cannot be listed.
     """
-    seen, pending, linked = set(), [path], []
+    seen, pending, linked = set(), [os.fspath(path)], []
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
         if not is_remote(folder):

@@ -675,7 +675,7 @@ def _drawn_groups(videos, groups, fraction, seed):
         have = sum(own[group] for group in own if group in drawn)
         order = shuffled([group for group in own if group not in drawn | kept], seed)
         for group in order:
-            if 2 * have + own[group] <= 2 * target and all(
+            if 2 * have + own[group] < 2 * target and all(
                 left[other] > 1 for other in labels_of[group]
             ):
                 take(group)

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -231,3 +232,32 @@ def test_a_full_disk_is_one_line_and_no_half_shard(root, folder, tmp_path):
     line = errors.splitlines()[-1]
     assert line.startswith("videorel make-tfrecords: error: cannot write ")
     assert not list(tmp_path.glob("*.tfrecord")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_names_that_are_no_text_on_a_terminal_of_ascii(folder, tmp_path, monkeypatch):
+    videos = tmp_path / "videos"
+    name = os.fsdecode(b"caf\xe9 \xe4.mp4")
+    for label in ("10", "9", "wäve"):
+        for split in ("train", "Valid", "test"):
+            (videos / split / label).mkdir(parents=True)
+            try:
+                shutil.copy(folder / "left" / "0-0.mp4", videos / split / label / name)
+            except OSError:
+                pytest.skip("a file system of UTF-8 names")
+            (videos / split / label / f"b{name}").write_bytes(b"broken")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    output = tmp_path / "shards"
+    words = [f"--videos={videos}", f"--output={output}", "--resize=24x32", "--workers=1"]
+    assert run("make-tfrecords", ["--dataset=folder", *words]) == 0
+    stdout.flush()
+    text = stdout.buffer.getvalue().decode("ascii")
+    assert "val:   3 clips" in text and "bcaf\\udce9" in text and "rejected: 9 files" in text
+    assert (output / "labels.txt").read_text() == "9\n10\nwäve\n"
+    assert b"test/10/bcaf\xe9 \xe4.mp4," in (output / "rejected.csv").read_bytes()
+    # Data sets that are there keep the order that they have.
+    (output / "labels.txt").write_text("10\n9\nwäve\n")
+    monkeypatch.setattr(make_tfrecords.FLAGS["output"], "value", str(output))
+    make_tfrecords.FLAGS.mark_as_parsed()
+    assert make_tfrecords._known_order(["9", "10", "wäve"]) == ["10", "9", "wäve"]
+    assert make_tfrecords._known_order(["9", "10"]) == ["9", "10"]
