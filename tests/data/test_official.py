@@ -3,6 +3,7 @@ import pytest
 from keras_videorel import files
 from keras_videorel.data import official, sources
 from keras_videorel.data.sources import Video
+from tests.videos import moving_square, write_video
 
 UCF = {
     "classInd.txt": "1 Zumba\r\n2 Archery\r\n",  # the official order need not be alphabetical
@@ -230,3 +231,39 @@ def test_sizes_of_the_real_splits(real_clips, tmp_path):
             assert counts == [(3570, 1530, 1666)] * 3
             assert len(found.labels) == 51 and found.labels == sorted(found.labels)
         assert sources.label_names(found.videos) == sorted(found.labels)
+
+
+def test_segments_of_whole_files(tmp_path):
+    rows = ["zumba,whole,4,5,train", "zumba,cut,104,105,train", "clap,whole,1,2,validate"]
+    rows += ["clap,odd,3,4,train", "clap,trimmed,7,8,train"]
+    lists = _write(tmp_path / "lists", {"all.csv": HEADER + "\n".join(rows)})
+    videos = tmp_path / "videos"
+    films = {"whole.mp4": 60, "cut.mp4": 15, "odd": 60, "trimmed_000007_000008.mp4": 30}
+    for name, frames in films.items():
+        write_video(tmp_path / "film.mp4", moving_square(frames), fps=10)
+        videos.mkdir(exist_ok=True)
+        (tmp_path / "film.mp4").rename(videos / name)
+    (videos / "odd.json").write_text("{}")
+    (videos / "odd.txt").write_text("odd")
+    found = official.read_kinetics(lists, videos)
+    assert [(v.name, v.split) for v in found.videos] == [
+        ("cut.mp4", "train"),  # as long as its segment: it is that already
+        ("odd#t=3,4", "train"),
+        ("trimmed_000007_000008.mp4", "train"),
+        ("whole.mp4#t=1,2", "test"),
+        ("whole.mp4#t=4,5", "train"),
+    ]
+    assert found.rejected == []
+
+
+def test_tables_and_names_of_other_programs(tmp_path):
+    text = "\ufeffLabel;YouTube_ID;Time_Start;Time_End;Split\r\nplie\u0301;a\u0301b;0;10;Train\r\n"
+    lists = _write(tmp_path / "lists", {"all.csv": text})
+    videos = _touch(tmp_path / "videos", "pli\u00e9/\u00e1b_000000_000010.wmv")
+    found = official.read_kinetics(lists, videos)
+    assert found.labels == ["pli\u00e9"]
+    assert [(v.path, v.label) for v in found.videos] == [
+        ("pli\u00e9/\u00e1b_000000_000010.wmv", "pli\u00e9")
+    ]
+    (videos / "loop").symlink_to(videos)
+    assert official.read_kinetics(lists, videos) == found
