@@ -134,8 +134,10 @@ def _find(words, failures):
             paths += find_videos(word, left_out)
         except (ValueError, OSError) as error:
             failures.report(word, error)
-    for path, reason in left_out:
-        print(f"videorel predict: left out: {path}: {reason}", file=sys.stderr)
+    if left_out:
+        such = f"{left_out[0][0]}: {left_out[0][1]}"
+        count = f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}"
+        print(f"videorel predict: {count} left out, such as {such}", file=sys.stderr)
     return paths
 
 
