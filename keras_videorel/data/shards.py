@@ -519,8 +519,7 @@ def _check_videos(videos, labels):
     for label in labels:
         if label in known:
             raise ValueError(f"`labels` must differ. Received: {label!r} twice")
-        if label.splitlines() != [label]:
-            raise ValueError(f"`labels` must be of one line each. Received: {label!r}")
+        sources.check_label(label, repr(label))
         known.add(label)
     if not videos:
         raise ValueError("`videos` must hold at least one video. Received: none")

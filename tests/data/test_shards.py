@@ -527,7 +527,8 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
         ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
         ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
         ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),
-        ([Video("a", "x", "train")], ["x", "y\nz"], "`labels` must be of one line each"),
+        ([Video("a", "x", "train")], ["x", "y\nz"], "a label must be one line"),
+        ([Video("a", "\udce9", "train")], ["\udce9"], "a label must be UTF-8 text"),
     ],
 )
 def test_bad_videos_are_refused(tmp_path, videos, labels, message):
