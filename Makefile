@@ -8,13 +8,15 @@ PYTHON ?= python3
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 OLDEST_TESTS = tests/data tests/layers tests/export tests/prediction tests/cli
 BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
+# What oneDNN computes in another way than TensorFlow's own kernels: numbers, and where they end.
+ONEDNN_TESTS = tests/ops tests/layers tests/test_callbacks.py tests/test_optimization.py
 export PYTHON
 
 .PHONY: help demo test test-backends test-io test-oldest lint bench study clean
 
 help:
 	@echo "make demo           the main job, whole, on an embedded data set (about 10 minutes)"
-	@echo "make test           the tests"
+	@echo "make test           the tests; those of numbers with and without oneDNN"
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
 	@echo "make test-oldest    a part of the tests with the oldest versions that setup.cfg allows"
@@ -43,6 +45,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(PARALLEL)
+	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
+	TF_ENABLE_ONEDNN_OPTS=1 $(VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ONEDNN_TESTS)
 
 test-backends: $(BACKENDS_VENV)/installed
 	KERAS_BACKEND=jax $(BACKENDS_VENV)/bin/python -m pytest $(PARALLEL) -m "not slow" $(BACKENDS_TESTS)

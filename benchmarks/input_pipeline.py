@@ -15,6 +15,7 @@ a key frame in 12, and like Kinetics', H.264 of 340x256 with one in 250.
 
 import collections
 import importlib.util
+import math
 import multiprocessing
 import os
 import tempfile
@@ -167,7 +168,9 @@ def shards_steps(folder, settings):
     from keras_videorel.data import pipeline
 
     info = pipeline.read_info(folder)
-    batches = pipeline.training_batches(info, BATCH, crop_scales=SCALES, **settings)
+    batches = pipeline.training_batches(
+        info, BATCH, crop_scales=SCALES, epochs=math.inf, **settings
+    )
     records = tf.data.TFRecordDataset(pipeline.shard_files(info, "train"), num_parallel_reads=4)
     lengths = records.map(tf.strings.length).repeat().take(FROM_SHARDS)
 

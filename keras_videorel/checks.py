@@ -1,5 +1,8 @@
 """Checks of arguments: one line that names the argument, what was expected, what came."""
 
+import difflib
+import math
+import numbers
 import operator
 
 
@@ -32,3 +35,40 @@ def check_choice(name, value, choices):
             f"`{name}` must be one of {', '.join(map(str, choices))}. Received: {value!r}"
         )
     return value
+
+
+def check_number(name, value, least=None, above=None, below=None, most=None):
+    """`value`, which must be a finite number inside of the bounds.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    bounds = {
+        "of at least": (least, operator.ge),
+        "above": (above, operator.gt),
+        "below": (below, operator.lt),
+        "at most": (most, operator.le),
+    }
+    bounds = {word: bound for word, bound in bounds.items() if bound[0] is not None}
+    right = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (right and math.isfinite(value)) or not all(
+        holds(value, bound) for bound, holds in bounds.values()
+    ):
+        words = " and ".join(f"{word} {bound}" for word, (bound, _) in bounds.items())
+        raise ValueError(
+            f"`{name}` must be a finite number{' ' if words else ''}{words}. Received: {value!r}"
+        )
+    return value
+
+
+def did_you_mean(word, known):
+    """`" (did you mean NAME?)"`, or nothing where no name is like `word`.
+
+    Names are alike by their letters, by their initials (`lr`, `learning_rate`), or where one is
+    in the other.
+    """
+    word, known = str(word), [str(name) for name in known]
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    close += [name for name in known if word == "".join(part[:1] for part in name.split("_"))]
+    close += [name for name in known if len(word) > 2 and (word in name or name in word)]
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -12,6 +12,8 @@ def get_config():
 
 from ml_collections import ConfigDict
 
+from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+
 # The rows of ARTNet's Table 2, by the names that config arguments use.
 VIDEO_RESNETS = {
     "c2d": {"name": "C2DResNet18"},
@@ -110,46 +112,44 @@ def base(model=None):
     model = video_resnet("artnet_d") if model is None else model
     config = ConfigDict(
         {
-            "seed": 0,
+            "seed": 0,  # of weights, samples and dropout
             "dtype_policy": "float32",  # or "mixed_bfloat16", "mixed_float16"
-            "model": model,
+            "model": model,  # a constructor's name and its arguments
             "data": {
                 "path": "shards",  # folder written by make-tfrecords
-                "split": 0,  # number of the official split; 0: that which the shards were made for
+                "split": 0,  # number of the official split; 0: the one the shards were made for
                 "stream": "rgb",  # or "flow", for shards made with --flow
                 "stacked": True,  # fields of a snippet on channels; False: clips of flow (ARTNet)
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
-                "frames": 16,
-                "frame_stride": 1,
-                "crop_size": 112,
-                "crop_scales": (1.0, 0.875, 0.75, 0.66),
-                # Share of a frame's shorter side that a test view shows, resized to crop_size; 1.0
-                # is all of it. 0: 7/8, as in the papers, or the nearest that crop_scales have.
-                "test_scale": 0.0,
+                "frames": 16,  # of a clip, or of each snippet
+                "frame_stride": 1,  # step between them
+                "crop_size": 112,  # height and width of a sample, in pixels
+                "crop_scales": (1.0, 0.875, 0.75, 0.66),  # sides of crops, of the shorter side
+                "test_scale": 0.0,  # of the shorter side, what test views show; 0: 7/8, as the papers
                 "crop_positions": "random",  # or "fixed": the 13 of TSN
                 "mirror": True,  # off where left and right are different classes
-                "mean": MEAN["rgb"],
+                "mean": MEAN["rgb"],  # of the channels
                 "std": 1.0,  # frames are (x - mean) / std
-                "shuffle_buffer": 256,
+                "shuffle_buffer": 256,  # samples that are shuffled at a time
                 "deterministic": True,  # False: what is ready first comes first
                 "lanes": 1,  # parts of a batch that read shards of their own; one a worker or more
                 "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {
                 "initialize_from": "",  # another run's folder: weights of layers of equal name
-                "epochs": 100,
+                "epochs": 100,  # times that training goes through the clips
                 "batch_size": 256,  # clips of an update, on all devices together
                 "accumulation_steps": 1,  # parts that a device's share of them is computed in
                 "synchronized_batch_norm": False,  # statistics of the whole batch, not a device's
-                "learning_rate": 0.1,
-                "warmup_epochs": 0,
+                "learning_rate": 0.1,  # the highest
+                "warmup_epochs": 0,  # in which the rate rises linearly to it
                 "schedule": "step",  # or "plateau": where the validation loss saturates
                 "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps
-                "decay_factor": 0.1,
+                "decay_factor": 0.1,  # what the rate is multiplied by, each time
                 "plateau_epochs": 5,  # without a new lowest loss, and the rate decays
                 "plateau_delta": 1e-4,  # by how much lower that must be
-                "momentum": 0.9,
-                "nesterov": False,
+                "momentum": 0.9,  # of SGD
+                "nesterov": False,  # Nesterov's momentum
                 "weight_decay": 5e-4,  # L2 on matrices
                 "gradient_clip_norm": 0.0,  # 0: none
                 "ema_momentum": 0.0,  # of moving averages of the weights, 0.999 say; 0: none
@@ -158,13 +158,73 @@ def base(model=None):
             },
             "eval": {
                 "clips": 25,  # or groups of snippets
-                "crops": 10,
+                "crops": 10,  # of each clip: 1, 5 or 10
                 "batch_size": 64,  # views at once
                 "averaged": "before",  # scores of views, "before" or "after" the softmax
             },
         }
     )
     return config.lock()
+
+
+# Bounds of the keys' values: integers, and numbers that must be finite.
+_INTEGERS = {
+    0: ("seed", "data.split", "data.segments", "train.warmup_epochs", "train.checkpoint_steps"),
+    1: (
+        "data.frames", "data.frame_stride", "data.crop_size", "data.shuffle_buffer", "data.lanes",
+        "train.epochs", "train.batch_size", "train.accumulation_steps", "train.plateau_epochs",
+        "eval.clips", "eval.crops", "eval.batch_size",
+    ),
+}  # fmt: skip
+_NUMBERS = {
+    "data.std": {"above": 0},
+    "data.mean": {},
+    "data.crop_scales": {"above": 0, "most": 1},
+    "train.learning_rate": {"least": 0},
+    "train.decay_epochs": {"least": 0},
+    "train.decay_factor": {"above": 0},
+    "train.plateau_delta": {"least": 0},
+    "train.momentum": {"least": 0, "below": 1},
+    "train.weight_decay": {"least": 0},
+    "train.gradient_clip_norm": {"least": 0},
+    "train.ema_momentum": {"least": 0, "below": 1},
+    "model.dropout": {"least": 0, "below": 1},
+}
+_CHOICES = {
+    "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "data.stream": ("rgb", "flow"),
+    "data.crop_positions": ("random", "fixed"),
+    "train.schedule": ("step", "plateau"),
+    "train.jit_compile": ("auto", "on", "off"),
+    "eval.averaged": ("before", "after"),
+}
+
+
+def check_config(config):
+    """Check the values of a config.
+
+    Raises:
+        ValueError: If a value is out of bounds, or no number.
+    """
+    for least, keys in _INTEGERS.items():
+        for key in keys:
+            check_integer(f"config.{key}", config[key], least)
+    for key, bounds in _NUMBERS.items():
+        group, _, name = key.partition(".")
+        value = config[group].get(name)
+        if value is None and group == "model":  # not an argument of that network
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        if not values and name != "decay_epochs":
+            raise ValueError(f"`config.{key}` must hold a number at least. Received: ()")
+        for number in values:
+            check_number(f"config.{key}", number, **bounds)
+    for key, choices in _CHOICES.items():
+        check_choice(f"config.{key}", config[key], choices)
+
+
+class ArgumentError(ValueError):
+    """A wrong argument of a config file, the part after the colon."""
 
 
 def parse_argument(argument, **defaults):
@@ -179,27 +239,31 @@ def parse_argument(argument, **defaults):
         A dict with the keys of `defaults`.
 
     Raises:
-        ValueError: If a key is unknown, or a value none of these or not of its type.
+        ArgumentError: If a key is unknown, or a value none of these or not of its type.
     """
     choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
     values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
     for part in filter(None, (argument or "").split(",")):
         key, _, text = part.partition("=")
         if key not in defaults:
-            raise ValueError(
-                f"the config's argument must be of the keys {sorted(defaults)}. Received: {part!r}"
+            raise ArgumentError(
+                f"the config's argument must be of the keys {', '.join(sorted(defaults))}"
+                f"{did_you_mean(key, defaults)}. Received: {part!r}"
             )
         kind = type(values[key])
         if key in choices:
             named = {str(choice): choice for choice in choices[key]}
             if text not in named:
-                raise ValueError(f"`{key}` must be one of {', '.join(named)}. Received: {text!r}")
+                raise ArgumentError(
+                    f"`{key}` must be one of {', '.join(named)}{did_you_mean(text, named)}. "
+                    f"Received: {text!r}"
+                )
             values[key] = named[text]
             continue
         try:
             values[key] = kind(text)
         except ValueError:
-            raise ValueError(
+            raise ArgumentError(
                 f"`{key}` must be of type {kind.__name__}. Received: {text!r}"
             ) from None
     return values

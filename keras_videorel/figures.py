@@ -75,8 +75,9 @@ def save_confusion(counts, labels, path):
     figure.colorbar(image, ax=axes, label="% of the class's clips", shrink=0.7)
     size = 8 if len(labels) <= 60 else min(4.0, 1600 / len(labels))
     ticks = range(len(labels))
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
+    names = _as_text(labels)
+    axes.set_xticks(ticks, names, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true")
     if len(labels) <= 30:
         for row, column in zip(*np.nonzero(counts), strict=True):
@@ -100,7 +101,8 @@ def save_class_accuracy(shares, labels, path):
     figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
     places = np.arange(len(labels))
     axes.barh(places, 100 * np.asarray(shares))
-    axes.set_yticks(places, labels, fontsize=min(8, 560 * height / 10 / max(len(labels), 1)))
+    size = min(8, 560 * height / 10 / max(len(labels), 1))
+    axes.set_yticks(places, _as_text(labels), fontsize=size)
     axes.set(xlim=(0, 100), ylim=(len(labels) - 0.4, -0.6), xlabel="top-1 accuracy (%)")
     axes.grid(axis="x", alpha=0.3)
     _save(figure, path)
@@ -118,13 +120,18 @@ def save_gains(labels, before, after, names, path):
     """
     figure, axes = plt.subplots(figsize=(8, 0.45 * len(labels) + 1.2), layout="constrained")
     places = np.arange(len(labels))
-    for shift, shares, name in zip((-0.2, 0.2), (before, after), names, strict=True):
+    for shift, shares, name in zip((-0.2, 0.2), (before, after), _as_text(names), strict=True):
         axes.barh(places + shift, 100 * np.asarray(shares), height=0.38, label=name)
-    axes.set_yticks(places, labels)
+    axes.set_yticks(places, _as_text(labels))
     axes.set(xlim=(0, 100), ylim=(len(labels) - 0.4, -0.6), xlabel="top-1 accuracy (%)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=2)
     _save(figure, path)
+
+
+def _as_text(names):
+    """Names that matplotlib can draw: names of files and folders need not be text."""
+    return [str(name).encode("utf-8", "replace").decode() for name in names]
 
 
 def _save(figure, path):

@@ -7,6 +7,7 @@ A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs
 import codecs
 import contextlib
 import fnmatch
+import glob
 import json
 import os
 import re
@@ -47,7 +48,19 @@ def matching(folder, pattern):
     """
     parent, name = os.path.split(pattern)
     names = list_folder(join(folder, parent))
+    if name in names:  # a name with brackets that is one
+        return [pattern]
     return [os.path.join(parent, found) for found in fnmatch.filter(names, name)]
+
+
+def literal_folders(pattern):
+    """A pattern of `glob` in which folders that are there, whatever their names, stand for
+    themselves."""
+    head, tail = os.fspath(pattern), []
+    while glob.has_magic(head) and not os.path.isdir(head):
+        head, name = os.path.split(head)
+        tail.insert(0, name)
+    return os.path.join(glob.escape(head), *tail)
 
 
 def exists(path):

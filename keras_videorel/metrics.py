@@ -8,6 +8,7 @@ _NAMES = {
     "average": "Average of the two",
     "mean_class_accuracy": "Mean class accuracy",
 }
+TOP5_CLASSES = 6  # below, top-5 is always right and tells nothing
 
 
 def names(classes):
@@ -19,7 +20,7 @@ def names(classes):
     Returns:
         A dict from keys to names.
     """
-    left_out = ("top5", "average") if classes < 6 else ()
+    left_out = ("top5", "average") if classes < TOP5_CLASSES else ()
     return {key: name for key, name in _NAMES.items() if key not in left_out}
 
 
@@ -52,6 +53,8 @@ def ranks(logits, labels):
 def accuracy(logits, labels):
     """Top-1, top-5, their average, and the mean of the classes' accuracies.
 
+    Below six classes top-5 is always 1: it is left out, and with it the average.
+
     Args:
         logits: Scores `(videos, classes)`.
         labels: Integers `(videos,)`.
@@ -63,12 +66,11 @@ def accuracy(logits, labels):
     rank, labels = ranks(logits, labels), np.asarray(labels)
     top1, top5 = (rank < 1), (rank < 5)
     per_class = [top1[labels == label].mean() for label in np.unique(labels)]
-    return {
-        "top1": float(top1.mean()),
-        "top5": float(top5.mean()),
-        "average": float((top1.mean() + top5.mean()) / 2),
-        "mean_class_accuracy": float(np.mean(per_class)),
-    }
+    found = {"top1": float(top1.mean())}
+    if np.shape(logits)[1] >= TOP5_CLASSES:
+        found["top5"] = float(top5.mean())
+        found["average"] = float((top1.mean() + top5.mean()) / 2)
+    return {**found, "mean_class_accuracy": float(np.mean(per_class))}
 
 
 def pair_accuracy(logits, labels, pair):

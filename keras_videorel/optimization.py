@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_videorel.accumulation import AccumulatingModel
 from keras_videorel.distribution import SGD
+from keras_videorel.metrics import TOP5_CLASSES
 
 SCHEDULES = ("step", "plateau")
 _JIT_COMPILE = {"auto": "auto", "on": True, "off": False}
@@ -104,6 +105,8 @@ def sgd(config):
 def compile_model(model, config):
     """Compile with SGD, L2 of matrices, cross entropy on logits, top-1 and top-5.
 
+    Below six classes top-5 is left out: it would always be 1.
+
     Args:
         model: A `keras.Model` giving logits.
         config: A config as `keras_videorel.config.base` makes it.
@@ -142,15 +145,13 @@ def compile_model(model, config):
         )
     if steps > 1:
         model = AccumulatingModel(model.inputs, model.outputs, steps=steps, name=model.name)
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="top1")]
+    if model.output_shape[-1] >= TOP5_CLASSES:
+        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5"))
     model.compile(
         optimizer=sgd(config),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(
-                min(5, model.output_shape[-1]), name="top5"
-            ),
-        ],
+        metrics=metrics,
         jit_compile=_JIT_COMPILE[train.jit_compile],
     )
     return model

@@ -250,7 +250,7 @@ def _comparison(folder, comparison, names, ours, name, theirs, own_name):
             _points(comparison.differences[key]),
             " to ".join(map(_points, comparison.intervals[key])),
         ]
-        for key in names
+        for key in comparison.differences
     ]
     parts = [
         page.table(

@@ -26,7 +26,8 @@ class Result(NamedTuple):
 
     Attributes:
         name: Its name.
-        mean: Dict of the metrics of `metrics.accuracy`, each the mean over the splits.
+        mean: Dict of the metrics of `metrics.accuracy` that say something of so many classes
+            (`metrics.names`), each the mean over the splits.
         intervals: Dict of `(low, high)`, 95% percentile intervals of these.
         splits: List of dicts: the metrics of each split.
     """
@@ -78,12 +79,8 @@ def measure(name, splits, resamples=10_000, seed=0):
     """
     found = bootstrap(splits, resamples, seed)
     each, mean = _means(splits)
-    return Result(
-        name,
-        mean,
-        {key: _interval(found[key].mean(axis=1)) for key in METRICS},
-        each,
-    )
+    intervals = {key: _interval(found[key].mean(axis=1)) for key in mean}
+    return Result(name, mean, intervals, each)
 
 
 def compare(ours, theirs, resamples=10_000, seed=0):
@@ -122,8 +119,8 @@ def compare(ours, theirs, resamples=10_000, seed=0):
     lost = sum(other and not mine for mine, other in right.values())
     (_, mine), (_, other) = _means(ours), _means(theirs)
     return Comparison(
-        {key: mine[key] - other[key] for key in METRICS},
-        {key: _interval(gains[key]) for key in METRICS},
+        {key: mine[key] - other[key] for key in mine},
+        {key: _interval(gains[key]) for key in mine},
         gained,
         lost,
         *mcnemar(gained, lost),
@@ -229,7 +226,7 @@ def _metrics_of_kinds(drawn, kind):
 
 def _means(splits):
     each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
-    return each, {key: float(np.mean([values[key] for values in each])) for key in METRICS}
+    return each, {key: float(np.mean([values[key] for values in each])) for key in each[0]}
 
 
 def _interval(values):

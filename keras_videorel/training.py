@@ -1,11 +1,15 @@
 """`model.fit` on shards, from a config: build, resume, train, log."""
 
 import inspect
+import math
 import os
+import resource
 import sys
+import time
 import zlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_videorel import figures, models, workdir
@@ -18,7 +22,7 @@ from keras_videorel.callbacks import (
     ValidateAverages,
     forget_epochs,
 )
-from keras_videorel.config import MEAN
+from keras_videorel.config import MEAN, check_config
 from keras_videorel.data import pipeline
 from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.distribution import distribution, synchronize_batch_normalization
@@ -100,12 +104,14 @@ def load_model(folder, config=None):
     return model, epochs
 
 
-def train(config, folder):
+def train(config, folder, override=False):
     """Train the model of a config, or go on where training in that folder stopped.
 
     Args:
         config: A config as `keras_videorel.config.base` makes it.
         folder: The run's folder, see `keras_videorel.workdir`.
+        override: Whether to go on although values of `config.data`, `config.train` or
+            `config.eval` differ from those that the run was begun with. `history.json` tells it.
 
     Returns:
         The trained `keras.Model`, giving logits.
@@ -115,10 +121,11 @@ def train(config, folder):
             says what to do.
     """
     with distribution() as spread:
-        return _train(config, folder, spread)
+        return _train(config, folder, spread, override)
 
 
-def _train(config, folder, spread):
+def _train(config, folder, spread, override):
+    check_config(config)
     info = pipeline.read_info(config.data.path, config.data.split)
     settings = clip_settings(config)
     config.data.mean = settings["mean"]  # so that the run's folder tells it, as the next line
@@ -126,11 +133,12 @@ def _train(config, folder, spread):
     steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
     parts = max(config.train.accumulation_steps, 1)
     validation = None
-    if info.clips.get("test"):
-        # One view of each test clip watches over training, on each worker; evaluate takes all.
-        views = pipeline.evaluation_views(info, clips=1, crops=1, **view_settings(config))
+    watched = watched_split(info)
+    if watched:
+        # One view of each of its clips watches over training, on each worker; evaluate takes all.
+        views = pipeline.evaluation_views(info, watched, clips=1, crops=1, **view_settings(config))
         validation = (
-            views.take(spread.validated(info.clips["test"]))
+            views.take(spread.validated(info.clips[watched]))
             .map(lambda view, label, path: (view[0], label))
             .batch(max(config.train.batch_size // (spread.workers * parts), 1))
             .prefetch(tf.data.AUTOTUNE)
@@ -149,10 +157,14 @@ def _train(config, folder, spread):
                     print(transfer)
             trained = compile_model(model, config)
             trained.optimizer.build(trained.trainable_variables)
+            before = _batch_size_before(folder, config)
             spread.check_agreement(config=zlib.crc32(config.to_json().encode()))
             # Bad input has been refused by now, with nothing written.
-            workdir.open_run(folder, config, info, write=spread.chief)
+            workdir.open_run(folder, config, info, spread.chief, override)
             start = workdir.load_checkpoint(trained, folder)
+            # Another batch: as many clips of the epoch as were seen are left out.
+            seen = min(start.steps * before // config.train.batch_size, steps - 1)
+            start = start._replace(steps=seen if start.steps else 0)
     finally:
         keras.config.set_dtype_policy(policy)
     log = os.path.join(folder, "logs", "train.csv")
@@ -163,9 +175,14 @@ def _train(config, folder, spread):
         part = f" and {start.steps} of {steps} steps" if start.steps else ""
         print(f"going on after epoch {start.epochs} of {config.train.epochs}{part}")
     if start.epochs >= config.train.epochs:
+        if spread.chief:
+            done = f"all {start.epochs} epochs are done"
+            print(f"{done}; raise config.train.epochs to go on: --config.train.epochs=N")
         trained.optimizer.finalize_variable_values(trained.trainable_variables)
         return model
 
+    if spread.chief:
+        print(_plan(config, info, steps, watched, spread))
     batches = pipeline.training_batches(
         info,
         config.train.batch_size,
@@ -176,6 +193,7 @@ def _train(config, folder, spread):
         seed=config.seed,
         first_epoch=start.epochs,
         first_step=start.steps,
+        epochs=math.inf,
         deterministic=config.data.deterministic,
         service=config.data.service,
         lanes=config.data.lanes,
@@ -215,6 +233,139 @@ def _train(config, folder, spread):
         figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
     spread.check_agreement()  # the others end when the chief has written all
     return model
+
+
+def watched_split(info):
+    """The split whose loss and accuracy are shown after each epoch, or None."""
+    return next((split for split in ("val", "test") if info.clips.get(split)), None)
+
+
+def _plan(config, info, steps, watched, spread):
+    """What a run will do, in lines."""
+    clips, batch = info.clips["train"], config.train.batch_size
+    left = clips - steps * batch
+    lines = [
+        f"training on {device_name(spread.devices)}",
+        f"an epoch is {steps} step{'s'[: steps != 1]} of {batch} clips; "
+        + (
+            f"{left} of {clips} clips are left out, others each time"
+            if left
+            else "no clip is left out"
+        ),
+    ]
+    if watched:
+        lines.append(
+            f"after each epoch: loss and accuracy of the {info.clips[watched]} clips of {watched!r}"
+        )
+    else:
+        lines.append("the shards have no 'val' and no 'test' part: only training is watched")
+    return "\n".join(lines)
+
+
+def _batch_size_before(folder, config):
+    """The batch of the run in a folder before now; of the config if it is none."""
+    if not os.path.exists(os.path.join(folder, "config.json")):
+        return config.train.batch_size
+    return workdir.read_config(folder).train.batch_size
+
+
+def device_name(devices=1):
+    """What training runs on, in words."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"the CPU ({os.cpu_count()} cores; TensorFlow finds no GPU)"
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return f"{devices} x {name}" if devices > 1 else f"one GPU, {name}"
+
+
+def last_accuracy(folder):
+    """A line with the accuracy of the last epoch of a run."""
+    columns = figures.read_log(os.path.join(folder, "logs", "train.csv"))
+    values = {name: columns[name][-1][1] for name in ("top1", "val_top1") if columns.get(name)}
+    names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
+    found = ", ".join(f"{value:.2%} {names[name]}" for name, value in values.items())
+    return f"top-1       {found or 'not known: the log is gone'}"
+
+
+def dry_run(config):
+    """What a run would take: data, model, memory and time, by steps on random samples.
+
+    Nothing is written. A large batch is not tried whole: its cost is that of 4 and of 8 clips on
+    each device, continued in a straight line.
+
+    Args:
+        config: A config as `keras_videorel.config.base` makes it.
+
+    Returns:
+        Lines of text.
+
+    Raises:
+        ValueError, OSError: On bad input, as `train`.
+    """
+    check_config(config)
+    with distribution() as spread:
+        info = pipeline.read_info(config.data.path, config.data.split)
+        lanes, _ = spread.lanes(config.data.lanes, config.train.batch_size)
+        steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=lanes)
+        watched = watched_split(info)
+        settings = clip_settings(config)
+        pipeline.training_batches(info, config.train.batch_size, lanes=lanes, **settings)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.dtype_policy)
+        try:
+            with spread.scope():
+                model = build_model(config, len(info.labels), pretrained=False)
+                trained = compile_model(model, config)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        part = config.train.batch_size // config.train.accumulation_steps // spread.devices
+        seconds, memory = _cost(trained, part, config.train.batch_size // part // spread.workers)
+        hours = seconds * steps * config.train.epochs / 3600
+        return "\n".join(
+            [
+                f"data        {info.path}: "
+                + ", ".join(f"{count} {split}" for split, count in info.clips.items())
+                + f"; {len(info.labels)} classes; frames of {info.frame_size}",
+                f"samples     {model.input_shape[1:]}",
+                f"model       {model.name}: {model.count_params():,} parameters",
+                _plan(config, info, steps, watched, spread),
+                f"memory      about {memory / 1e9:.1f} GB",
+                f"time        about {seconds:.2g} s a step, without reading the data; "
+                f"{steps} steps x {config.train.epochs} epochs: {hours:.2g} hours",
+                "nothing was written",
+            ]
+        )
+
+
+def _cost(model, part, parts):
+    """Seconds of a training step, and bytes in use at its peak.
+
+    Args:
+        model: The compiled model.
+        part: Clips that a device computes at a time.
+        parts: How many of these are in this process's share of a batch.
+    """
+    rng, measured = np.random.default_rng(0), []
+    sizes = (part,) if part <= 8 else (4, 8)
+    for size in sizes:
+        clips = rng.standard_normal((size * parts, *model.input_shape[1:]), np.float32)
+        labels = rng.integers(0, model.output_shape[-1], len(clips))
+        model.train_on_batch(clips, labels)  # the first one traces
+        start = time.perf_counter()
+        model.train_on_batch(clips, labels)
+        measured.append((time.perf_counter() - start, _peak_memory()))
+    (seconds, memory), size = measured[-1], sizes[-1]
+    if part > size:
+        memory += (memory - measured[0][1]) * (part - size) / (size - sizes[0])
+    return seconds * part / size, memory
+
+
+def _peak_memory():
+    """Bytes: the most that the GPU, or without one this process, has had in use."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def losses_before(log, epochs, config):

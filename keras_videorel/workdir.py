@@ -1,6 +1,7 @@
 """A run's folder: its config, checkpoints, logs and results.
 
 WORKDIR/config.json                       what was run
+WORKDIR/history.json                      which keys changed, and after which epoch
 WORKDIR/frames.json                       size of the stored frames
 WORKDIR/labels.txt                        names of the classes, in index order
 WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
@@ -27,6 +28,7 @@ from keras_videorel.files import check_room, list_folder, read_json, write_json,
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
 _FREE_KEYS = ("train.epochs", "train.checkpoint_steps")
+_OVERRIDABLE = ("data.", "train.", "eval.")
 
 
 class Checkpoint(NamedTuple):
@@ -37,7 +39,7 @@ class Checkpoint(NamedTuple):
     path: str
 
 
-def open_run(workdir, config, info, write=True):
+def open_run(workdir, config, info, write=True, override=False):
     """Begin a run in a folder, or find the run of the same config there.
 
     Args:
@@ -46,6 +48,7 @@ def open_run(workdir, config, info, write=True):
         info: The `ShardInfo` of its shards: their labels and frame size are kept, so that the
             run can be exported where the shards are not.
         write: Whether to write what the folder lacks; a worker that does not only compares.
+        override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
 
     Raises:
         ValueError: If the folder holds a run of another config, or of other shards.
@@ -54,22 +57,27 @@ def open_run(workdir, config, info, write=True):
     ours = json.loads(config.to_json())
     if os.path.exists(path):
         theirs = _with_defaults(read_json(path))
-        differences = [
-            f"{key} is {theirs_value!r} there and {ours_value!r} here"
-            for key, theirs_value, ours_value in _differences(theirs, ours)
+        changes = list(_differences(theirs, ours))
+        refused = [
+            (key, *values)
+            for key, *values in changes
             if key not in _FREE_KEYS  # a finished run may go on
+            and not (override and key.startswith(_OVERRIDABLE))
         ]
-        if differences:
-            raise ValueError(
-                f"{workdir!r} holds a run of another config: {'; '.join(differences)}. "
-                "Choose another --workdir, or delete that one"
-            )
+        if refused:
+            differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
+            remedy = "Choose another --workdir, or delete that one"
+            if all(key.startswith(_OVERRIDABLE) for key, *_ in refused):
+                remedy = "Choose another --workdir, or go on with these values by --override"
+            raise ValueError(f"{workdir!r} holds a run of another config: {differences}. {remedy}")
         check_shards(workdir, info)
     elif write:
         labels = os.path.join(workdir, "labels.txt")
         with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
             file.writelines(f"{label}\n" for label in info.labels)
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
+    if write and os.path.exists(path) and changes:
+        _note_changes(workdir, changes)
     if write:
         write_json(path, ours)
 
@@ -108,6 +116,16 @@ def _first_difference(theirs, ours):
 def _size(size):
     """The size of stored frames as make-tfrecords takes it."""
     return f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
+
+
+def _note_changes(workdir, changes):
+    """Add to the run's history which keys have other values from here on."""
+    path = os.path.join(workdir, "history.json")
+    history = read_json(path) if os.path.exists(path) else []
+    done = [(found.epochs, found.steps) for found in checkpoints(workdir)[:1]] or [(0, 0)]
+    note = {"epochs": done[0][0], "steps": done[0][1]}
+    note["changes"] = {key: {"from": before, "to": after} for key, before, after in changes}
+    write_json(path, [*history, note])
 
 
 def read_config(workdir):

@@ -10,7 +10,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Without the bfloat16 instructions of newer CPUs: there oneDNN's kernels for a few channels gave
 # gradients that were no numbers, now and then, with both TensorFlow and PyTorch.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+# Where the processor has float16, TensorFlow counts on oneDNN's kernels for it, and a lower limit
+# than theirs ends the process.
+_CPU = pathlib.Path("/proc/cpuinfo")
+_FLOAT16 = _CPU.exists() and "avx512_fp16" in _CPU.read_text()
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16" if _FLOAT16 else "AVX512_CORE")
 
 # Graphs are many small objects: looking for garbage among them took 7% of the time
 # of the tests that build networks.

@@ -13,7 +13,8 @@ ALLOWED = {
     "ops": {"ops"},
     "layers": {"layers", "ops"},
     "models": {"layers", "models"},
-    "config": {"config"},
+    "config": {"config", "checks"},
+    "config_files": {"config_files", "config", "checks"},
     "checks": {"checks"},
     "extras": {"extras"},
     "files": {"files", "quiet", "extras"},
@@ -44,7 +45,7 @@ ALLOWED = {
     },
     "accumulation": {"accumulation"},
     "distribution": {"distribution"},
-    "optimization": {"optimization", "accumulation", "distribution"},
+    "optimization": {"optimization", "accumulation", "distribution", "metrics"},
     "callbacks": {"callbacks", "workdir", "files"},
     "evaluation": {
         "evaluation",

@@ -40,7 +40,8 @@ def test_a_smart_block_in_ones_own_model(root):
 
 def test_a_config_of_ones_own(root):
     config = run(root, "def get_config")["get_config"]()
-    assert config.data.path == "shards/mine" and config.train.epochs == 30
+    assert config.data.path == "shards/mine" and config.train.epochs == 40
+    assert config.data.crop_size / 64 == 7 / 8  # of the shorter side of the shards before it
 
 
 def test_every_block_is_run(root):

@@ -227,8 +227,11 @@ def test_a_long_table_of_clips_is_cut_off_on_the_page(tmp_path, monkeypatch):
 
 def test_names_that_are_not_text(tmp_path):
     odd = b"a\xff.avi".decode("utf-8", "surrogateescape")
-    scores = make(np.eye(2), classes=["a", "b"])._replace(paths=[odd, "b.avi"])
-    path = report.write_report(str(tmp_path / odd), odd, [scores], config={"path": odd})
+    scores = make(np.eye(2), classes=["a", odd])._replace(paths=[odd, "b.avi"])
+    theirs = scores._replace(logits=scores.logits[::-1])
+    path = report.write_report(
+        str(tmp_path / odd), odd, [scores], baseline=(odd, [theirs]), config={"path": odd}
+    )
     assert "a?.avi" in Page(pathlib.Path(path).read_text("utf-8")).text
     assert b"a\xff.avi,a,a," in (tmp_path / odd / "clips.csv").read_bytes()
 

@@ -157,6 +157,107 @@ def test_another_config_in_the_same_folder_is_refused(shards, run):
     assert sorted(p.stat().st_mtime_ns for p in run.rglob("*")) == before
 
 
+def test_going_on_with_other_values(tiny, shards, tmp_path, capsys):
+    """A rate and a batch may change with `override`; the run's history tells what, and when."""
+    folder = str(tmp_path)
+    training.train(small_config(shards, epochs=1), folder)
+    changed = small_config(shards, epochs=2, learning_rate=0.01, batch_size=16)
+    with pytest.raises(ValueError, match=r"learning_rate is 0.05 there.*go on .* by --override"):
+        training.train(changed, folder)
+    assert not (tmp_path / "history.json").exists()
+    training.train(changed, folder, override=True)
+    (note,) = json.loads((tmp_path / "history.json").read_text())
+    assert note["epochs"] == 1 and note["changes"] == {
+        "train.batch_size": {"from": 8, "to": 16},
+        "train.epochs": {"from": 1, "to": 2},
+        "train.learning_rate": {"from": 0.05, "to": 0.01},
+    }
+    log = (tmp_path / "logs/train.csv").read_text().splitlines()
+    rate = log[0].split(",").index("learning_rate")
+    assert [round(float(row.split(",")[rate]), 6) for row in log[1:]] == [0.05, 0.01]
+    capsys.readouterr()
+    training.train(changed, folder)
+    assert "all 2 epochs are done; raise config.train.epochs" in capsys.readouterr().out
+    changed.model = video_resnet("artnet_s", width=6)
+    with pytest.raises(
+        ValueError, match=r"model.* there .* here.*Choose another --workdir, or del"
+    ):
+        training.train(changed, folder, override=True)
+
+
+def test_a_larger_batch_inside_an_epoch(tiny, shards, tmp_path, monkeypatch):
+    """After 3 steps of 8 clips, an epoch of 2 steps of 16 goes on with its second."""
+    folder = str(tmp_path)
+
+    def stop(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(callbacks.Schedule, "on_epoch_end", stop)
+        training.train(small_config(shards, epochs=1, checkpoint_steps=3), folder)
+    assert workdir.checkpoints(folder)[0][:2] == (0, 3)
+    seen = []
+    monkeypatch.setattr(
+        callbacks.StepSeeds,
+        "on_train_batch_begin",
+        lambda self, batch, logs=None: seen.append((self.position.epoch, self.position.step)),
+    )
+    training.train(small_config(shards, epochs=1, batch_size=16), folder, override=True)
+    assert seen == [(0, 1)]
+
+
+def test_the_val_part_is_watched(tiny, tmp_path, capsys):
+    videos = [(gray_video(9, (24, 24), first=8 * i), i % 2) for i in range(11)]
+    parts = {"train": videos[:5], "val": videos[5:8], "test": videos[8:]}
+    shards = write_shards(tmp_path / "shards", parts, ["a", "b"], (24, 24))
+    manifest = json.loads((shards / "dataset.json").read_text())
+    manifest["files"] = {part: [f"{part}-*.tfrecord"] for part in parts}
+    (shards / "dataset.json").write_text(json.dumps(manifest))
+    config = small_config(shards, epochs=1, batch_size=2)
+    training.train(config, str(tmp_path / "run"))
+    out = capsys.readouterr().out
+    assert "after each epoch: loss and accuracy of the 3 clips of 'val'" in out
+    assert "an epoch is 2 steps of 2 clips; 1 of 5 clips are left out" in out
+    assert "training on the CPU" in out
+    line = training.last_accuracy(str(tmp_path / "run"))
+    assert line.startswith("top-1 ") and line.endswith("% of validation, one view a clip")
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulation_steps):
+    monkeypatch.chdir(tmp_path)
+    config = small_config(shards, batch_size=32, accumulation_steps=accumulation_steps)
+    text = training.dry_run(config)
+    for word in (
+        "32 train, 8 test",
+        "2 classes",
+        "tiny: ",
+        "1 step of 32 clips",
+        " GB",
+        "s a step",
+    ):
+        assert word in text
+    assert not list(tmp_path.iterdir())
+    config.train.batch_size = 99
+    with pytest.raises(ValueError, match="batch_size=99"):
+        training.dry_run(config)
+
+
+def test_a_folder_with_brackets(tiny, tmp_path):
+    """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, scores, report."""
+    shards = two_classes(tmp_path / "data[1]*?" / "shards[ab]", train=8, test=2)
+    folder = tmp_path / "runs[0]" / "lr[0.01]*?"
+    config = small_config(shards, epochs=3)
+    training.train(config, str(folder))
+    assert [found.epochs for found in workdir.checkpoints(str(folder))] == [3, 2]
+    assert training.load_model(str(folder))[1] == 3
+    results = evaluation.evaluate(
+        config, str(folder), str(folder / "s[1].npz"), report_folder=str(folder / "r[1]")
+    )
+    assert results["videos"] == 2 and results["epochs"] == 3
+    assert (folder / "s[1].npz").exists() and (folder / "r[1]" / "report.html").exists()
+
+
 def test_checkpoint_of_another_model(shards, trained, tmp_path):
     config = small_config(shards)
     config.model = video_resnet("artnet_s", width=6)

@@ -3,7 +3,8 @@
 Each command is a module of this package with a docstring (its help text), an absl `FlagValues`
 named `FLAGS` and a function `main(arguments)` that gets the words that are not flags. Bad input
 is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`; it
-becomes one line on stderr and exit status 2, and Ctrl-C becomes exit status 130.
+becomes one line on stderr and exit status 2. Ctrl-C becomes exit status 130, and the line
+`INTERRUPTED` of the module.
 VIDEOREL_TRACEBACK=1 shows where it came from.
 """
 
@@ -13,12 +14,14 @@ import sys
 
 from absl import flags
 
-from keras_videorel import quiet
+from keras_videorel import __version__, quiet
+from keras_videorel.checks import check_number, did_you_mean
 
 COMMANDS = {
     "render-videos": "render the embedded data set as H.264 videos",
     "make-tfrecords": "turn video files and labels into TFRecord shards",
     "inspect-tfrecords": "show what shards hold, check every record, describe those of others",
+    "config": "list the keys of a config, their values and what they mean",
     "train": "train a model from a config",
     "evaluate": "evaluate a trained model on the test views",
     "fuse": "fuse files of scores, compare models, write a report",
@@ -40,29 +43,32 @@ def run(command, argv=None):
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
     argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # file names and labels that a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     module = importlib.import_module("keras_videorel.cli." + command.replace("-", "_"))
-    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv):
+    before_files = argv[: argv.index("--")] if "--" in argv else argv
+    if any(word in ("--help", "-h", "-help", "--helpfull") for word in before_files):
         print(module.__doc__.strip(), end="\n\n")
         print(_flag_help(module.FLAGS))
+        if hasattr(module, "more_help"):
+            print(f"\n{module.more_help()}")
         return 0
-    words = [f"videorel {command}", *argv]
-    caller, flag_values = sys.argv, module.FLAGS
+    flag_values = module.FLAGS
     own = set(flag_values)
     try:
-        sys.argv = words  # where config flags look for `--config.key=value`
-        arguments = _parse(module, words)
+        arguments = _parse(module, [f"videorel {command}", *argv])
         if getattr(module, "NEEDS_TENSORFLOW", True):
             quiet.import_tensorflow()
         return module.main(arguments) or 0
     except KeyboardInterrupt:
-        return _fail(command, "interrupted", 130)
+        return _fail(command, getattr(module, "INTERRUPTED", "interrupted"), 130)
     except (ValueError, OSError, ImportError, flags.Error) as error:  # an extra that is missing
         if os.environ.get("VIDEOREL_TRACEBACK"):
             raise
         return _fail(command, error, 2)
     finally:
-        sys.argv = caller
-        for name in set(flag_values) - own:  # keys of a config
+        for name in set(flag_values) - own:  # the config of a run
             delattr(flag_values, name)
         for name in own:
             flag_values[name].unparse()
@@ -81,37 +87,75 @@ def leave(status):
 def _parse(module, words):
     try:
         arguments = getattr(module, "parse", module.FLAGS)(words)[1:]
-    except flags.IllegalFlagValueError as error:
-        # An error of a config file comes wrapped in its traceback; the last line is what it says.
-        raise ValueError(str(error).strip().splitlines()[-1]) from error
-    except (AttributeError, KeyError, TypeError) as error:
-        # What ml_collections and config files raise for keys and values that do not fit.
-        raise ValueError(error.args[0] if error.args else error) from error
+    except flags.UnrecognizedFlagError as error:
+        files = [word for word in words[1:] if word.startswith("-") and os.path.exists(word)]
+        if files and getattr(module, "TAKES_WORDS", False):
+            raise ValueError(
+                f"a file whose name begins with - is written ./{files[0]}, or after --. "
+                f"Received: {files[0]!r}"
+            ) from error
+        raise
+    for name in module.FLAGS:
+        flag = module.FLAGS[name]
+        if isinstance(flag.value, int | float) and not isinstance(flag.value, bool):
+            check_number(f"--{name}", flag.value, least=0)
     if arguments and not getattr(module, "TAKES_WORDS", False):
         raise ValueError(f"expected flags only. Received: {' '.join(arguments)}")
     return arguments
 
 
 def run_config(flag_values, words):
-    """Parse the flags of a command on a trained run: its config's keys are flags too."""
-    from ml_collections import config_flags
+    """Parse the flags of a command on a trained run: its config's keys are flags too.
 
-    from keras_videorel import workdir
+    The config becomes the flag `config`, the keys that were set the flag `config_keys`.
+    """
+    from keras_videorel import config_files, workdir
+    from keras_videorel.config import check_config
 
-    flag_values(words, known_only=True)
+    flag_values(_without_keys(words), known_only=True)
     config = workdir.read_config(flag_values.workdir)
-    config_flags.DEFINE_config_dict("config", config, flag_values=flag_values, sys_argv=words)
+    words, keys = config_files.override(config, words)
+    check_config(config)
+    for name, value in (("config", config), ("config_keys", keys)):
+        flags.DEFINE_string(name, None, "", flag_values=flag_values)
+        flag_values[name].value = value
     return flag_values(words)
+
+
+def file_config(flag_values, words):
+    """Parse the flags of a command that takes a config file as `--config`: its keys are flags too.
+
+    The flag `config` becomes the config; without a file the base one.
+    """
+    from keras_videorel import config_files
+    from keras_videorel.config import base, check_config
+
+    flag_values(_without_keys(words), known_only=True)
+    config = base() if flag_values.config is None else config_files.load(flag_values.config)
+    words, _ = config_files.override(config, words)
+    words = flag_values(words)
+    check_config(config)
+    flag_values["config"].value = config
+    return words
+
+
+def _without_keys(words):
+    """Words without `--config.KEY`, which are no flags before the config is read."""
+    return [word for word in words if not word.startswith(("--config.", "-config."))]
 
 
 def main():
     """Entry point of the `videorel` script."""
+    if sys.argv[1:2] in (["--version"], ["version"]):
+        print(f"videorel {__version__}")
+        sys.exit(0)
     if len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h", "help"):
         print(_usage())
         sys.exit(0 if len(sys.argv) > 1 else 2)
     command = sys.argv[1].replace("_", "-")
     if command not in COMMANDS:
-        print(f"videorel: error: no command {sys.argv[1]!r}\n\n{_usage()}", file=sys.stderr)
+        close = did_you_mean(command, COMMANDS)
+        print(f"videorel: error: no command {sys.argv[1]!r}{close}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
     leave(run(command, sys.argv[2:]))
 

@@ -244,16 +244,14 @@ def _published(results):
 
 
 def _print_table(results, weights, fused, published):
-    from keras_videorel import metrics
 
     videos = " + ".join(f"{len(scores.paths):,}" for scores in fused)
     means = f" in {len(fused)} splits; figures are their means" if len(fused) > 1 else ""
     print(f"{videos} videos of {len(fused[0].classes)} classes{means}\n")
     paper = {name: f"{value:.2%}" for name, _, value in published}
-    others = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
-    shown = metrics.names(len(fused[0].classes))
-    others = {key: head for key, head in others.items() if key in shown}
-    heads = ["", "weight", "top-1 [95% interval]", *others.values()]
+    names = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
+    names = {key: name for key, name in names.items() if key in results[0].mean}
+    heads = ["", "weight", "top-1 [95% interval]", *names.values()]
     rows = [(*heads, "paper" if paper else "")]
     for name, mean, intervals, _ in results:
         low, high = (100 * bound for bound in intervals["top1"])
@@ -262,7 +260,7 @@ def _print_table(results, weights, fused, published):
                 name,
                 weights.get(name, ""),
                 f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]",
-                *(f"{mean[key]:.2%}" for key in others),
+                *(f"{mean[key]:.2%}" for key in names),
                 paper.get(name, ""),
             )
         )

@@ -1,4 +1,4 @@
-"""Render the embedded data set: H.264 videos of two objects in sixteen classes of motion.
+"""Render the embedded data set: H.264 videos of two objects in twenty classes of motion.
 
     videorel render-videos --output videos
 

@@ -23,8 +23,10 @@ flags.DEFINE_string("backbone", None, "Backbone, of those that have it.", flag_v
 flags.DEFINE_enum(
     "stream", None, ["rgb", "flow"], "Stream, of those that have it.", flag_values=FLAGS
 )
-flags.DEFINE_integer("classes", None, "Number of classes.", flag_values=FLAGS)
-flags.DEFINE_integer("width", None, "Channels of an ARTNet's conv1.", flag_values=FLAGS)
+flags.DEFINE_integer("classes", None, "Number of classes.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "width", None, "Channels of an ARTNet's conv1.", lower_bound=1, flag_values=FLAGS
+)
 flags.DEFINE_list(
     "input_shape", None, "[Time,] height, width and channels, 16,112,112,3.", flag_values=FLAGS
 )
@@ -49,5 +51,13 @@ def main(arguments):
     if unknown:
         raise ValueError(f"`--{unknown[0]}` is not of {FLAGS.model}")
     if "input_shape" in options:
-        options["input_shape"] = tuple(int(n) for n in options["input_shape"])
+        try:
+            options["input_shape"] = tuple(int(n) for n in options["input_shape"])
+        except ValueError:
+            options["input_shape"] = (0,)
+        if min(options["input_shape"]) < 1:
+            raise ValueError(
+                "`input_shape` must be positive integers, 16,112,112,3 say. "
+                f"Received: {','.join(FLAGS.input_shape)}"
+            )
     print(model_summary(constructor(**options, weights=None)))

@@ -6,30 +6,79 @@
 Any key of the config is a flag: `--config.KEY=VALUE`, `--config.GROUP.KEY=VALUE`.
 """
 
-from absl import flags
-from ml_collections import config_flags
+import shlex
 
+from absl import flags
+
+from keras_videorel.cli import file_config
+
+INTERRUPTED = "interrupted; the same command goes on after the last checkpoint"
 FLAGS = flags.FlagValues()
-config_flags.DEFINE_config_file(
+flags.DEFINE_string(
     "config", None, "Config file, FILE.py or FILE.py:key=value,...", flag_values=FLAGS
 )
 flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and results.", flag_values=FLAGS)
-flags.mark_flags_as_required(["config", "workdir"], flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "override",
+    False,
+    "Go on in a folder with other values than it was begun with; history.json tells which.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "print_config", False, "Print all keys and values, and do nothing.", flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    "dry_run",
+    False,
+    "Tell data, model, memory and time, measured by one step, and write nothing.",
+    flag_values=FLAGS,
+)
+
+
+def more_help():
+    from keras_videorel import config_files
+    from keras_videorel.config import base
+
+    return f"Keys, their defaults and what they mean:\n\n{config_files.describe(base())}"
+
+
+def parse(words):
+    words = file_config(FLAGS, words)
+    needed = ["config"] if FLAGS.print_config or FLAGS.dry_run else ["config", "workdir"]
+    for name in needed:
+        if not FLAGS[name].present:
+            example = "configs/demo.py" if name == "config" else "runs/mine"
+            raise ValueError(f"--{name} is needed: --{name} {example}{_file_among(words, name)}")
+    return words
+
+
+def _file_among(words, name):
+    file = next((word for word in words[1:] if word.split(":")[0].endswith(".py")), None)
+    return f" (did you mean --config {file}?)" if name == "config" and file else ""
 
 
 def main(arguments):
-    from keras_videorel import distribution, training, workdir
+    from keras_videorel import config_files, distribution, training, workdir
     from keras_videorel.models.summary import multiply_adds, trainable_parameters
 
-    config = FLAGS.config
-    model = training.train(config, FLAGS.workdir)
+    config, folder = FLAGS.config, FLAGS.workdir
+    if FLAGS.print_config:
+        print(config_files.describe(config))
+        return
+    if FLAGS.dry_run:
+        print(training.dry_run(config))
+        return
+    options = {"override": True} if FLAGS.override else {}
+    model = training.train(config, folder, **options)
     if distribution.read_tf_config()[1]:
         return  # the chief tells
     madds = multiply_adds(model)
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"
         f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
-        f"checkpoint  {workdir.checkpoints(FLAGS.workdir)[0].path}\n"
-        f"curves      {FLAGS.workdir}/figures/curves.png\n"
-        f"logs        {FLAGS.workdir}/logs (train.csv, TensorBoard)"
+        f"{training.last_accuracy(folder)}\n"
+        f"checkpoint  {workdir.checkpoints(folder)[0].path}\n"
+        f"curves      {folder}/figures/curves.png\n"
+        f"logs        {folder}/logs (train.csv, TensorBoard)\n"
+        f"next        videorel evaluate --workdir {shlex.quote(folder)}"
     )

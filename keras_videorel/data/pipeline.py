@@ -5,6 +5,7 @@ whole videos. Only the crop's part of a JPEG is decoded, and samples travel as u
 last step.
 """
 
+import math
 import os
 import socket
 import urllib.parse
@@ -101,17 +102,17 @@ def read_info(path, split=0):
         files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
         split=split,
         keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
-        compression=_compression(path, patterns, frames if "files" in info else None),
+        compression=_compression(path, patterns, frames),
     )
 
 
 def _compression(folder, patterns, frames):
-    """How the shards of a folder are compressed; records of others are looked at, too.
+    """How the shards of a folder are compressed; the first record of each split is checked, too.
 
     Args:
         folder: The folder.
         patterns: As `ShardInfo.files`.
-        frames: Key of the frames in records of others; None for our own.
+        frames: Key of the frames.
     """
     found = {}
     for own in patterns.values():
@@ -119,7 +120,7 @@ def _compression(folder, patterns, frames):
         paths = sorted(files.join(folder, path) for path in paths)
         for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
             found.setdefault(records.compression(path), path)
-        serialized = records.first_record(paths[0]) if frames is not None and paths else None
+        serialized = records.first_record(paths[0]) if paths else None
         if serialized is not None:
             records.check_readable(paths[0], serialized, frames)
     if len(found) > 1:
@@ -222,6 +223,10 @@ def training_batches(
 ):
     """Batches of randomly cropped training samples, clips or snippets.
 
+    The dataset is one epoch, of known length, and each iteration over it is the next one, with new
+    crops in a new order: `model.fit(training_batches(info, 32), epochs=20)`. With `epochs` it is
+    all of these epochs in a row, each time from the first.
+
     Everything random is a function of `seed`, the epoch and the place of the record in its
     shard, so the batches of an epoch are the same whether training began there or before.
 
@@ -243,14 +248,14 @@ def training_batches(
         shuffle_buffer: Samples that are shuffled at a time; shards are shuffled besides.
         seed: Seed.
         first_epoch: Epoch to begin with.
-        first_step: Batches of it to leave out, undecoded.
-        epochs: Epoch to end before; without end if None.
+        first_step: Batches of it to leave out, undecoded; needs `epochs`.
+        epochs: Epoch to end before, `math.inf` for no end. None: one epoch an iteration.
         split: The side of the split to read.
         deterministic: Whether the order must be the same each time. If not, what is ready first
             comes first; the crops of a record in an epoch stay the same.
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
             workers, which must find the shards under the same path, make the batches; an epoch
-            is one worker's, and epochs mix. Empty: this process does.
+            is one worker's, and epochs mix. Needs `epochs`. Empty: this process does.
         lanes: Equal parts that a batch consists of. Each epoch deals the shards, shuffled, to the
             lanes in turn, and a lane reads its own alone: a shard is read in one lane. A lane whose
             shards hold fewer clips than the others' fills up with the first ones of its own.
@@ -277,6 +282,11 @@ def training_batches(
     steps = steps_per_epoch(info, batch_size, split, lanes)
     if service:
         _check_service(service)
+    if epochs is None and (first_step or service):
+        raise ValueError(
+            "`epochs` must be a number, or math.inf, with `first_step` or `service`. "
+            f"Received: epochs=None, first_step={first_step}, service={service!r}"
+        )
     own_lanes = range(lanes) if own_lanes is None else own_lanes
     share = batch_size // lanes
 
@@ -311,9 +321,19 @@ def training_batches(
 
     options = tf.data.Options()
     options.deterministic = deterministic
+    if epochs is None:
+        with tf.device("CPU:0"), tf.init_scope():
+            following = tf.Variable(first_epoch, dtype=tf.int64, trainable=False)
+        numbers = tf.data.Dataset.range(1).map(lambda _: following.assign_add(1) - 1)
+        length = steps
+    elif epochs == math.inf:
+        numbers = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        length = tf.data.INFINITE_CARDINALITY
+    else:
+        numbers = tf.data.Dataset.range(first_epoch, epochs)
+        length = max(epochs - first_epoch, 0) * steps - first_step
     batches = (
-        tf.data.Dataset.range(first_epoch, tf.int64.max if epochs is None else epochs)
-        .flat_map(epoch_samples)
+        numbers.flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(share * len(own_lanes), drop_remainder=True)
     )
@@ -330,6 +350,7 @@ def training_batches(
             lambda crops, labels: (transforms.normalize(crops, mean, std), labels),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
+        .apply(tf.data.experimental.assert_cardinality(length))
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )

@@ -5,6 +5,7 @@ checksum (4). `read_records` goes on after a damaged one where it can; `check_re
 """
 
 import contextlib
+import zlib
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -74,9 +75,24 @@ def _read_compressed(path, compression):
         for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
             yield number, offset, record, None
             number, offset = number + 1, offset + FRAMING + len(record)
+        whole = _decompresses(path)  # a file cut off is no error to TensorFlow, only the end
     except tf.errors.DataLossError:
+        whole = False
+    if not whole:
         damage = f"is damaged or cut off: the rest of this {compression} file cannot be read"
         yield number, offset, None, damage
+
+
+def _decompresses(path):
+    """Whether a GZIP or ZLIB file is whole."""
+    stream = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # of either kind
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while not stream.eof and (part := file.read(1 << 20)):
+            try:
+                stream.decompress(part)
+            except zlib.error:
+                return False
+    return stream.eof
 
 
 def records_from(path, offset, number):

@@ -6,6 +6,7 @@ Optical flow lies beside them in `FORWARD_FLOW/image/encoded`, as pictures of th
 and a constant (`flow` says how numbers become levels).
 """
 
+import os
 import struct
 
 import tensorflow as tf
@@ -202,6 +203,7 @@ def compression(path):
 
     Raises:
         OSError: If the file cannot be read.
+        ValueError: If it is compressed in another way.
     """
     head = files.read_bytes(path, HEADER.size)
     if len(head) == HEADER.size and HEADER.unpack(head)[1] == masked_crc32c(head[:8]):
@@ -210,13 +212,34 @@ def compression(path):
         return "GZIP"
     if head.startswith(b"\x78") and int.from_bytes(head[:2], "big") % 31 == 0:  # RFC 1950
         return "ZLIB"
+    other = next((name for start, name in _COMPRESSED if head.startswith(start)), None)
+    if other is not None:
+        raise ValueError(
+            "shards must be TFRecord files, plain or compressed as GZIP or ZLIB. "
+            f"Received: {os.fspath(path)!r}, which is {other}-compressed"
+        )
     return ""
 
 
+_COMPRESSED = (
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"BZh", "BZIP2"),
+    (b"\xfd7zXZ\0", "XZ"),
+    (b"PK\3\4", "ZIP"),
+)
+_LARGEST_LOOKED_AT = 1 << 26  # bytes of a record
+
+
 def first_record(path):
-    """The first record of a TFRecord file, bytes; None if there is none that can be read."""
+    """The first record of a TFRecord file, bytes.
+
+    None if there is none that can be read, or if it is of an hour of video, which takes long.
+    """
+    kind, head = compression(path), files.read_bytes(path, HEADER.size)
+    if not kind and len(head) == HEADER.size and HEADER.unpack(head)[0] > _LARGEST_LOOKED_AT:
+        return None
     try:
-        found = tf.data.TFRecordDataset(path, compression(path)).take(1)
+        found = tf.data.TFRecordDataset(path, kind).take(1)
         return next(found.as_numpy_iterator(), None)
     except tf.errors.DataLossError:
         return None

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_videorel.layers.time_mask import time_mask
 
-CONSENSUS = {"average": ops.mean, "max": ops.max}
+CONSENSUS = ("average", "max")
 
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
@@ -55,12 +55,17 @@ class SegmentConsensus(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         mask = time_mask(mask)
+        # Of an empty batch, Keras's `max` is an error or of another shape, see also `initial`.
+        average = self.consensus == "average" or inputs.shape[0] == 0
+        if mask is None and average:
+            return ops.mean(inputs, axis=1)
+        lowest = -float("inf")
         if mask is None:
-            return CONSENSUS[self.consensus](inputs, axis=1)
+            return ops.max(inputs, axis=1, initial=lowest)
         for _ in inputs.shape[2:]:
             mask = ops.expand_dims(mask, axis=-1)
-        if self.consensus == "max":
-            largest = ops.max(ops.where(mask, inputs, -float("inf")), axis=1)
+        if not average:
+            largest = ops.max(ops.where(mask, inputs, lowest), axis=1, initial=lowest)
             return ops.where(ops.any(mask, axis=1), largest, 0.0)
         # `where`, as what is masked may be no number.
         values = ops.cast(ops.where(mask, inputs, 0.0), "float32")

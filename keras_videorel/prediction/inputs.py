@@ -4,6 +4,7 @@ import glob
 import os
 
 from keras_videorel.data import sources
+from keras_videorel.files import literal_folders
 
 
 def find_videos(word, left_out=None):
@@ -40,7 +41,8 @@ def find_videos(word, left_out=None):
         return found
     if os.path.exists(word) or not glob.has_magic(word):
         return [word]
-    found = [path for path in glob.glob(word, recursive=True) if os.path.isfile(path)]
+    pattern = literal_folders(word)
+    found = [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
     if not found:
         raise ValueError(f"{word}: no file matches")
     return sorted(found)

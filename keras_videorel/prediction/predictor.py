@@ -232,7 +232,7 @@ class Predictor:
                 clips.
         """
         for name, value in (("window", window), ("hop", hop)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
             if value is not None and math.isinf(value):
                 raise ValueError(f"`{name}` must be finite. Received: {value!r}")

@@ -6,6 +6,8 @@ In a process of their own where that may matter; else in this one, which knows T
 import contextlib
 import io
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,8 +84,9 @@ def test_evaluate(work, tmp_path):
         "--config.eval.clips=3", "--config.eval.crops=10",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    for text in ("8 videos, 3 clips x 10 crops", "top-1", "top-5", "average", "mean class"):
+    for text in ("8 videos, 3 clips x 10 crops", "top-1", "mean class"):
         assert text in result.stdout
+    assert "top-5" not in result.stdout and "average" not in result.stdout, "of two classes"
     assert np.load(tmp_path / "scores.npz")["logits"].shape == (8, 2)
     assert json.loads((work / "run" / "results.json").read_text())["clips"] == 3
 
@@ -162,6 +165,11 @@ def test_summary():
         ),
         (["--config", "CONFIG", "--workdir", "RUN", "--config.train.momentum=0.5"], "momentum"),
         (["--config", "CONFIG", "--workdir", "W", "word"], "word"),
+        (["--config", "CONFIG", "--workdir", "W", "--config.train.lr=1"], "mean learning_rate?"),
+        (
+            ["--config", "CONFIG", "--workdir", "W", "--config.data.frames=0"],
+            "`config.data.frames`",
+        ),
     ],
 )
 def test_bad_words_of_train(work, tmp_path, words, message):
@@ -221,7 +229,94 @@ def other(work):
     return folder
 
 
+def test_what_training_tells(work, tmp_path, monkeypatch):
+    """At its end the accuracy and the next command; interrupted, how it goes on."""
+    result = videorel("train", "--config", work / "config.py", "--workdir", work / "run")
+    assert "all 2 epochs are done" in result.stdout and "top-1 " in result.stdout
+    assert f"next        videorel evaluate --workdir {work / 'run'}" in result.stdout
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_videorel.training.train", interrupted)
+    result = videorel("train", "--config", work / "config.py", "--workdir", tmp_path / "run")
+    assert result.returncode == 130
+    assert "interrupted; the same command goes on after the last checkpoint" in result.stderr
+
+
+def test_configs_are_listed(work):
+    result = videorel("config", "--config", f"{work / 'config.py'}:width=6", "--config.seed=3")
+    lines = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()}
+    assert lines["config.model.width"] == "6" and lines["config.seed"] == "3"
+    words = ["--config", f"{work / 'config.py'}:width=6", "--config.seed=3"]
+    assert videorel("train", *words, "--print_config").stdout == result.stdout
+    assert "config.train.epochs" in videorel("train", "--help").stdout
+    assert "config.eval.clips                     25 " in videorel("config").stdout
+    assert "did you mean --config mine.py?" in error_of(videorel("train", "mine.py"))
+    assert "--workdir is needed" in error_of(videorel("train", *words))
+
+
+def test_fewer_views_without_a_gpu(work, tmp_path):
+    run = shutil.copytree(work / "run", tmp_path / "run")
+    text = (run / "config.json").read_text()
+    (run / "config.json").write_text(text.replace('"crops": 1', '"crops": 10'))
+    result = videorel("evaluate", "--workdir", run)
+    assert "no GPU: 2 clips x 1 crop of each video, not the config's 2 x 10" in result.stdout
+    assert "--config.eval.clips=2 --config.eval.crops=10" in result.stdout
+    found = json.loads((run / "results.json").read_text())
+    assert (found["clips"], found["crops"]) == (2, 1) and set(found) >= {"top1", "chance"}
+    assert "top5" not in found and "average" not in found
+    result = videorel("evaluate", "--workdir", run, "--config.eval.crops=5")
+    assert "no GPU" not in result.stdout and "2 clips x 5 crops" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "--model=M", "--hop=inf", "a.mp4"], "`--hop` must be a finite number"),
+        (["predict", "--model=M", "--window=nan", "a.mp4"], "`--window` must be a finite number"),
+        (["predict", "--model=M", "--hop=-1", "a.mp4"], "`--hop` must be .* at least 0"),
+        (
+            ["make-tfrecords", "--dataset=folder", "--videos=V", "--output=O", "--time_limit=inf"],
+            "`--time_limit` must be a finite number",
+        ),
+        (["serve", "--max_seconds=inf", "--models=M"], "max_seconds|models"),
+        (["summary", "--classes=0"], "classes"),
+        (["summary", "--input_shape=16,a,112,3"], "`input_shape` must be positive integers"),
+        (["train", "--confg=a.py"], "confg.*config"),
+    ],
+)
+def test_numbers_of_flags(words, message):
+    assert re.search(message, error_of(videorel(*words)))
+
+
+def test_names_that_begin_with_a_dash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-a.mp4").write_bytes(b"")
+    error = error_of(videorel("predict", "--model=M", "-a.mp4"))
+    assert "begins with - is written ./-a.mp4, or after --" in error
+
+
+def test_labels_survive_a_terminal_without_letters(exported, tmp_path):
+    """A file name that is not UTF-8, on an ASCII terminal: text and JSON are printed."""
+    path = os.fsencode(tmp_path) + b"/caf\xe9 \xc3\xa9.mp4"
+    video = write_video(tmp_path / "a.mp4", np.zeros((9, 48, 64, 3), np.uint8))
+    shutil.copyfile(video, path)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "keras_videorel", "predict", "--model", str(exported)]
+    command += ["--precision=fp32"] if (exported / "model.tflite").exists() else []
+    for words in ([], ["--json"]):
+        ended = subprocess.run([*command, *words, path], capture_output=True, env=environment)
+        assert ended.returncode == 0, ended.stderr
+        assert b"right" in ended.stdout
+        if words:
+            assert os.fsencode(json.loads(ended.stdout)["path"]) == path
+
+
 def test_usage():
+    version = process("--version").stdout.split()
+    assert version[0] == "videorel" and re.fullmatch(r"\d+(\.\w+)+", version[1])
+    assert "no command 'trian' (did you mean train?)" in process("trian").stderr
     assert "make-tfrecords" in process("--help").stdout
     assert "no command 'trian'" in process("trian").stderr
     for command in ("train", "evaluate", "export", "predict", "summary"):

@@ -695,9 +695,12 @@ def test_damaged_and_mixed_compression(others):
     with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
         pipeline.read_info(str(others))
     content = (others / "train.2").read_bytes()
-    (others / "train.2").write_bytes(content[:-9])
-    _, (problem,) = inspection.scan(inspection.read_layout(others))
-    assert problem.problem == "is damaged or cut off: the rest of this GZIP file cannot be read"
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[:-1], content[:-9], content[: len(content) // 2], bytes(flipped)):
+        (others / "train.2").write_bytes(damaged)
+        _, (problem,) = inspection.scan(inspection.read_layout(others), "none")
+        assert problem.problem == "is damaged or cut off: the rest of this GZIP file cannot be read"
 
 
 def test_a_length_that_begins_like_a_compressed_file(tmp_path):
@@ -705,6 +708,13 @@ def test_a_length_that_begins_like_a_compressed_file(tmp_path):
         write_file(tmp_path / "shard", [bytes(length)])
         assert (tmp_path / "shard").read_bytes()[:2] in (b"\x78\x9c", b"\x1f\x8b")
         assert records.compression(str(tmp_path / "shard")) == ""
+
+
+def test_another_compression_is_named(others):
+    (others / "train.2").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(40))
+    layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    with pytest.raises(ValueError, match=r"train.2', which is Zstandard-compressed"):
+        inspection.scan(layout)
 
 
 def of_pictures(contents):
@@ -757,6 +767,12 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
             read()
         assert f"Received: {kind}, in '{others / 'train.1'}'; write" in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_our_own_shards_are_checked_before_training(tmp_path):
+    png = cv2.imencode(".png", PICTURE)[1].tobytes()
+    with pytest.raises(ValueError, match="Received: PNG frames, in"):
+        pipeline.read_info(str(write(tmp_path, _0=record(0, jpegs=[png] * 3))))
 
 
 def test_a_kind_that_is_not_read_among_others(tmp_path):

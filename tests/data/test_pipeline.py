@@ -2,9 +2,11 @@
 
 import collections
 import json
+import math
 import shutil
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,7 +39,7 @@ OPTIONS = {"frames": 16, "crop_size": 16, "mean": (0.0, 0.0, 0.0)}
 
 def epochs_of(info, count, **options):
     options = {**OPTIONS, "shuffle_buffer": 16, **options}
-    batches = pipeline.training_batches(info, 8, **options)
+    batches = pipeline.training_batches(info, 8, epochs=math.inf, **options)
     steps = pipeline.steps_per_epoch(info, 8)
     taken = list(batches.take(count * steps).as_numpy_iterator())
     return [taken[i * steps : (i + 1) * steps] for i in range(count)]
@@ -110,6 +112,38 @@ def test_paths_are_those_of_the_batch(tmp_path):
 def test_epochs_end(gray):
     taken = list(pipeline.training_batches(gray, 16, first_epoch=2, epochs=5, **OPTIONS))
     assert len(taken) == 3 * pipeline.steps_per_epoch(gray, 16) == 6
+
+
+def test_fit_takes_an_epoch_from_each_iteration(gray):
+    """A finite dataset whose iterations are the epochs of `epochs=...`, also under `fit`."""
+    rows = [
+        (clips.sum((1, 2, 3, 4)).tolist(), labels.tolist())
+        for clips, labels in pipeline.training_batches(
+            gray, 8, first_epoch=1, epochs=4, seed=3, **OPTIONS
+        ).as_numpy_iterator()
+    ]
+    batches = pipeline.training_batches(gray, 8, first_epoch=1, seed=3, **OPTIONS)
+    steps = pipeline.steps_per_epoch(gray, 8)
+    assert len(batches) == steps == len(rows) // 3
+    seen = []
+
+    class Model(keras.Model):
+        def train_step(self, data):
+            seen.append(
+                (tf.reduce_sum(data[0], (1, 2, 3, 4)).numpy().tolist(), data[1].numpy().tolist())
+            )
+            return {"loss": 0.0}
+
+    model = Model()
+    model.compile(run_eagerly=True)
+    model.fit(batches, epochs=3, verbose=0)
+    assert [labels for _, labels in seen] == [labels for _, labels in rows]
+    np.testing.assert_allclose([s for s, _ in seen], [s for s, _ in rows], rtol=1e-5)
+    assert rows[:steps] != rows[steps : 2 * steps]
+    endless = pipeline.training_batches(gray, 8, epochs=math.inf, **OPTIONS)
+    assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
+    with pytest.raises(ValueError, match=r"`epochs` must be a number.*first_step=2"):
+        pipeline.training_batches(gray, 8, first_step=2, **OPTIONS)
 
 
 def test_samples_are_whole_levels(gray):

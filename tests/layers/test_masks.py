@@ -162,6 +162,12 @@ def test_consensus_of_the_segments_that_count(consensus, rank, policy):
     np.testing.assert_allclose(again, outputs, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("consensus", ["average", "max"])
+def test_consensus_of_an_empty_batch(consensus):
+    layer, x = SegmentConsensus(consensus), np.zeros((0, 4, 5), "float32")
+    assert layer(x).shape == layer(x, mask=np.zeros((0, 4), bool)).shape == (0, 5)
+
+
 def test_within_time_distributed():
     """The wrapper hands down the mask of the inner steps, and keeps that of the outer ones."""
     x = np.stack([padded(), padded()], axis=1)  # (batch, 2, time, ...)

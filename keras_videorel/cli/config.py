@@ -1,0 +1,28 @@
+"""List all keys of a config, with their values and what they mean.
+
+    videorel config
+    videorel config --config configs/demo.py:model=artnet_s --config.train.epochs=20
+
+Without a file these are the defaults, of ARTNet on Kinetics. A config file sets what differs:
+`config = base()`, `config.train.epochs = 20`, `return config`.
+"""
+
+from absl import flags
+
+from keras_videorel.cli import file_config
+
+NEEDS_TENSORFLOW = False
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "config", None, "Config file, FILE.py or FILE.py:key=value,...", flag_values=FLAGS
+)
+
+
+def parse(words):
+    return file_config(FLAGS, words)
+
+
+def main(arguments):
+    from keras_videorel import config_files
+
+    print(config_files.describe(FLAGS.config))

@@ -1,0 +1,166 @@
+"""Config files with errors, flags of keys, values out of bounds: one line each."""
+
+import pytest
+
+from keras_videorel import config_files
+from keras_videorel.config import base, check_config
+
+FILE = """from keras_videorel.config import base
+
+def get_config(argument=None):
+    config = base()
+    {}
+    return config
+"""
+
+
+def load(tmp_path, line, text=FILE):
+    path = tmp_path / "mine.py"
+    path.write_text(text.format(line))
+    return config_files.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("config.train.lr = 0.1", r"no key config.train.lr \(did you mean learning_rate\?\); the "),
+        ("config.train.update({'lr': 1})", r"no key config.train.lr \(.*config.train: .*momentum"),
+        ("config.tran.epochs = 3", r"no key config.tran \(did you mean train\?\); the keys of"),
+        ("config.epochs = 3", r"no key config.epochs \(did you mean config.train.epochs\?\)"),
+        ("config['train.lr'] = 1", r"no key config.train.lr"),
+        ("print(config.train.batchsize)", r"config.train.batchsize \(did you mean batch_size\?"),
+        ("config.train.epochs = 'many'", r"`config.train.epochs` must be an integer. .*'many'"),
+        ("config.train.epochs = 2.5", r"`config.train.epochs` must be an integer. Received: 2.5"),
+        ("config.data.mirror = 'no'", r"`config.data.mirror` must be true or false. .*'no'"),
+        ("config.train = 3", r"`config.train` must be a group with the keys .*epochs"),
+        ("config.train.epochs = = 3", r"invalid syntax: config.train.epochs = = 3"),
+        ("x = 1 / 0", r"ZeroDivisionError: division by zero"),
+        ("import no_such_module", r"ModuleNotFoundError: No module named 'no_such_module'"),
+    ],
+)
+def test_an_error_in_a_file_tells_its_line(tmp_path, line, message):
+    with pytest.raises(ValueError, match=rf"mine.py, line 5: .*{message}") as error:
+        load(tmp_path, line)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_files_that_give_no_config(tmp_path):
+    for line in ("return None", "return {'train': 1}"):
+        with pytest.raises(ValueError, match=r"mine.py: get_config\(\) must return a config"):
+            load(tmp_path, line)
+    with pytest.raises(ValueError, match=r"mine.py: a config file must have a function get_config"):
+        load(tmp_path, "", "x = 1\n")
+    with pytest.raises(ValueError, match=r"no key config.train.foo; the keys of config.train"):
+        load(tmp_path, "config.unlock(); config.train.foo = 1")
+    with pytest.raises(ValueError, match=r"no key config.train.epoch \(did you mean epochs\?\)"):
+        load(tmp_path, "config.train = {'epoch': 1}")
+    with pytest.raises(ValueError, match=r"lacks the key train.epochs: begin with base\(\)"):
+        load(tmp_path, "config.unlock(); del config.train.epochs")
+    with pytest.raises(FileNotFoundError, match=r"\(did you mean mine.py\?\). Received: .*min.py"):
+        config_files.load(str(tmp_path / "min.py"))
+    load(tmp_path, "")
+    with pytest.raises(ValueError, match=r"takes no argument. Received: 'a=1'"):
+        (tmp_path / "plain.py").write_text(FILE.replace("argument=None", "").format(""))
+        config_files.load(f"{tmp_path}/plain.py:a=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("demo.py:modle=c3d", r"demo.py: .*keys model \(did you mean model\?\). .*'modle=c3d'"),
+        ("kinetics.py:modality=rgbb", r"`modality` must be one of rgb, flow \(did you mean rgb\?"),
+        ("kinetics.py:segments=x", r"kinetics.py: `segments` must be one of 1, 2"),
+        ("relational_lstm.py:segments=x", r"relational_lstm.py: `segments` must be of type int"),
+        ("relational_lstm.py:segments=0", r"`segments` must be a positive integer. Received: 0"),
+        ("demo.py:model=c4d", r"`model` must be one of .*c3d.*Received: 'c4d'"),
+    ],
+)
+def test_a_wrong_argument_of_a_config(root, text, message):
+    with pytest.raises(ValueError, match=message):
+        config_files.load(str(root / "configs" / text))
+
+
+def test_keys_as_flags():
+    config = base()
+    words = [
+        "videorel",
+        "--config.train.epochs=20",
+        "--config.data.path",
+        "a b",
+        "--noconfig.data.mirror",
+    ]
+    words += [
+        "--config.train.nesterov",
+        "--config.data.mean=1,2.5,3",
+        "--config.train.decay_epochs=7",
+    ]
+    words += ["--config.data.crop_scales=(1,)", "word", "--", "--config.seed=1"]
+    others, keys = config_files.override(config, words)
+    assert others == ["videorel", "word", "--", "--config.seed=1"] and len(keys) == 7
+    assert (config.train.epochs, config.data.path, config.data.mirror) == (20, "a b", False)
+    assert config.train.nesterov is True and config.data.mean == (1, 2.5, 3)
+    assert config.train.decay_epochs == (7,) and config.data.crop_scales == (1,)
+    config_files.override(config, ["--config.train.decay_epochs=()"])
+    assert config.train.decay_epochs == () and config.seed == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--config.train.lr=0.1", r"no key config.train.lr \(did you mean learning_rate\?\)"),
+        ("--config.epochs=3", r"did you mean config.train.epochs\?"),
+        ("--config.train.epochs=abc", r"`config.train.epochs` must be an integer. .*'abc'"),
+        ("--config.train.epochs=1.5", r"`config.train.epochs` must be an integer. .*'1.5'"),
+        ("--config.data.mean=a", r"`config.data.mean` must be values a,b,c. Received: 'a'"),
+        ("--config.data.mirror=maybe", r"`config.data.mirror` must be true or false"),
+        ("--config.train.epochs", r"needs a value: --config.train.epochs=VALUE"),
+        ("--config.train=3", r"config.train` is a group of keys"),
+        ("--config.model.widht=3", r"\(did you mean width\?\); the keys of config.model"),
+    ],
+)
+def test_a_wrong_flag(word, message):
+    with pytest.raises(ValueError, match=message):
+        config_files.override(base(), [word])
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *[("train.learning_rate", text) for text in ("nan", "inf", "-1")],
+        *[(f"train.{k}", "0") for k in ("epochs", "batch_size", "accumulation_steps")],
+        *[(f"data.{k}", "0") for k in ("frames", "frame_stride", "crop_size", "std", "lanes")],
+        *[(f"eval.{k}", "-2") for k in ("clips", "crops", "batch_size")],
+        ("data.crop_scales", "()"),
+        ("data.crop_scales", "0,"),
+        ("data.crop_scales", "1.5"),
+        ("data.mean", "1,'a',2"),
+        ("data.stream", "both"),
+        ("data.shuffle_buffer", "0"),
+        ("data.segments", "-1"),
+        ("seed", "-1"),
+        ("dtype_policy", "float17"),
+        ("model.dropout", "2"),
+        ("train.momentum", "1"),
+        ("train.weight_decay", "-0.1"),
+        ("train.ema_momentum", "nan"),
+        ("train.gradient_clip_norm", "inf"),
+        ("train.decay_factor", "0"),
+        ("train.decay_epochs", "1,-2"),
+    ],
+)
+def test_values_out_of_bounds(key, text):
+    config = base()
+    check_config(config)
+    config_files.override(config, [f"--config.{key}={text}"])
+    with pytest.raises(ValueError, match=rf"`config.{key}` must .*Received: "):
+        check_config(config)
+
+
+def test_every_key_is_described():
+    lines = config_files.describe(base()).splitlines()
+    for line in lines:
+        key, _, rest = line.partition(" ")
+        if not key.startswith("config.model."):
+            assert len(rest.strip().split("  ", 1)) == 2, f"{key} has no meaning"
+    (line,) = [line for line in lines if line.startswith("config.train.warmup_epochs ")]
+    assert line.split(maxsplit=2)[1:] == ["0", "in which the rate rises linearly to it"]
