@@ -46,7 +46,7 @@ data set.
 
 Table 5 compares with networks of others. Its two rows of ARTNet are artnet, d on rgb with 1 and 2
 segments, 78.7 and 80.0 as the average of top-1 and top-5; on the test part 77.3 and 78.7
-(`--config.data.split=2`, for shards of annotations that label it).
+(`--config.data.split=1`, for shards of all three tables; with those, 2 is the validation part).
 """
 
 from keras_videorel.config import MEAN, base, parse_argument, row_of, video_resnet

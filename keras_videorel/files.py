@@ -106,13 +106,69 @@ def list_folder(path):
     return sorted(os.listdir(path))
 
 
-def walk(path):
-    """`(folder, names of folders, names of files)` of a folder and all below, as `os.walk`."""
+def entries(path):
+    """`(names of folders, names of files)` in a folder, both sorted; links count as their targets.
+
+    Raises:
+        OSError: If the folder cannot be listed.
+    """
     if is_remote(path):
         with _remote(path) as gfile:
-            yield from gfile.walk(path)
-    else:
-        yield from os.walk(path, followlinks=True)
+            _, folders, names = next(gfile.walk(path), ("", [], []))
+        return sorted(name.rstrip("/") for name in folders), sorted(names)
+    folders, names = [], []
+    try:
+        with os.scandir(path) as found:
+            for entry in found:
+                (folders if entry.is_dir() else names).append(entry.name)
+    except OSError as error:
+        raise OSError(f"the folder {path!r} cannot be listed: {error.strerror}") from None
+    return sorted(folders), sorted(names)
+
+
+def walk(path, skip=lambda name: False):
+    """Yield `(folder, names of files)` of a folder and all folders below, linked ones too.
+
+    A folder that several links lead to comes once, so that loops of links end.
+
+    Args:
+        path: The folder.
+        skip: Function of the name of a folder: whether to leave it out.
+
+    Raises:
+        OSError: If a folder cannot be listed.
+    """
+    seen, pending, linked = set(), [os.fspath(path)], []
+    while pending or linked:
+        folder = pending.pop() if pending else linked.pop(0)
+        if not is_remote(folder):
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        folders, names = entries(folder)
+        yield folder, names
+        below = [os.path.join(folder, name) for name in folders if not skip(name)]
+        # Folders go under their own names, where they have some.
+        linked += [inner for inner in below if not is_remote(inner) and os.path.islink(inner)]
+        pending += [inner for inner in below[::-1] if inner not in linked]
+
+
+def fingerprint(path):
+    """`[bytes, time of the last change in ns]` of a file, of all in a folder; None for neither."""
+    try:
+        if is_folder(path):
+            inner = [fingerprint(join(path, name)) for name in entries(path)[1]]
+            inner = [own for own in inner if own is not None]
+            return [sum(own[0] for own in inner), max((own[1] for own in inner), default=0)]
+        if is_remote(path):
+            with _remote(path) as gfile:
+                status = gfile.stat(path)
+            return [status.length, status.mtime_nsec]
+        status = os.stat(path)
+        return [status.st_size, status.st_mtime_ns]
+    except (OSError, ValueError):
+        return None
 
 
 def remove(path):
@@ -194,7 +250,7 @@ def plain_path(path):
 
 @contextlib.contextmanager
 def local_copy(path, folder):
-    """A path under which programs that know local files only can read a file.
+    """A path under which programs that know local files only can read a file, or a folder of files.
 
     Args:
         path: The file; a local one is used as it is.
@@ -206,7 +262,12 @@ def local_copy(path, folder):
     copy = os.path.join(folder, f"{os.getpid()}-{id(folder)}-{os.path.basename(path)}")
     try:
         with _remote(path) as gfile:
-            gfile.copy(path, copy, overwrite=True)
+            if gfile.isdir(path):
+                os.mkdir(copy)
+                for name in entries(path)[1]:
+                    gfile.copy(f"{path}/{name}", os.path.join(copy, name), overwrite=True)
+            else:
+                gfile.copy(path, copy, overwrite=True)
         yield copy
     finally:
         remove(copy)

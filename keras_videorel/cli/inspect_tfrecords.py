@@ -139,7 +139,7 @@ def _print_tables(layout, clips):
     )
     if official:
         rows = [
-            (number, *(f"{sides[side]:,}" for side in shards.SIDES))
+            (number, *(f"{sides.get(side, 0):,}" for side in shards.SIDES))
             for number, sides in official.items()
         ]
         _print_rows(("official split", *shards.SIDES), rows)

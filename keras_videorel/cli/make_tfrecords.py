@@ -9,29 +9,40 @@
         --output gs://BUCKET/kinetics --engine beam -- --runner DataflowRunner --project ...
 
 Data sets:
-    folder   DIR/{train,test}/LABEL/*.mp4, or DIR/LABEL/*.mp4 with --test_fraction
-             (also avi, mkv, mov, webm, mpg, mpeg, m4v)
-    csv      a table with the columns path (relative to DIR), label, split (train or test)
+    folder   DIR/{train,val,test}/LABEL/*, or DIR/LABEL/* with --test_fraction: files of any
+             name that are videos, and folders of pictures (LABEL/CLIP/000001.jpg)
+    csv      a table with the columns path (relative to DIR; a file or a folder of pictures),
+             label, split (train, val or test); start and end (seconds) make a clip a segment of
+             its file; group is for --test_fraction and --val_fraction
     ucf101   the folder of classInd.txt, trainlist0N.txt and testlist0N.txt
     hmdb51   the folder of LABEL_test_splitN.txt
     kinetics CSV files of label,youtube_id,time_start,time_end,split, or their folder;
-             DIR/**/ID_000012_000022.mp4. The validation part is tested on
+             DIR/**/ID_000012_000022.mp4, or whole files, DIR/**/ID.mp4, which are cut. Without
+             a test part, the validation part is tested on
 
 The three official splits of ucf101 and hmdb51 share one set of shards: shards are named by the
 side in --split, and config.data.split chooses another when they are read.
 
-writes {train,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of the videos
-that are missing or do not decode) and, when all is done, dataset.json. A run that was interrupted
-continues when the same command is given again. What follows -- goes to Apache Beam.
+--test_fraction and --val_fraction keep the clips of a recording together: those that have the
+group of a table in common, or what --group_pattern finds in their file names, or by default the
+recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
+
+writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of what is
+missing, is no video or does not decode) and, when all is done, dataset.json. A run that was
+interrupted continues when the same command is given again; given once more, it adds rejected files
+that have been repaired. What follows -- goes to Apache Beam.
 """
 
 import os
 import re
+import sys
 
 from absl import flags
 
 from keras_videorel import files
-from keras_videorel.data import official, shards, sources
+from keras_videorel.checks import check_integer
+from keras_videorel.class_names import read_class_names
+from keras_videorel.data import official, pictures, shards, sources
 
 DATASETS = ("folder", "csv", *official.READERS)
 
@@ -82,7 +93,27 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
     "test_fraction",
     None,
-    "For folder without train/ and test/: part of each class for the test split.",
+    "For folder without train/ and test/, and csv without test rows: part of each class for the "
+    "test split.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "val_fraction",
+    None,
+    "Part of each class for the validation split, val, taken from training.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "group_pattern",
+    None,
+    "Regular expression with one group, such as '(person[0-9]+)_', looked for in the names of "
+    "files: clips with the same text there stay on one side of test_fraction and val_fraction.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "frame_rate",
+    pictures.FRAME_RATE,
+    "Pictures per second of clips that are folders of pictures.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
@@ -122,9 +153,17 @@ def main(arguments):
             f"expected flags only; words after -- are for --engine beam. "
             f"Received: {' '.join(arguments)}"
         )
+    if hasattr(sys.stdout, "reconfigure"):  # names of files need not be text, nor fit a terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     size = _size()
+    pictures.check_rate(FLAGS.frame_rate)
+    for name in ("workers", "shards"):
+        if FLAGS[name].value is not None:
+            check_integer(name, FLAGS[name].value, 1)
     data = _data_set()
-    complete = shards.is_complete(FLAGS.output)
+    for warning in data.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    before = _manifest() if shards.is_complete(FLAGS.output) else None
     manifest = shards.write_shards(
         data.videos,
         FLAGS.output,
@@ -136,6 +175,8 @@ def main(arguments):
         flow=FLAGS.flow,
         split=FLAGS.split,
         rejected=data.rejected,
+        listed=data.listed,
+        frame_rate=FLAGS.frame_rate,
         shards=FLAGS.shards,
         workers=FLAGS.workers,
         engine=FLAGS.engine,
@@ -143,8 +184,14 @@ def main(arguments):
         time_limit=FLAGS.time_limit,
         seed=FLAGS.seed,
     )
-    if complete:
+    if before == manifest:
         print(f"{FLAGS.output} is complete already; nothing was done.")
+    elif before is not None:
+        clips = _clips(manifest) - _clips(before)
+        print(
+            f"{FLAGS.output} was complete; what was rejected and has changed was tried again: "
+            f"{clips} {'clip was' if clips == 1 else 'clips were'} added."
+        )
     _print_summary(manifest)
 
 
@@ -164,14 +211,25 @@ def _size():
     return int(match[1]), int(match[2])
 
 
+def _manifest():
+    return files.read_json(os.path.join(FLAGS.output, shards.MANIFEST))
+
+
+def _clips(manifest):
+    return sum(counts["clips"] for counts in manifest["splits"].values())
+
+
 def _data_set():
-    """The `official.DataSet` that the flags name."""
-    given = FLAGS.labels and files.read_bytes(FLAGS.labels).decode().splitlines()
+    """The `sources.DataSet` that the flags name."""
+    given = read_class_names(FLAGS.labels) if FLAGS.labels else None
     if FLAGS.dataset == "folder":
         _refuse("annotations", "csv and the official data sets")
-    else:
-        _refuse("test_fraction", "folder")
+    drawing = sources.Drawing(
+        FLAGS.test_fraction, FLAGS.val_fraction, FLAGS.seed, FLAGS.group_pattern
+    )
+    sources.check_drawing(drawing)
     if FLAGS.dataset in official.READERS:
+        _refuse("test_fraction", "folder and csv")
         if FLAGS.dataset == "kinetics":
             found = official.read_kinetics(FLAGS.annotations, FLAGS.videos, FLAGS.split, given)
         else:
@@ -182,21 +240,37 @@ def _data_set():
                 f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
                 f"{len(found.rejected)}, such as {found.rejected[0][0]!r}"
             )
-        return found._replace(labels=given or found.labels)
-    if FLAGS.split != 1:
+        videos, warnings = sources.draw(found.videos, drawing)
+        found = found._replace(videos=videos, warnings=warnings)
+    elif FLAGS.split != 1:
         raise ValueError(
             f"`split` is for the official data sets. Received: {FLAGS.split} with --dataset "
             f"{FLAGS.dataset}"
         )
-    if FLAGS.dataset == "folder":
-        videos = sources.read_folder(FLAGS.videos, FLAGS.test_fraction, FLAGS.seed)
+    elif FLAGS.dataset == "folder":
+        found = sources.folder_data_set(FLAGS.videos, drawing)
     elif FLAGS.annotations is None:
         raise ValueError(
             "`annotations` must name a table with the columns path, label and split. Received: none"
         )
     else:
-        videos = sources.read_csv(FLAGS.annotations, FLAGS.videos)
-    return official.DataSet(videos, given or sources.label_names(videos), [])
+        found = sources.csv_data_set(FLAGS.annotations, FLAGS.videos, drawing)
+    if given is not None:
+        return sources.with_labels(found, given)
+    if found.labels is None:
+        found = found._replace(labels=sources.label_names(found.videos))
+        return sources.with_labels(found, _known_order(found.labels))
+    return found
+
+
+def _known_order(labels):
+    """Labels in the order and spelling of the output's `labels.txt`, if that has the same ones."""
+    path = os.path.join(FLAGS.output, shards.LABELS)
+    there = (
+        read_class_names(path) if shards.is_complete(FLAGS.output) and files.exists(path) else []
+    )
+    same = {*map(pictures.normalized, there)} == {*map(pictures.normalized, labels)}
+    return there if same else labels
 
 
 def _refuse(name, dataset):
@@ -234,9 +308,9 @@ def _print_summary(manifest):
 
 def _print_rejected(path):
     with files.opened(path) as file:
-        lines = [repr(line)[1:-1] for line in file.read().splitlines()[1:]]
+        lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
     missing = sum(line.endswith(f",{official.MISSING}") for line in lines)
-    print(f"rejected: {len(lines)} videos ({missing} of them missing), listed in {path}:")
+    print(f"rejected: {len(lines)} files ({missing} of them missing), listed in {path}:")
     # A subset of a data set misses the rest of it, which says less than the other reasons.
     lines.sort(key=lambda line: line.endswith(f",{official.MISSING}"))
     print("\n".join(f"  {line}" for line in lines[:5]))

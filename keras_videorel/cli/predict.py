@@ -128,12 +128,16 @@ def _position():
 def _find(words, failures):
     from keras_videorel.prediction.inputs import find_videos
 
-    paths = []
+    paths, left_out = [], []
     for word in words:
         try:
-            paths += find_videos(word)
+            paths += find_videos(word, left_out)
         except (ValueError, OSError) as error:
             failures.report(word, error)
+    if left_out:
+        such = f"{left_out[0][0]}: {left_out[0][1]}"
+        count = f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}"
+        print(f"videorel predict: {count} left out, such as {such}", file=sys.stderr)
     return paths
 
 

@@ -18,7 +18,7 @@ import threading
 from typing import NamedTuple
 
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.data import video, video_times
+from keras_videorel.data import pictures, video, video_times
 
 MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
 # Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
@@ -45,11 +45,13 @@ class Settings(NamedTuple):
             or None.
         jpeg_quality: Quality of the JPEGs, 1 to 100.
         flow: Method of the optical flow, one of `flow.METHODS`, or `"none"`.
+        frame_rate: Pictures per second of folders of pictures.
     """
 
     size: tuple | int | None
     jpeg_quality: int
     flow: str = "none"
+    frame_rate: float = pictures.FRAME_RATE
 
 
 class EncodedClip(NamedTuple):
@@ -96,11 +98,12 @@ class Decoder:
     """
 
     def __init__(self, settings, time_limit=60):
-        size, jpeg_quality, flow = settings
+        size, jpeg_quality, flow, frame_rate = Settings(*settings)
         self.settings = Settings(
             video.check_size(size),
             check_integer("jpeg_quality", jpeg_quality, 1, 100),
             check_choice("flow", flow, _flow_methods(flow)),
+            pictures.check_rate(frame_rate),
         )
         if not time_limit > 0:
             raise ValueError(f"`time_limit` must be more than 0 s. Received: {time_limit!r}")
@@ -116,7 +119,7 @@ class Decoder:
         What came before a crash, or before the time limit, is used; the note says so.
 
         Args:
-            path: A video file.
+            path: A video file, or a folder of pictures.
             on_frame: Called with the number of frames so far, as they come in.
             start: Where the segment begins, as for `video.iter_frames`.
             end: Where the segment ends, as for `video.iter_frames`.
@@ -276,7 +279,7 @@ def _serve(connection):
     while True:
         path, start, end = orders.get()
         try:
-            with video.iter_frames(path, settings.size, start=start, end=end) as reader:
+            with _reader(path, settings, start, end) as reader:
                 # A sign of life, for the time limit.
                 reader.on_drop = lambda: connection.send(("frames", reader.frame_rate, []))
                 frames = encode(reader)
@@ -292,6 +295,12 @@ def _serve(connection):
             ending = ("rejected", f"cannot be decoded: {type(error).__name__}: {reason}")
         connection.send(ending)
         gc.collect()  # pictures that side data kept, up to 100 MB each
+
+
+def _reader(path, settings, start, end):
+    if os.path.isdir(path):
+        return pictures.PictureReader(path, settings.size, settings.frame_rate, start, end)
+    return video.iter_frames(path, settings.size, start=start, end=end)
 
 
 def _listen(connection, orders):

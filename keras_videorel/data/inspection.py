@@ -307,7 +307,7 @@ def count(layout, clips):
         if 0 <= clip.label < len(layout.labels):
             counts["clips_per_label"][layout.labels[clip.label]] += 1
         for number, side in enumerate(clip.sides, 1):
-            sides = official.setdefault(str(number), dict.fromkeys(shards.SIDES, 0))
+            sides = official.setdefault(str(number), dict.fromkeys(shards.OLD_SIDES, 0))
             sides[side] = sides.get(side, 0) + 1
     return splits, official
 
@@ -358,6 +358,7 @@ def _missing_files(layout):
             for i in range(n)
         }
         wrong = dict.fromkeys(sorted(expected - found), "is missing")
+        expected.update(manifest.get("added", ()))
         if expected:
             wrong |= dict.fromkeys(sorted(found - expected), "is no shard of this data set")
     return [Problem(name, None, None, "", problem) for name, problem in wrong.items()]

@@ -4,31 +4,19 @@ UCF-101 and HMDB-51 come with three official splits. A video is listed once, wit
 of them, so that one set of shards serves all three.
 """
 
-import csv
 import os
 import re
-from typing import NamedTuple
+import tempfile
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice
-from keras_videorel.data.sources import EXTENSIONS, Video, check_folder
+from keras_videorel.data import sources, video
+from keras_videorel.data.pictures import normalized
+from keras_videorel.data.sources import EXTENSIONS, DataSet, Video, check_folder, check_label
 
-TRAIN, TEST, UNUSED = "train", "test", "unused"
+TRAIN, VAL, TEST, UNUSED = "train", "val", "test", "unused"
 MISSING = "no such file"
-
-
-class DataSet(NamedTuple):
-    """What annotations and a folder of videos come to.
-
-    Attributes:
-        videos: List of `Video`: those that are there.
-        labels: Names of the classes in index order.
-        rejected: List of `(path, reason)`: what is listed and cannot be used.
-    """
-
-    videos: list
-    labels: list
-    rejected: list
+_TRIMMED = 1.0  # seconds that a trimmed file may be longer than the times say
 
 
 def read_ucf101(annotations, videos, split=1):
@@ -84,7 +72,7 @@ def read_hmdb51(annotations, videos, split=1):
     """
     annotations = _check_annotations(annotations)
     pattern = r"(.+)_test_split(\d+)\.txt"
-    labels = sorted({match[1] for match in _matches(annotations, pattern)})
+    labels = sources.sorted_labels({match[1] for match in _matches(annotations, pattern)})
     ids = {"1": TRAIN, "2": TEST, "0": UNUSED}
     sides = {}
     for number in _splits(annotations, r".+_test_split(\d+)\.txt"):
@@ -103,10 +91,12 @@ def read_hmdb51(annotations, videos, split=1):
 def read_kinetics(annotations, videos, split=1, labels=None):
     """Kinetics-400, -600 or -700: tables of `label,youtube_id,time_start,time_end,split`.
 
-    The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or
-    `ID.mp4` where a table lists an ID once, in folders of any layout. There are two splits of the
-    same training part: 1 is tested on the validation part, as papers report, 2 on the test part,
-    if the tables list both; else there is one.
+    The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or whole
+    ones named `ID.mp4`, in folders of any layout. Of a whole file the listed segment is taken, and
+    it may be listed with several; an `ID.mp4` that is not longer than its one segment was trimmed
+    already. Where the tables list all three parts, there are two splits of the same training part:
+    1 has the parts as they are, in 2 the validation part is tested on, as papers do. Otherwise
+    there is one, tested on the part that is there.
 
     Args:
         annotations: A CSV file, several with commas between them, or a folder of them.
@@ -124,10 +114,10 @@ def read_kinetics(annotations, videos, split=1, labels=None):
     rows, rejected = {}, []
     for path in _tables(annotations):
         for place, row in _table(path):
-            clip = row.pop("clip")
+            clip = row["clip"]
             if clip not in rows:
                 rows[clip] = row
-            elif rows[clip] != row:
+            elif (rows[clip]["label"], rows[clip]["part"]) != (row["label"], row["part"]):
                 first = rows[clip]
                 rejected.append(
                     (
@@ -137,29 +127,33 @@ def read_kinetics(annotations, videos, split=1, labels=None):
                     )
                 )
     parts = {row["part"] for row in rows.values()}
-    tests = [part for part in ("validation", "test") if part in parts]
+    tests = [part for part in (VAL, TEST) if part in parts]
+    splits = [{TRAIN: TRAIN, part: TEST} for part in tests] or [{TRAIN: TRAIN}]
+    if parts == {TRAIN, VAL, TEST}:
+        splits = [{TRAIN: TRAIN, VAL: VAL, TEST: TEST}, splits[0]]
     ids = {}
     for youtube_id, *_ in rows:
         ids[youtube_id] = ids.get(youtube_id, 0) + 1
     if labels is None:
-        labels = sorted({row["label"] for row in rows.values() if row["part"] == TRAIN})
+        labels = sources.sorted_labels({r["label"] for r in rows.values() if r["part"] == TRAIN})
         if not labels:
             raise ValueError(
                 "`annotations` must list training videos, whose labels those of the other parts "
                 f"are numbered by; or give `labels`. Received: {annotations!r}, which lists none"
             )
-    sides = {}
+    known = {normalized(label) for label in labels}
+    sides, segments = {}, {}
     for (youtube_id, *times), row in rows.items():
-        if row["label"] not in labels:
+        if row["label"] not in known:
             raise ValueError(
                 f"`annotations` must have labels of the training part only. Received: "
                 f"{row['label']!r} in the {row['part']} part"
             )
-        names = ["_".join([youtube_id, *times])] + [youtube_id] * (ids[youtube_id] == 1)
-        for number, part in enumerate(tests or ["test"], 1):
-            side = {TRAIN: TRAIN, part: TEST}.get(row["part"], UNUSED)
-            sides.setdefault((*names, row["label"]), {})[number] = side
-    found = _listed(sides, list(labels), videos, split)
+        names = ("_".join([youtube_id, *times]), youtube_id, row["label"])
+        sides[names] = {n: own.get(row["part"], UNUSED) for n, own in enumerate(splits, 1)}
+        segments[names] = (*row["times"], ids[youtube_id] == 1)
+    found = _listed(sides, labels, videos, split, segments)
+    found = sources.with_labels(found, labels)
     return found._replace(rejected=sorted(found.rejected + rejected))
 
 
@@ -229,13 +223,6 @@ def _add(sides, key, number, side, place):
         )
 
 
-_PARTS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "validate", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
-
-
 def _tables(annotations):
     paths = os.fspath(annotations or "").split(",")
     if len(paths) == 1 and files.is_folder(paths[0]):
@@ -252,74 +239,99 @@ def _tables(annotations):
 
 def _table(path):
     columns = ("label", "youtube_id", "time_start", "time_end", "split")
-    rows = csv.DictReader(files.read_text(path).splitlines())
-    missing = [name for name in columns if name not in (rows.fieldnames or ())]
-    if missing:
-        raise ValueError(
-            f"`annotations` must have the columns {','.join(columns)}. Received: {path!r} without "
-            f"{', '.join(missing)}"
-        )
-    for row in rows:
-        place = f"{path!r}, line {rows.line_num}"
-        values = {name: (row[name] or "").strip() for name in columns}
-        part = _PARTS.get(values["split"].lower())
+    for place, _, row in sources.read_table(path, columns):
+        part = sources.PARTS.get(row["split"].lower())
         try:
-            times = [f"{int(float(values[name])):06d}" for name in ("time_start", "time_end")]
-        except ValueError:
-            times = []
-        if not (values["label"] and values["youtube_id"] and times and part):
+            times = [float(row[name]) for name in ("time_start", "time_end")]
+            names = [f"{int(time):06d}" for time in times]
+        except (ValueError, OverflowError):
+            names = []
+        if not (row["label"] and row["youtube_id"] and names and 0 <= times[0] < times[1] and part):
             raise ValueError(
                 "`annotations` must have a label, an ID, a start, an end and the split train, "
-                f"validate or test in each line. Received: {','.join(values.values())!r} in {place}"
+                "validate or test in each line. Received: "
+                f"{','.join(row[name] for name in columns)!r} in {place}"
             )
-        yield (
-            place,
-            {"clip": (values["youtube_id"], *times), "label": values["label"], "part": part},
-        )
+        label = check_label(row["label"], f"{row['label']!r} in {place}")
+        clip = (row["youtube_id"], *names)
+        yield place, {"clip": clip, "label": label, "part": part, "times": times}
 
 
 # --- Files ----------------------------------------------------------------------------------
 
 
-def _listed(sides, labels, videos, split):
-    """The data set of videos with their sides, by `(*names, label)`, the best name first."""
+def _listed(sides, labels, videos, split, segments=None):
+    """The data set of videos with their sides, by `(*names, label)`, the best name first.
+
+    Of segments, dict from the same keys to `(start, end, whether it is the file's only one)`, all
+    names but the first are of whole files.
+    """
     videos = check_folder(videos)
     numbers = sorted({number for own in sides.values() for number in own})
     check_choice("split", split, numbers)
     index = _index(videos)
-    found, rejected = [], []
-    for (*names, label), own in sides.items():
-        path = next(filter(None, (_find(index, name, label) for name in names)), None)
+    found, rejected, listed = [], [], {}
+    for key, own in sides.items():
+        *names, label = key
+        paths = [_find(index, name, label, videos) for name in names]
+        path = next(filter(None, paths), None)
         if path is None:
             rejected.append((names[0], MISSING))
             continue
         every = tuple(own.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
         every = every if len(numbers) > 1 else ()
-        found.append(Video(path, label, own.get(split, UNUSED), every))
-    return DataSet(sorted(found), labels, sorted(rejected))
+        times = ()
+        if segments is not None and not paths[0]:
+            *times, only = segments[key]
+            if only and _is_trimmed(files.join(videos, path), times[1] - times[0]):
+                times = ()
+        clip = Video(path, label, own.get(split, UNUSED), every, *times)
+        listed[clip.name] = names[0]
+        found.append(clip)
+    found.sort(key=lambda clip: (clip.path, clip.start or 0))
+    return DataSet(found, labels, sorted(rejected), listed=listed)
+
+
+def _is_trimmed(path, seconds):
+    """Whether a file is no longer than its segment, as far as it declares its duration."""
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            files.local_copy(path, folder) as local,
+            video.iter_frames(local) as reader,
+        ):
+            return reader.duration is not None and reader.duration <= seconds + _TRIMMED
+    except (video.VideoError, OSError):
+        return False  # decoding will say what is wrong
 
 
 def _index(folder):
-    """Paths of the videos below a folder, relative to it, by their names without extension."""
+    """Paths of the files below a folder, relative to it, by their names without extension."""
     index = {}
-    for place, _, names in files.walk(folder):
-        inner = (
-            os.path.relpath(place, folder) if not files.is_remote(folder) else place[len(folder) :]
-        )
-        inner = "" if inner == "." else inner.strip("/").replace(os.sep, "/")
-        for name in names:
-            stem, extension = os.path.splitext(name)
-            if extension.lower() in EXTENSIONS and not name.startswith("."):
-                index.setdefault(stem, []).append(f"{inner}/{name}" if inner else name)
+    for path in sources.walk_files(folder):
+        stem, extension = os.path.splitext(path.rpartition("/")[2])
+        # Names may have points, and files no extension.
+        known = extension.lower() in EXTENSIONS
+        for name in {stem, stem if known else stem + extension}:
+            index.setdefault(normalized(name), []).append(path)
     return index
 
 
-def _find(index, name, label):
-    """The file of a listed name: best in the folder of its label, else anywhere."""
-    stem = name.rpartition("/")[2]
+def _find(index, name, label, videos):
+    """The file of a listed name: a video, best in the folder of its label, else anywhere."""
+    stem = normalized(name.rpartition("/")[2])
     known = os.path.splitext(stem)
     paths = index.get(stem) or (index.get(known[0]) if known[1].lower() in EXTENSIONS else None)
     if not paths:
         return None
-    folders = (label, label.replace(" ", "_"))
-    return min(paths, key=lambda path: (path.split("/")[-2:-1] not in [[f] for f in folders], path))
+    folders = {normalized(label), normalized(label).replace(" ", "_")}
+
+    def rank(path):
+        inner = normalized(path).split("/")[-2:-1]
+        return not path.lower().endswith(EXTENSIONS), not folders & set(inner), path
+
+    paths = sorted(paths, key=rank)
+    if len(paths) == 1 or not rank(paths[0])[0]:
+        return paths[0]
+    # Texts and pictures may lie beside a video without a usual extension.
+    return next((p for p in paths if not sources.why_no_video(f"{videos}/{p}")), paths[0])

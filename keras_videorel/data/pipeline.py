@@ -20,7 +20,7 @@ from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.class_names import read_class_names
 from keras_videorel.data import records, sampling, transforms
 
-SIDES = ("train", "test", "unused")
+SIDES = ("train", "val", "test", "unused")
 NEWEST_SCHEMA = 2
 
 _FILES = {side: [f"{side}-?????-of-?????.tfrecord"] for side in SIDES}

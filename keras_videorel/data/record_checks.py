@@ -271,7 +271,8 @@ def _check_sides(sides, split, manifest):
     if len(sides) != count:
         return [f"{records.CLIP_SPLITS} has {len(sides)} sides, {shards.MANIFEST} {count} splits"]
     if unknown:
-        return [f"{records.CLIP_SPLITS} must hold train, test or unused. Received: {unknown[0]!r}"]
+        sides = ", ".join(shards.SIDES)
+        return [f"{records.CLIP_SPLITS} must hold some of {sides}. Received: {unknown[0]!r}"]
     if sides and sides[number - 1] != split:
         return [f"is {sides[number - 1]!r} in official split {number}, but in a {split} shard"]
     return []

@@ -65,7 +65,8 @@ def write_shard(shard, settings, decoder, advance=None):
 
     Returns:
         The report: `clips` (numbers by label), `official_splits` (numbers by split and side),
-        `frames`, `rejected` (pairs of path and reason) and `notes` (pairs of path and note).
+        `frames`, `rejected` (pairs of name and reason), `retry` (by those names, what the files
+        were: `files.fingerprint`) and `notes` (pairs of name and note).
 
     Raises:
         OSError: If the shard cannot be written, or a decoding process was killed.
@@ -76,13 +77,16 @@ def write_shard(shard, settings, decoder, advance=None):
     # Shards of equal name may be in the making at once.
     temporary = os.path.join(settings.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
     report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "notes": []}
+    report["retry"] = {}
     try:
         with tempfile.TemporaryDirectory() as folder, tf.io.TFRecordWriter(temporary) as writer:
             for clip, label_index in shard.clips:
+                before = files.fingerprint(file_path(clip, settings.root))
                 try:
                     encoded = _encode(clip, settings, decoder, folder)
                 except video.VideoError as error:
-                    report["rejected"].append((clip.path, error.reason))
+                    report["rejected"].append((clip.name, error.reason))
+                    report["retry"][clip.name] = before
                 else:
                     writer.write(_record(clip, label_index, encoded))
                     _count(report, clip, encoded)
@@ -103,13 +107,18 @@ def write_shard(shard, settings, decoder, advance=None):
     return report
 
 
+def file_path(clip, root):
+    """Where the file of a clip, or its folder of pictures, lies."""
+    return files.join(root, clip.path)
+
+
 def _encode(clip, settings, decoder, folder):
-    path = clip.path
-    if not files.is_remote(path):
-        path = os.path.join(settings.root, path)
+    path = file_path(clip, settings.root)
     try:
         with files.local_copy(path, folder) as local:
-            return decoder.encode(local)
+            if clip.start is None and clip.end is None:
+                return decoder.encode(local)
+            return decoder.encode(local, start=clip.start, end=clip.end)
     except FileNotFoundError:
         raise video.VideoError(path, "no such file") from None
 
@@ -122,7 +131,7 @@ def _record(clip, label_index, encoded):
         encoded.timestamps,
         label_index,
         clip.label,
-        clip.path,
+        clip.name,
         encoded.height,
         encoded.width,
         encoded.frame_rate,
@@ -138,4 +147,4 @@ def _count(report, clip, encoded):
         sides[side] = sides.get(side, 0) + 1
     report["frames"] += len(encoded.jpegs)
     if encoded.note is not None:
-        report["notes"].append((clip.path, encoded.note))
+        report["notes"].append((clip.name, encoded.note))

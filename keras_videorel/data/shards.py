@@ -1,6 +1,7 @@
 """Shards: TFRecord files of a data set's clips, written by one process per core.
 
     OUTPUT/train-00000-of-00014.tfrecord, ...    records as of `records`, classes mixed
+    OUTPUT/val-00000-of-00003.tfrecord, ...      where there is a validation part
     OUTPUT/test-00000-of-00006.tfrecord, ...
     OUTPUT/labels.txt                            a name per line, in index order
     OUTPUT/rejected.csv                          path,reason of the videos that were left out
@@ -8,11 +9,15 @@
 
 While they are made, unfinished files and the options of the run lie in a hidden folder. A shard
 gets its name when it is whole, so a run that ended early, in whatever way, leaves whole shards
-only, and the next run with the same options makes the missing ones.
+only, and the next run with the same options makes the missing ones. Of a finished data set, it
+tries files again that were rejected and have changed since, that were missing and are there, or
+that another version of the decoding library may read; their clips go into shards of their own, and
+all others stay as they are.
 """
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import math
@@ -23,8 +28,9 @@ from tqdm import tqdm
 import keras_videorel
 from keras_videorel import files, quiet
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.data import decoder, shard_writer, sources
+from keras_videorel.data import decoder, official, pictures, shard_writer, sources
 from keras_videorel.data.flow import METHODS
+from keras_videorel.data.pictures import FRAME_RATE
 from keras_videorel.extras import pip_install
 from keras_videorel.files import read_json, write_json
 
@@ -36,7 +42,8 @@ MAX_SHARDS = 99_999
 TIME_LIMIT = 60.0  # seconds without a frame
 ENGINES = ("local", "beam")
 FLOWS = ("none", *METHODS)
-SIDES = ("train", "test", "unused")
+SIDES = ("train", "val", "test", "unused")
+OLD_SIDES = ("train", "test", "unused")  # which manifests count even where there are none
 MANIFEST, LABELS, REJECTED = "dataset.json", "labels.txt", "rejected.csv"
 
 _WORK = ".make_tfrecords"
@@ -54,6 +61,8 @@ def write_shards(
     flow="none",
     split=1,
     rejected=(),
+    listed=None,
+    frame_rate=FRAME_RATE,
     shards=None,
     workers=None,
     engine="local",
@@ -64,7 +73,8 @@ def write_shards(
     """Write the clips of a data set as TFRecord shards.
 
     Videos that give no frames are left out and listed with the reason in `rejected.csv`. A second
-    call with the same videos and options makes the shards that are missing.
+    call with the same videos and options makes the shards that are missing, and tries again what
+    was rejected and has changed.
 
     Args:
         videos: List of `sources.Video`.
@@ -79,6 +89,9 @@ def write_shards(
             `"dis"` (a hundred times faster); see `keras_videorel.data.flow`.
         split: Number of the official split that the videos' `split` is the side in.
         rejected: `(path, reason)` of what is known to be missing; listed with the others.
+        listed: Dict from names of videos to those that `rejected` called them by when they were
+            missing, where these differ.
+        frame_rate: Pictures per second of videos that are folders of pictures.
         shards: Number of shards of each side, at most one per clip. By default one per
             `CLIPS_PER_SHARD` clips, and at least one per worker.
         workers: Number of decoding processes; by default one per available core.
@@ -113,8 +126,7 @@ def write_shards(
     if shards is not None:
         shards = check_integer("shards", shards, 1, MAX_SHARDS)
     counts = {side: sum(v.split == side for v in videos) for side in SIDES}
-    if not counts["unused"]:
-        del counts["unused"]
+    counts = {side: n for side, n in counts.items() if n or side in ("train", "test")}
     options = {
         "schema_version": SCHEMA_VERSION,
         "size": size,
@@ -124,31 +136,42 @@ def write_shards(
         "split": check_integer("split", split, 1),
         "seed": check_integer("seed", seed),
         "shards": {side: _shard_count(n, shards, workers) for side, n in counts.items()},
-        "videos": {"count": len(videos), "sha256": _digest(videos, labels)},
+        "videos": _summary(videos, labels),
     }
+    if pictures.check_rate(frame_rate) != FRAME_RATE:
+        options["frame_rate"] = float(frame_rate)
     output = files.absolute(output)
     manifest = os.path.join(output, MANIFEST)
     work = os.path.join(output, _WORK)
+    settings = shard_writer.Settings(
+        files.absolute(root or "."),
+        output,
+        work,
+        decoder.Settings(size or short_side, jpeg_quality, flow, frame_rate),
+        time_limit,
+    )
     if files.exists(manifest):
         found = _read_options(manifest, output)
+        appeared = _appeared(found, output, videos, labels, listed or {})
+        there = [clip for clip in videos if clip.name not in appeared]
+        options["videos"] = _summary(there, labels)
+        if len(there) < len(videos) or read_json(manifest).get("added"):
+            options["shards"] = found["shards"]
         _check_same(found, options, shards is None, output)
         _check_present(found, output)
-        files.remove(work)  # of a run that was stopped at the very end
-        return read_json(manifest)
+        again = _to_retry(output, settings.root, videos, appeared)
+        if not again:
+            files.remove(work)  # of a run that was stopped at the very end
+            return read_json(manifest)
+        write = functools.partial(_write_missing, settings, engine, workers, beam_options)
+        return _add(again, videos, labels, rejected, settings, write)
 
     quiet.import_tensorflow()  # before threads begin
     made = not files.exists(output)
     files.make_folder(output)
     with _claimed(output, work, options, shards is None) as options:
-        settings = shard_writer.Settings(
-            files.absolute(root or "."),
-            output,
-            work,
-            decoder.Settings(size or short_side, jpeg_quality, flow),
-            time_limit,
-        )
         plan = _plan(videos, labels, options)
-        _write_missing(plan, settings, engine, workers, beam_options)
+        _write_missing(settings, engine, workers, beam_options, plan)
         reports = [read_json(shard_writer.report_path(shard.name, settings)) for shard in plan]
         if not any(report["clips"] for report in reports):
             listed = sorted(entry for report in reports for entry in report["rejected"])
@@ -188,9 +211,18 @@ def _plan(videos, labels, options):
     return plan
 
 
-def _digest(videos, labels):
-    text = json.dumps([sorted(videos), labels])
-    return hashlib.sha256(text.encode()).hexdigest()
+def _summary(videos, labels):
+    """What tells whether two runs are of the same videos."""
+    # Whole files count as they did before there were segments.
+    whole = len(sources.Video._fields) - 2
+    rows = [v[:whole] if v.start is v.end is None else v for v in sorted(videos, key=_order)]
+    text = json.dumps([rows, labels])
+    return {"count": len(videos), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _order(video):
+    end = math.inf if video.end is None else video.end
+    return (*video[:4], video.start or 0, end)
 
 
 def _names(side, count):
@@ -255,7 +287,7 @@ def _lock(path, output):
 def _read_options(path, output):
     try:
         options = read_json(path)["options"]
-        version_1 = {"flow": "none", "split": 1}
+        version_1 = {"flow": "none", "split": 1, "frame_rate": FRAME_RATE}
         options = {**version_1, **options}
         return {name: options[name] for name in ("schema_version", *_COMPARED)}
     except (ValueError, KeyError, TypeError):
@@ -265,11 +297,13 @@ def _read_options(path, output):
         ) from None
 
 
-_COMPARED = ("size", "short_side", "jpeg_quality", "flow", "split", "seed", "shards", "videos")
+_COMPARED = (
+    "size", "short_side", "jpeg_quality", "flow", "split", "seed", "frame_rate", "shards", "videos",
+)  # fmt: skip
 
 
 def _check_same(found, options, any_shards, output):
-    wanted = json.loads(json.dumps(options))
+    wanted = {"frame_rate": FRAME_RATE, **json.loads(json.dumps(options))}
     different = [
         f"{name}: {_shown(found[name])} there, {_shown(wanted[name])} wanted"
         for name in found
@@ -293,7 +327,8 @@ def _shown(value):
 
 def _check_present(options, output):
     names = [name for side, count in options["shards"].items() for name in _names(side, count)]
-    missing = sorted({*names, LABELS} - set(files.list_folder(output)))
+    added = read_json(os.path.join(output, MANIFEST)).get("added", [])
+    missing = sorted({*names, *added, LABELS} - set(files.list_folder(output)))
     if missing:
         raise FileNotFoundError(
             f"`output` has a {MANIFEST} but lacks {missing[0]}"
@@ -311,36 +346,51 @@ def _clear(plan, output, work, made):
         files.remove(output)
 
 
-def _finish(plan, reports, labels, options, rejected, output, work):
-    """Write what describes the shards, the manifest last."""
-    splits, official = {}, {}
+def _finish(plan, reports, labels, options, rejected, output, work, before=None):
+    """Write what describes the shards, the manifest last; `before` is that of older shards."""
+    before = before or {"splits": {}, "notes": []}
+    splits, official_splits = dict(before["splits"]), dict(before.get("official_splits", {}))
+    there = set(files.list_folder(output))
     for side in SIDES:
-        own = [r for s, r in zip(plan, reports, strict=True) if s.name.startswith(f"{side}-")]
+        own = [
+            report
+            for shard, report in zip(plan, reports, strict=True)
+            if shard.name.startswith(f"{side}-") and shard.name in there
+        ]
         if own:
+            old = splits.get(side, {"clips": 0, "frames": 0, "shards": 0, "clips_per_label": {}})
             splits[side] = {
-                "clips": sum(sum(report["clips"].values()) for report in own),
-                "frames": sum(report["frames"] for report in own),
-                "shards": len(own),
+                "clips": old["clips"] + sum(sum(report["clips"].values()) for report in own),
+                "frames": old["frames"] + sum(report["frames"] for report in own),
+                "shards": old["shards"] + len(own),
                 "clips_per_label": {
-                    label: sum(report["clips"].get(label, 0) for report in own) for label in labels
+                    label: old["clips_per_label"].get(label, 0)
+                    + sum(report["clips"].get(label, 0) for report in own)
+                    for label in labels
                 },
             }
     for report in reports:
         for number, sides in report["official_splits"].items():
-            total = official.setdefault(number, dict.fromkeys(SIDES, 0))
+            total = official_splits.setdefault(number, dict.fromkeys(OLD_SIDES, 0))
             for side, count in sides.items():
-                total[side] += count
+                total[side] = total.get(side, 0) + count
     listed = (report["rejected"] for report in reports)
     rejected = sorted([*map(tuple, rejected), *(tuple(pair) for own in listed for pair in own)])
-    notes = sorted(entry for report in reports for entry in report["notes"])
+    notes = sorted((path, note) for report in reports for path, note in report["notes"])
+    notes = [{"path": path, "note": note} for path, note in notes]
+    retry = {**before.get("retry", {}).get("files", {})}
+    for report in reports:
+        retry.update(report.get("retry", {}))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "library": f"keras_videorel {keras_videorel.__version__}",
         "options": options,
         "splits": splits,
-        **({"official_splits": official} if official else {}),
+        **({"official_splits": official_splits} if official_splits else {}),
+        **({"added": before["added"]} if before.get("added") else {}),
         "rejected": len(rejected),
-        "notes": [{"path": path, "note": note} for path, note in notes],
+        **({"retry": {"decoder": pictures.library(), "files": retry}} if retry else {}),
+        "notes": sorted([*before["notes"], *notes], key=lambda entry: entry["path"]),
     }
     with _written(os.path.join(output, LABELS)) as file:
         file.writelines(f"{label}\n" for label in labels)
@@ -358,7 +408,8 @@ def _written(path):
         yield file
 
 
-def _write_missing(plan, settings, engine, workers, beam_options):
+def _write_missing(settings, engine, workers, beam_options, plan):
+    """Write the shards of a plan that are missing."""
     done = shard_writer.written(settings)
     missing = [shard for shard in plan if shard.name not in done]
     if not missing:
@@ -378,31 +429,111 @@ def _write_missing(plan, settings, engine, workers, beam_options):
             beam_engine.run(missing, settings, beam_options, bar.update)
 
 
+# --- Once more ------------------------------------------------------------------------------
+
+
+def _appeared(found, output, videos, labels, listed):
+    """Names of videos that were rejected as missing, or as none, before they could be planned."""
+    if found["videos"] == _summary(videos, labels):
+        return set()
+    retry = read_json(os.path.join(output, MANIFEST)).get("retry", {}).get("files", {})
+    rejected = {path: reason for path, reason in _read_rejected(output) if path not in retry}
+    # Older manifests do not tell which were planned.
+    missing = {path for path, reason in rejected.items() if reason == official.MISSING}
+    for before in (rejected, missing):
+        appeared = {v.name for v in videos if {v.name, listed.get(v.name)} & {*before}}
+        there = [v for v in videos if v.name not in appeared]
+        if found["videos"] == _summary(there, labels):
+            return appeared
+    return set()
+
+
+def _to_retry(output, root, videos, appeared):
+    """Videos that are to be tried: those that appeared, and rejected ones that changed."""
+    retry = read_json(os.path.join(output, MANIFEST)).get("retry", {})
+    rejected = {path for path, _ in _read_rejected(output)}
+    other_library = retry.get("decoder") != pictures.library()
+    again = []
+    for clip in videos:
+        if clip.name in appeared:
+            again.append(clip)
+        elif clip.name in rejected:
+            now = files.fingerprint(shard_writer.file_path(clip, root))
+            known = retry.get("files", {}).get(clip.name)
+            if now is not None and (other_library or now != known):
+                again.append(clip)
+    return again
+
+
+def _add(again, videos, labels, rejected, settings, write):
+    """Write further shards of clips, and the new manifest."""
+    output, work = settings.output, settings.work
+    manifest = read_json(os.path.join(output, MANIFEST))
+    added, plan = manifest.get("added", []), []
+    indices = {label: index for index, label in enumerate(labels)}
+    quiet.import_tensorflow()
+    files.make_folder(work)
+    with _lock(os.path.join(work, "lock"), output):
+        for name in files.list_folder(work):  # of a run that was stopped
+            if name != "lock":
+                files.remove(os.path.join(work, name))
+        for side in SIDES:
+            clips = [v for v in again if v.split == side]
+            clips = sources.shuffled(clips, manifest["options"]["seed"])
+            count = manifest["options"]["shards"].get(side, 0)
+            count += sum(name.startswith(f"{side}-") for name in added)
+            for i, first in enumerate(range(0, len(clips), CLIPS_PER_SHARD), count):
+                own = [(v, indices[v.label]) for v in clips[first : first + CLIPS_PER_SHARD]]
+                plan.append(shard_writer.Shard(f"{side}-{i:05d}-of-{i + 1:05d}.tfrecord", own))
+        for shard in plan:
+            files.remove(os.path.join(output, shard.name))
+        write(plan)
+        reports = [read_json(shard_writer.report_path(shard.name, settings)) for shard in plan]
+        for shard, report in zip(plan, reports, strict=True):
+            if report["clips"]:
+                added.append(shard.name)
+            else:
+                files.remove(os.path.join(output, shard.name))
+        # Of the rejected, those that were planned and not tried stay as they are.
+        waiting = {clip.name for clip in videos} - {clip.name for clip in again}
+        retry = manifest.get("retry", {}).get("files", {})
+        manifest["retry"] = {"files": {name: retry[name] for name in retry if name in waiting}}
+        manifest["added"] = added
+        rejected = [*rejected, *(pair for pair in _read_rejected(output) if pair[0] in waiting)]
+        options = {**manifest["options"], "videos": _summary(videos, labels)}
+        return _finish(plan, reports, labels, options, rejected, output, work, manifest)
+
+
+def _read_rejected(output):
+    """`(path, reason)` of what is rejected."""
+    with files.opened(os.path.join(output, REJECTED), newline="") as file:
+        return [tuple(row) for row in csv.reader(file.read().splitlines())][1:]
+
+
 # --- Arguments ------------------------------------------------------------------------------
 
 
 def _check_videos(videos, labels):
     labels = list(labels)
-    known, paths = set(), set()
+    known, names = set(), set()
     for label in labels:
         if label in known:
             raise ValueError(f"`labels` must differ. Received: {label!r} twice")
-        if label.splitlines() != [label]:
-            raise ValueError(f"`labels` must be of one line each. Received: {label!r}")
+        sources.check_label(label, repr(label))
         known.add(label)
     if not videos:
         raise ValueError("`videos` must hold at least one video. Received: none")
     for clip in videos:
         for side in (clip.split, *clip.splits):
             if side not in SIDES:
-                raise ValueError(f"`split` must be train, test or unused. Received: {clip}")
+                raise ValueError(f"`split` must be one of {', '.join(SIDES)}. Received: {clip}")
         if len(clip.splits) != len(videos[0].splits):
             raise ValueError(f"`splits` must be as many for each video. Received: {clip}")
         if clip.label not in known:
             raise ValueError(f"`labels` must hold the label of each video. Received: {clip}")
-        if clip.path in paths:
-            raise ValueError(f"`videos` must list each video once. Received: {clip.path!r} twice")
-        paths.add(clip.path)
+        if clip.name in names:
+            raise ValueError(f"`videos` must list each video once. Received: {clip.name!r} twice")
+        names.add(clip.name)
     return labels
 
 

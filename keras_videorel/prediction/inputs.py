@@ -3,34 +3,42 @@
 import glob
 import os
 
-from keras_videorel.data.sources import EXTENSIONS
+from keras_videorel.data import sources
 from keras_videorel.files import literal_folders
 
 
-def find_videos(word):
+def find_videos(word, left_out=None):
     """The video files that a word stands for.
 
     Args:
-        word: A file, of any name; a folder: all videos in it and below, by their extension; or a
-            pattern with `*`, `?`, `[...]` or `**`, of files by any name.
+        word: A file, of any name; a folder: all videos in it and below, linked folders too, except
+            hidden ones; or a pattern with `*`, `?`, `[...]` or `**`, of files by any name.
+        left_out: Optional list, to which `(path, reason)` of the files in a folder is added that
+            are not videos.
 
     Returns:
         A list of paths; of folders and patterns sorted.
 
     Raises:
         ValueError: If a folder holds no videos, or a pattern matches no file.
+        OSError: If a folder cannot be listed.
     """
     word = os.fspath(word)
     if os.path.isdir(word):
-        found = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(word)
-            for name in names
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
+        found, others = [], []
+        for path in sources.walk_files(word):
+            path = os.path.join(word, path)
+            reason = sources.why_no_video(path)
+            if reason is None:
+                found.append(path)
+            else:
+                others.append((path, reason))
         if not found:
-            raise ValueError(f"{word}: a folder without videos ({', '.join(EXTENSIONS)})")
-        return sorted(found)
+            such = f" ({others[0][0]}: {others[0][1]})" if others else ""
+            raise ValueError(f"{word}: a folder without videos{such}")
+        if left_out is not None:
+            left_out += others
+        return found
     if os.path.exists(word) or not glob.has_magic(word):
         return [word]
     pattern = literal_folders(word)

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import shutil
@@ -56,7 +57,7 @@ def test_folder(folder, tmp_path, capsys):
     for split, counts in splits.items():
         assert f"{split}:" in text
         assert f"{counts['clips']} clips, {counts['frames']} frames, 1 shards" in text
-    assert "rejected: 1 videos" in text and "left/broken.mp4,cannot be opened as a video" in text
+    assert "rejected: 1 files" in text and "left/broken.mp4,cannot be opened as a video" in text
     assert str(tmp_path) in text
 
     before = _contents(tmp_path)
@@ -117,6 +118,8 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         "short_side": None,
         "split": 1,
         "rejected": [],
+        "listed": None,
+        "frame_rate": 12.0,
         "beam_options": ["--runner", "x"],
     }
     assert calls == [(25, str(tmp_path), ["left", "right"], options)]
@@ -132,7 +135,7 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         (["--resize=128x170", "--short_side=5"], "either `resize` or `short_side`"),
         (["--annotations=a.csv"], "`annotations` is for --dataset csv and"),
         (["--dataset=csv"], "`annotations` must name a table"),
-        (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "for --dataset folder"),
+        (["--dataset=csv", "--annotations=a.csv", "--test_fraction=0.5"], "must be a CSV file"),
         (["--dataset=csv", "--annotations=none.csv"], "`annotations` must be a CSV file"),
         (["--videos=none"], "`videos` must be the folder of the videos. Received: 'none'"),
         (["--output="], "`output` must name a folder"),
@@ -205,7 +208,7 @@ def test_a_killed_run_is_completed_by_the_next(root, folder, tmp_path):
     process = _start(root, _command(folder, killed, *words))
     output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "rejected: 1 videos" in output
+    assert "rejected: 1 files" in output
     assert _contents(killed) == _contents(whole)
     assert {name: os.stat(killed / name).st_mtime_ns for name in found} == kept
 
@@ -229,3 +232,32 @@ def test_a_full_disk_is_one_line_and_no_half_shard(root, folder, tmp_path):
     line = errors.splitlines()[-1]
     assert line.startswith("videorel make-tfrecords: error: cannot write ")
     assert not list(tmp_path.glob("*.tfrecord")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_names_that_are_no_text_on_a_terminal_of_ascii(folder, tmp_path, monkeypatch):
+    videos = tmp_path / "videos"
+    name = os.fsdecode(b"caf\xe9 \xe4.mp4")
+    for label in ("10", "9", "wäve"):
+        for split in ("train", "Valid", "test"):
+            (videos / split / label).mkdir(parents=True)
+            try:
+                shutil.copy(folder / "left" / "0-0.mp4", videos / split / label / name)
+            except OSError:
+                pytest.skip("a file system of UTF-8 names")
+            (videos / split / label / f"b{name}").write_bytes(b"broken")
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    output = tmp_path / "shards"
+    words = [f"--videos={videos}", f"--output={output}", "--resize=24x32", "--workers=1"]
+    assert run("make-tfrecords", ["--dataset=folder", *words]) == 0
+    stdout.flush()
+    text = stdout.buffer.getvalue().decode("ascii")
+    assert "val:   3 clips" in text and "bcaf\\udce9" in text and "rejected: 9 files" in text
+    assert (output / "labels.txt").read_text() == "9\n10\nwäve\n"
+    assert b"test/10/bcaf\xe9 \xe4.mp4," in (output / "rejected.csv").read_bytes()
+    # Data sets that are there keep the order that they have.
+    (output / "labels.txt").write_text("10\n9\nwäve\n")
+    monkeypatch.setattr(make_tfrecords.FLAGS["output"], "value", str(output))
+    make_tfrecords.FLAGS.mark_as_parsed()
+    assert make_tfrecords._known_order(["9", "10", "wäve"]) == ["10", "9", "wäve"]
+    assert make_tfrecords._known_order(["9", "10"]) == ["9", "10"]

@@ -400,7 +400,7 @@ BROKEN = {  # what is wrong with record 2, of five frames: the values of `record
     "no sides": ({"splits": ()}, "clip/splits has 0 sides, dataset.json 2 splits"),
     "an unknown side": (
         {"splits": ("train", "dev")},
-        "clip/splits must hold train, test or unused. Received: 'dev'",
+        "clip/splits must hold some of train, val, test, unused. Received: 'dev'",
     ),
     "another side than the shard": (
         {"splits": ("test", "train")},

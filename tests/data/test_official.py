@@ -3,6 +3,7 @@ import pytest
 from keras_videorel import files
 from keras_videorel.data import official, sources
 from keras_videorel.data.sources import Video
+from tests.videos import moving_square, write_video
 
 UCF = {
     "classInd.txt": "1 Zumba\r\n2 Archery\r\n",  # the official order need not be alphabetical
@@ -120,23 +121,27 @@ def test_kinetics(tmp_path):
     videos = _touch(
         tmp_path / "videos",
         "train/zumba/-abc_d_000012_000022.mp4",
-        "train/air_drumming/xyz.mkv",  # an ID that is listed once needs no times
-        "train/zumba/two.mp4",  # this one does
+        "train/air_drumming/xyz.mkv",  # whole: the segment is cut out
+        "train/zumba/two.mp4",  # two segments
         "val/val1_000100_000110.webm",
         "test/test1_000003_000013.mp4",
     )
     found = official.read_kinetics(lists, videos)
     assert found.labels == ["air drumming", "zumba"]
+    whole = "train/air_drumming/xyz.mkv"
     assert found.videos == [
-        Video("test/test1_000003_000013.mp4", "zumba", "unused", ("unused", "test")),
-        Video("train/air_drumming/xyz.mkv", "air drumming", "train", ("train", "train")),
+        Video("test/test1_000003_000013.mp4", "zumba", "test", ("test", "unused")),
+        Video(whole, "air drumming", "train", ("train", "train"), 0, 10),
         Video("train/zumba/-abc_d_000012_000022.mp4", "zumba", "train", ("train", "train")),
-        Video("val/val1_000100_000110.webm", "air drumming", "test", ("test", "unused")),
+        Video("train/zumba/two.mp4", "zumba", "train", ("train", "train"), 0, 9),
+        Video("train/zumba/two.mp4", "zumba", "train", ("train", "train"), 5, 14),
+        Video("val/val1_000100_000110.webm", "air drumming", "val", ("val", "test")),
     ]
-    assert found.rejected == [
-        ("two_000000_000009", "no such file"),
-        ("two_000005_000014", "no such file"),
-    ]
+    assert found.rejected == []
+    assert found.listed["train/zumba/two.mp4#t=5,14"] == "two_000005_000014"
+    # In split 2 the validation part is tested on, as papers do.
+    second = official.read_kinetics(lists, videos, split=2)
+    assert [v.split for v in second.videos] == ["unused", *["train"] * 4, "test"]
 
 
 def test_kinetics_tables(tmp_path):
@@ -226,3 +231,39 @@ def test_sizes_of_the_real_splits(real_clips, tmp_path):
             assert counts == [(3570, 1530, 1666)] * 3
             assert len(found.labels) == 51 and found.labels == sorted(found.labels)
         assert sources.label_names(found.videos) == sorted(found.labels)
+
+
+def test_segments_of_whole_files(tmp_path):
+    rows = ["zumba,whole,4,5,train", "zumba,cut,104,105,train", "clap,whole,1,2,validate"]
+    rows += ["clap,odd,3,4,train", "clap,trimmed,7,8,train"]
+    lists = _write(tmp_path / "lists", {"all.csv": HEADER + "\n".join(rows)})
+    videos = tmp_path / "videos"
+    films = {"whole.mp4": 60, "cut.mp4": 15, "odd": 60, "trimmed_000007_000008.mp4": 30}
+    for name, frames in films.items():
+        write_video(tmp_path / "film.mp4", moving_square(frames), fps=10)
+        videos.mkdir(exist_ok=True)
+        (tmp_path / "film.mp4").rename(videos / name)
+    (videos / "odd.json").write_text("{}")
+    (videos / "odd.txt").write_text("odd")
+    found = official.read_kinetics(lists, videos)
+    assert [(v.name, v.split) for v in found.videos] == [
+        ("cut.mp4", "train"),  # as long as its segment: it is that already
+        ("odd#t=3,4", "train"),
+        ("trimmed_000007_000008.mp4", "train"),
+        ("whole.mp4#t=1,2", "test"),
+        ("whole.mp4#t=4,5", "train"),
+    ]
+    assert found.rejected == []
+
+
+def test_tables_and_names_of_other_programs(tmp_path):
+    text = "\ufeffLabel;YouTube_ID;Time_Start;Time_End;Split\r\nplie\u0301;a\u0301b;0;10;Train\r\n"
+    lists = _write(tmp_path / "lists", {"all.csv": text})
+    videos = _touch(tmp_path / "videos", "pli\u00e9/\u00e1b_000000_000010.wmv")
+    found = official.read_kinetics(lists, videos)
+    assert found.labels == ["pli\u00e9"]
+    assert [(v.path, v.label) for v in found.videos] == [
+        ("pli\u00e9/\u00e1b_000000_000010.wmv", "pli\u00e9")
+    ]
+    (videos / "loop").symlink_to(videos)
+    assert official.read_kinetics(lists, videos) == found

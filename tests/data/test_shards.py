@@ -1,12 +1,22 @@
 import csv
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from keras_videorel import files
-from keras_videorel.data import decoder, flow, local_engine, shards, sources
+from keras_videorel.data import (
+    decoder,
+    flow,
+    inspection,
+    local_engine,
+    pictures,
+    pipeline,
+    shards,
+    sources,
+)
 from keras_videorel.data.sources import Video
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
@@ -52,6 +62,8 @@ def _records(output, split):
                 "clip/label/index": tf.io.FixedLenFeature([], tf.int64),
                 "clip/label/string": tf.io.FixedLenFeature([], tf.string),
                 "clip/data_path": tf.io.FixedLenFeature([], tf.string),
+                "clip/start/timestamp": tf.io.FixedLenFeature([], tf.int64),
+                "clip/end/timestamp": tf.io.FixedLenFeature([], tf.int64),
                 "image/frame_rate": tf.io.FixedLenFeature([], tf.float32),
                 "image/height": tf.io.FixedLenFeature([], tf.int64),
                 "image/width": tf.io.FixedLenFeature([], tf.int64),
@@ -506,7 +518,7 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
     ("videos", "labels", "message"),
     [
         ([], ["x"], "at least one video"),
-        ([Video("a", "x", "val")], ["x"], "`split` must be train, test or unused"),
+        ([Video("a", "x", "valid")], ["x"], "`split` must be one of train, val, test, unused"),
         (
             [Video("a", "x", "train", ("train", "test")), Video("b", "x", "train")],
             ["x"],
@@ -515,10 +527,133 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
         ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
         ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
         ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),
-        ([Video("a", "x", "train")], ["x", "y\nz"], "`labels` must be of one line each"),
+        ([Video("a", "x", "train")], ["x", "y\nz"], "a label must be one line"),
+        ([Video("a", "\udce9", "train")], ["\udce9"], "a label must be UTF-8 text"),
     ],
 )
 def test_bad_videos_are_refused(tmp_path, videos, labels, message):
     with pytest.raises(ValueError, match=message):
         shards.write_shards(videos, tmp_path / "new", labels)
     assert not (tmp_path / "new").exists()
+
+
+def test_segments_of_one_file_and_a_validation_part(folder, tmp_path):
+    path = "train/red/1.mp4"  # 6 frames, 11 a second
+    videos = [
+        Video(path, "red", "train", (), 0.0, 0.3),
+        Video(path, "blue", "train", (), 0.3, None),
+        Video("test/red/2.mp4", "red", "val"),
+    ]
+    manifest = shards.write_shards(videos, tmp_path, ["blue", "red"], folder, (48, 64), workers=1)
+    assert list(manifest["splits"]) == ["train", "val"]
+    assert manifest["options"]["shards"] == {"train": 1, "val": 1, "test": 0}
+    assert "val-00000-of-00001.tfrecord" in _names(tmp_path)
+    found = _records(tmp_path, "train")
+    assert {name: len(record["frames"]) for name, record in found.items()} == {
+        f"{path}#t=0,0.3": 4,
+        f"{path}#t=0.3": 2,
+    }
+    times = found[f"{path}#t=0.3"]["image/timestamp"]
+    np.testing.assert_allclose(times, [4e6 / 11, 5e6 / 11], atol=100)
+    ends = {
+        name: (record["clip/start/timestamp"], record["clip/end/timestamp"])
+        for name, record in found.items()
+    }
+    np.testing.assert_allclose(ends[f"{path}#t=0,0.3"], (0, 4e6 / 11), atol=200)
+    np.testing.assert_allclose(ends[f"{path}#t=0.3"], (4e6 / 11, 6e6 / 11), atol=200)
+    info = pipeline.read_info(str(tmp_path))
+    assert info.clips == {"train": 2, "val": 1}
+    assert [os.path.basename(p) for p in pipeline.shard_files(info, "val")] == [
+        "val-00000-of-00001.tfrecord"
+    ]
+
+
+def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
+    root, output = tmp_path / "videos", tmp_path / "shards"
+    shutil.copytree(folder, root)
+    films = {name: (root / name).read_bytes() for name in ("train/red/0.mp4", "test/red/2.mp4")}
+    videos = sources.read_folder(root)
+    (root / "train/red/0.mp4").write_bytes(b"half")
+    (root / "test/red/2.mp4").unlink()
+
+    def write():
+        labels = ["blue", "green", "red"]
+        manifest = shards.write_shards(videos, output, labels, root, (48, 64), workers=1)
+        return manifest, {path.name: path.read_bytes() for path in output.glob("*.tfrecord")}
+
+    manifest, before = write()
+    assert manifest["rejected"] == 2 and _contents(output).keys() >= before.keys()
+    everything = _contents(output)
+    assert write()[0] == manifest and _contents(output) == everything
+
+    (root / "train/red/0.mp4").write_bytes(films["train/red/0.mp4"])
+    manifest, after = write()
+    assert after.keys() - before.keys() == {"train-00001-of-00002.tfrecord"} == {*manifest["added"]}
+    assert all(after[name] == content for name, content in before.items())
+    assert manifest["rejected"] == 1
+    assert manifest["splits"]["train"]["clips_per_label"] == dict.fromkeys(COLOURS, 2)
+    assert len(_records(output, "train")) == 6
+
+    monkeypatch.setattr(pictures, "library", lambda: "a newer one")
+    assert write() == (manifest, after)  # of the missing file nothing has changed
+    (root / "test/red/2.mp4").write_bytes(b"no film")
+    manifest, again = write()
+    assert again == after and manifest["retry"]["files"]["test/red/2.mp4"][0] == 7
+    tried = _contents(output)
+    assert write()[1] == after and _contents(output) == tried
+    monkeypatch.setattr(pictures, "library", lambda: "a still newer one")
+    assert write()[0]["retry"]["decoder"] == "a still newer one"
+    (root / "test/red/2.mp4").write_bytes(films["test/red/2.mp4"])
+    manifest, _ = write()
+    assert manifest["rejected"] == 0 and "retry" not in manifest
+    assert manifest["splits"]["test"]["clips"] == 3
+    assert (output / "rejected.csv").read_text() == "path,reason\n"
+    clips, problems = inspection.scan(inspection.read_layout(output), workers=1)
+    assert len(clips) == 9 and problems == []
+    assert inspection.compare(inspection.read_layout(output), clips) == []
+    everything = _contents(output)
+    assert write()[0] == manifest and _contents(output) == everything
+
+
+def test_videos_that_appear_are_added(folder, tmp_path):
+    videos = sources.read_folder(folder)
+    labels = sources.label_names(videos)
+    late = videos[0]
+    options = {"root": folder, "size": (48, 64), "workers": 1}
+    missing = [("late", "no such file")]
+    shards.write_shards(videos[1:], tmp_path, labels, rejected=missing, **options)
+    with pytest.raises(ValueError, match="videos or labels: 8 there, 9 other ones"):
+        shards.write_shards(videos, tmp_path, labels, **options)
+    for _ in range(2):
+        manifest = shards.write_shards(
+            videos, tmp_path, labels, listed={late.name: "late"}, **options
+        )
+        assert manifest["rejected"] == 0 and len(manifest["added"]) == 1
+    assert late.path in _records(tmp_path, late.split)
+
+
+def test_folders_of_pictures(tmp_path):
+    import cv2
+
+    root, pixels = tmp_path / "videos", moving_square(12)
+    (root / "clip").mkdir(parents=True)
+    for i, frame in enumerate(pixels, 1):
+        cv2.imwrite(str(root / f"clip/{i}.png"), frame[..., ::-1])
+    (root / "clip/4.png").write_bytes(b"damaged")
+    (root / "clip/notes.txt").touch()
+    videos = [Video("clip", "x", "train"), Video("clip", "x", "test", (), 0.5, 1.0)]
+    output = tmp_path / "shards"
+    manifest = shards.write_shards(videos, output, ["x"], root, (48, 64), frame_rate=10, workers=1)
+    assert manifest["notes"] == [{"path": "clip", "note": "11 of 12 pictures decoded"}]
+    assert manifest["options"]["frame_rate"] == 10
+    record = _records(output, "train")["clip"]
+    order = [i for i in range(12) if i != 3]
+    assert np.abs(record["frames"].astype(int) - pixels[order]).mean() < 2
+    assert list(record["image/timestamp"]) == [100_000 * i for i in order]
+    assert list(_records(output, "test")["clip#t=0.5,1"]["image/timestamp"]) == [
+        100_000 * i for i in range(5, 10)
+    ]
+    with pytest.raises(ValueError, match=r"frame_rate: 10\.0 there, 12\.0 wanted"):
+        shards.write_shards(videos, output, ["x"], root, (48, 64), workers=1)
+    with pytest.raises(ValueError, match="`frame_rate` must be more than 0"):
+        shards.write_shards(videos, output, ["x"], root, frame_rate=0)
