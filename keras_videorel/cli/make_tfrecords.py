@@ -42,7 +42,7 @@ from absl import flags
 from keras_videorel import files
 from keras_videorel.checks import check_integer
 from keras_videorel.class_names import read_class_names
-from keras_videorel.data import official, pictures, shards, sources
+from keras_videorel.data import drawing, folders, official, pictures, shards, sources, tables
 
 DATASETS = ("folder", "csv", *official.READERS)
 
@@ -224,10 +224,8 @@ def _data_set():
     given = read_class_names(FLAGS.labels) if FLAGS.labels else None
     if FLAGS.dataset == "folder":
         _refuse("annotations", "csv and the official data sets")
-    drawing = sources.Drawing(
-        FLAGS.test_fraction, FLAGS.val_fraction, FLAGS.seed, FLAGS.group_pattern
-    )
-    sources.check_drawing(drawing)
+    how = drawing.Drawing(FLAGS.test_fraction, FLAGS.val_fraction, FLAGS.seed, FLAGS.group_pattern)
+    drawing.check_drawing(how)
     if FLAGS.dataset in official.READERS:
         _refuse("test_fraction", "folder and csv")
         if FLAGS.dataset == "kinetics":
@@ -240,7 +238,7 @@ def _data_set():
                 f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
                 f"{len(found.rejected)}, such as {found.rejected[0][0]!r}"
             )
-        videos, warnings = sources.draw(found.videos, drawing)
+        videos, warnings = drawing.draw(found.videos, how)
         found = found._replace(videos=videos, warnings=warnings)
     elif FLAGS.split != 1:
         raise ValueError(
@@ -248,13 +246,13 @@ def _data_set():
             f"{FLAGS.dataset}"
         )
     elif FLAGS.dataset == "folder":
-        found = sources.folder_data_set(FLAGS.videos, drawing)
+        found = folders.folder_data_set(FLAGS.videos, how)
     elif FLAGS.annotations is None:
         raise ValueError(
             "`annotations` must name a table with the columns path, label and split. Received: none"
         )
     else:
-        found = sources.csv_data_set(FLAGS.annotations, FLAGS.videos, drawing)
+        found = tables.csv_data_set(FLAGS.annotations, FLAGS.videos, how)
     if given is not None:
         return sources.with_labels(found, given)
     if found.labels is None:

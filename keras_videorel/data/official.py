@@ -10,9 +10,10 @@ import tempfile
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice
-from keras_videorel.data import sources, video
+from keras_videorel.data import folders, sources, tables, video
+from keras_videorel.data.folders import EXTENSIONS
 from keras_videorel.data.pictures import normalized
-from keras_videorel.data.sources import EXTENSIONS, DataSet, Video, check_folder, check_label
+from keras_videorel.data.sources import DataSet, Video, check_folder, check_label
 
 TRAIN, VAL, TEST, UNUSED = "train", "val", "test", "unused"
 MISSING = "no such file"
@@ -239,7 +240,7 @@ def _tables(annotations):
 
 def _table(path):
     columns = ("label", "youtube_id", "time_start", "time_end", "split")
-    for place, _, row in sources.read_table(path, columns):
+    for place, _, row in tables.read_table(path, columns):
         part = sources.PARTS.get(row["split"].lower())
         try:
             times = [float(row[name]) for name in ("time_start", "time_end")]
@@ -308,7 +309,7 @@ def _is_trimmed(path, seconds):
 def _index(folder):
     """Paths of the files below a folder, relative to it, by their names without extension."""
     index = {}
-    for path in sources.walk_files(folder):
+    for path in folders.walk_files(folder):
         stem, extension = os.path.splitext(path.rpartition("/")[2])
         # Names may have points, and files no extension.
         known = extension.lower() in EXTENSIONS
@@ -324,14 +325,14 @@ def _find(index, name, label, videos):
     paths = index.get(stem) or (index.get(known[0]) if known[1].lower() in EXTENSIONS else None)
     if not paths:
         return None
-    folders = {normalized(label), normalized(label).replace(" ", "_")}
+    own = {normalized(label), normalized(label).replace(" ", "_")}
 
     def rank(path):
         inner = normalized(path).split("/")[-2:-1]
-        return not path.lower().endswith(EXTENSIONS), not folders & set(inner), path
+        return not path.lower().endswith(EXTENSIONS), not own & set(inner), path
 
     paths = sorted(paths, key=rank)
     if len(paths) == 1 or not rank(paths[0])[0]:
         return paths[0]
     # Texts and pictures may lie beside a video without a usual extension.
-    return next((p for p in paths if not sources.why_no_video(f"{videos}/{p}")), paths[0])
+    return next((p for p in paths if not folders.why_no_video(f"{videos}/{p}")), paths[0])

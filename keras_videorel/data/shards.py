@@ -28,7 +28,7 @@ from tqdm import tqdm
 import keras_videorel
 from keras_videorel import files, quiet
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.data import decoder, official, pictures, shard_writer, sources
+from keras_videorel.data import decoder, drawing, official, pictures, shard_writer, sources
 from keras_videorel.data.flow import METHODS
 from keras_videorel.data.pictures import FRAME_RATE
 from keras_videorel.extras import pip_install
@@ -203,7 +203,7 @@ def _plan(videos, labels, options):
     indices = {label: index for index, label in enumerate(labels)}
     plan = []
     for side, count in options["shards"].items():
-        clips = sources.shuffled([v for v in videos if v.split == side], options["seed"])
+        clips = drawing.shuffled([v for v in videos if v.split == side], options["seed"])
         clips = [(v, indices[v.label]) for v in clips]
         plan += [
             shard_writer.Shard(name, clips[i::count]) for i, name in enumerate(_names(side, count))
@@ -479,7 +479,7 @@ def _add(again, videos, labels, rejected, settings, write):
                 files.remove(os.path.join(work, name))
         for side in SIDES:
             clips = [v for v in again if v.split == side]
-            clips = sources.shuffled(clips, manifest["options"]["seed"])
+            clips = drawing.shuffled(clips, manifest["options"]["seed"])
             count = manifest["options"]["shards"].get(side, 0)
             count += sum(name.startswith(f"{side}-") for name in added)
             for i, first in enumerate(range(0, len(clips), CLIPS_PER_SHARD), count):

@@ -3,7 +3,7 @@
 import glob
 import os
 
-from keras_videorel.data import sources
+from keras_videorel.data import folders
 from keras_videorel.files import literal_folders
 
 
@@ -26,9 +26,9 @@ def find_videos(word, left_out=None):
     word = os.fspath(word)
     if os.path.isdir(word):
         found, others = [], []
-        for path in sources.walk_files(word):
+        for path in folders.walk_files(word):
             path = os.path.join(word, path)
-            reason = sources.why_no_video(path)
+            reason = folders.why_no_video(path)
             if reason is None:
                 found.append(path)
             else:

@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from keras_videorel.cli import inspect_tfrecords, run
-from keras_videorel.data import pipeline, shards, sources
+from keras_videorel.data import folders, pipeline, shards, sources
 from tests.shards import two_classes
 from tests.videos import moving_square, write_video
 
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
         split, label = ("train", "test")[number % 3 == 0], f"class {number % 4}"
         path = folder / "videos" / split / label / f"{number}.mp4"
         write_video(path, moving_square(5 + number))
-    videos = sources.read_folder(folder / "videos")
+    videos = folders.read_folder(folder / "videos")
     options = {"root": folder / "videos", "size": (24, 32), "flow": "dis", "workers": 1}
     labels = sources.label_names(videos)
     shards.write_shards(videos, folder / "shards", labels, shards=2, **options)

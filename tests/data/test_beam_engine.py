@@ -1,6 +1,6 @@
 import pytest
 
-from keras_videorel.data import shards, sources
+from keras_videorel.data import folders, shards
 from tests.videos import moving_square, write_video
 
 pytest.importorskip("apache_beam")
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 
 def _write(folder, output, **options):
-    videos = sources.read_folder(folder)
+    videos = folders.read_folder(folder)
     options = {"size": (48, 64), "shards": 4, "flow": "dis", **options}
     return shards.write_shards(videos, output, ["a", "b"], root=folder, **options)
 

@@ -10,6 +10,7 @@ from keras_videorel import files
 from keras_videorel.data import (
     decoder,
     flow,
+    folders,
     inspection,
     local_engine,
     pictures,
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def _write(folder, output, **options):
-    videos = sources.read_folder(folder)
+    videos = folders.read_folder(folder)
     options = {"size": (48, 64), "workers": 1, "shards": 2, **options}
     return shards.write_shards(videos, output, sources.label_names(videos), root=folder, **options)
 
@@ -332,7 +333,7 @@ def test_other_options_are_refused(folder, state, options, difference, request):
 @pytest.mark.parametrize("state", ["finished", "unfinished"])
 def test_other_videos_are_refused(folder, state, request):
     output = request.getfixturevalue(state)
-    videos = sources.read_folder(folder)
+    videos = folders.read_folder(folder)
     labels = sources.label_names(videos)
     options = {"root": folder, "size": (48, 64), "workers": 1, "shards": 2}
     for other, count in ((videos[1:], 8), ([videos[0]._replace(label="red"), *videos[1:]], 9)):
@@ -441,7 +442,7 @@ def test_official_splits_share_one_set_of_shards(folder, tmp_path):
     sides = {"0": ("train", "test"), "1": ("test", "train"), "2": ("unused", "train")}
     videos = [
         video._replace(split=sides[video.path[-5]][0], splits=sides[video.path[-5]])
-        for video in sources.read_folder(folder)
+        for video in folders.read_folder(folder)
     ]
     manifest = shards.write_shards(
         videos,
@@ -474,8 +475,8 @@ def test_remote_folders(folder, tmp_path):
         target = f"ram://data/videos/{path.relative_to(folder)}"
         tf.io.gfile.makedirs(target.rpartition("/")[0])
         tf.io.gfile.copy(str(path), target)
-    videos = sources.read_folder("ram://data/videos")
-    assert videos == sources.read_folder(folder)
+    videos = folders.read_folder("ram://data/videos")
+    assert videos == folders.read_folder(folder)
     output = "ram://data/shards"
     options = {"size": (48, 64), "workers": 1, "shards": 2}
     videos = [*videos, Video("train/blue/none.mp4", "blue", "train")]
@@ -572,7 +573,7 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
     root, output = tmp_path / "videos", tmp_path / "shards"
     shutil.copytree(folder, root)
     films = {name: (root / name).read_bytes() for name in ("train/red/0.mp4", "test/red/2.mp4")}
-    videos = sources.read_folder(root)
+    videos = folders.read_folder(root)
     (root / "train/red/0.mp4").write_bytes(b"half")
     (root / "test/red/2.mp4").unlink()
 
@@ -616,7 +617,7 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
 
 
 def test_videos_that_appear_are_added(folder, tmp_path):
-    videos = sources.read_folder(folder)
+    videos = folders.read_folder(folder)
     labels = sources.label_names(videos)
     late = videos[0]
     options = {"root": folder, "size": (48, 64), "workers": 1}

@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from keras_videorel.data import sources
-from keras_videorel.data.sources import Drawing, Video
+from keras_videorel.data import drawing, folders, sources, tables
+from keras_videorel.data.drawing import Drawing
+from keras_videorel.data.sources import Video
 from tests.videos import moving_square, write_video
 
 
@@ -30,7 +31,7 @@ def test_folder_with_splits(tmp_path):
         "test/wave/c.webm",
         "train/clap hands/d.m4v",
     )
-    assert sources.read_folder(tmp_path) == [
+    assert folders.read_folder(tmp_path) == [
         Video("test/wave/c.webm", "wave", "test"),
         Video("train/clap hands/d.m4v", "clap hands", "train"),
         Video("train/wave/a.avi", "wave", "train"),
@@ -41,22 +42,22 @@ def test_folder_with_splits(tmp_path):
 def test_folder_split_by_a_fraction(tmp_path):
     _touch(tmp_path, *(f"run/{i}.mp4" for i in range(10)), *(f"sit/{i}.mp4" for i in range(4)))
     _touch(tmp_path, "lie/0.mp4", "jump/0.mp4", "jump/1.mp4")
-    videos = sources.read_folder(tmp_path, 0.3)
+    videos = folders.read_folder(tmp_path, 0.3)
     assert [v.path for v in videos] == sorted(v.path for v in videos)
     assert all(v.path.startswith(f"{v.label}/") for v in videos)
     tests = [v.label for v in videos if v.split == "test"]
     assert {label: tests.count(label) for label in set(tests)} == {"run": 3, "sit": 1, "jump": 1}
-    assert sources.read_folder(tmp_path, 0.3) == videos
-    assert sources.read_folder(tmp_path, 0.3, seed=1) != videos
+    assert folders.read_folder(tmp_path, 0.3) == videos
+    assert folders.read_folder(tmp_path, 0.3, seed=1) != videos
     # One class's draw does not depend on the others.
     _touch(tmp_path, *(f"walk/{i}.mp4" for i in range(5)))
-    assert set(videos) < set(sources.read_folder(tmp_path, 0.3))
-    assert {v.split for v in sources.read_folder(tmp_path, 0)} == {"train"}
+    assert set(videos) < set(folders.read_folder(tmp_path, 0.3))
+    assert {v.split for v in folders.read_folder(tmp_path, 0)} == {"train"}
 
 
 def test_a_class_may_be_called_train(tmp_path):
     _touch(tmp_path, "train/0.mp4", "train/1.mp4", "bus/0.mp4", "bus/1.mp4")
-    assert {v.label for v in sources.read_folder(tmp_path, 0.5)} == {"train", "bus"}
+    assert {v.label for v in folders.read_folder(tmp_path, 0.5)} == {"train", "bus"}
 
 
 @pytest.mark.parametrize(
@@ -76,17 +77,17 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_folders_of_another_layout_are_refused(tmp_path, paths, fraction, message):
     _touch(tmp_path, *paths)
     with pytest.raises(ValueError, match=message):
-        sources.read_folder(tmp_path, fraction)
+        folders.read_folder(tmp_path, fraction)
 
 
 def test_missing_folder(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"`videos` must be the folder.*which does not exist"
     ):
-        sources.read_folder(tmp_path / "none")
+        folders.read_folder(tmp_path / "none")
     _touch(tmp_path, "file")
     with pytest.raises(FileNotFoundError, match=r"`videos` must be the folder.*a file"):
-        sources.read_csv(tmp_path / "file", tmp_path / "file")
+        tables.read_csv(tmp_path / "file", tmp_path / "file")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -99,7 +100,7 @@ def test_csv(tmp_path, encoding, end):
         "2,test,/elsewhere/b.mp4,wäve",
     ]
     table = _table(tmp_path, end.join(rows) + end, encoding)
-    assert sources.read_csv(table, tmp_path) == [
+    assert tables.read_csv(table, tmp_path) == [
         Video("a.mp4", "clap, hands", "train"),
         Video("/elsewhere/b.mp4", "wäve", "test"),
     ]
@@ -128,16 +129,16 @@ def test_csv(tmp_path, encoding, end):
 )
 def test_bad_tables_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
-        sources.read_csv(_table(tmp_path, text), tmp_path)
+        tables.read_csv(_table(tmp_path, text), tmp_path)
 
 
 def test_tables_that_cannot_be_read(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"`annotations` must be a CSV file.*which is no file"
     ):
-        sources.read_csv(tmp_path / "none.csv", tmp_path)
+        tables.read_csv(tmp_path / "none.csv", tmp_path)
     with pytest.raises(ValueError, match="`annotations` must be UTF-8 text"):
-        sources.read_csv(_table(tmp_path, "path,label,split\nä,x,train\n", "latin-1"), tmp_path)
+        tables.read_csv(_table(tmp_path, "path,label,split\nä,x,train\n", "latin-1"), tmp_path)
 
 
 def test_label_names():
@@ -156,11 +157,11 @@ def test_label_names():
 
 def test_shuffled_depends_on_path_and_seed_only():
     videos = [Video(f"{i}.mp4", "x", "train") for i in range(20)]
-    order = sources.shuffled(videos, 0)
+    order = drawing.shuffled(videos, 0)
     assert sorted(order) == sorted(videos) and order != videos
-    assert sources.shuffled(videos[::-1], 0) == order
-    assert sources.shuffled(videos, 1) != order
-    assert sources.shuffled(videos[5:], 0) == [v for v in order if v in videos[5:]]
+    assert drawing.shuffled(videos[::-1], 0) == order
+    assert drawing.shuffled(videos, 1) != order
+    assert drawing.shuffled(videos[5:], 0) == [v for v in order if v in videos[5:]]
 
 
 def _film(path):
@@ -177,7 +178,7 @@ def test_whatever_is_a_video_counts_and_the_rest_is_listed(tmp_path):
         (videos / name).write_bytes(film)
     (videos / "train/odd/readme.txt").write_text("No video.\n" * 9)
     (videos / "train/odd/cover.png").write_bytes(b"?")
-    found = sources.folder_data_set(videos)
+    found = folders.folder_data_set(videos)
     assert {(v.path, v.split) for v in found.videos} == {
         ("Validation/odd/é.film", "val"),
         ("test/a/3.gif", "test"),
@@ -202,7 +203,7 @@ def test_whatever_is_a_video_counts_and_the_rest_is_listed(tmp_path):
     (tmp_path / "texts").mkdir()
     _touch(tmp_path / "texts", "a/notes.txt")
     with pytest.raises(ValueError, match=r"no videos in such folders; a/notes.txt: empty"):
-        sources.folder_data_set(tmp_path / "texts", Drawing(0.5))
+        folders.folder_data_set(tmp_path / "texts", Drawing(0.5))
 
 
 def test_links_of_folders_end(tmp_path):
@@ -212,13 +213,13 @@ def test_links_of_folders_end(tmp_path):
     for name in ("train/a/up", "train/a/all", "train/loop", "loop"):
         (videos / name).symlink_to(videos)
     (videos / "train/a/sibling").symlink_to(videos / "test/a")
-    found = sources.folder_data_set(videos)
+    found = folders.folder_data_set(videos)
     paths = ["test/a/2.mp4", "train/a/1.mp4", "train/b/3.mp4"]
     assert [v.path for v in found.videos] == paths
     assert found.rejected == [
         ("train/a/sibling", "a link to a folder that is read under its own name")
     ]
-    assert sources.walk_files(videos) == paths
+    assert folders.walk_files(videos) == paths
 
 
 def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
@@ -231,7 +232,7 @@ def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    for read in (sources.read_folder, sources.walk_files):
+    for read in (folders.read_folder, folders.walk_files):
         with pytest.raises(OSError, match=r"train/a' cannot be listed: Permission denied"):
             read(tmp_path)
 
@@ -239,7 +240,7 @@ def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
 def test_folders_of_pictures(tmp_path):
     _touch(tmp_path, *(f"train/{a}/{c}/{i}.jpg" for a in "ab" for c in "12" for i in range(3)))
     _touch(tmp_path, "train/a/film.mp4", "train/a/film.jpg", "train/a/else/x.txt")
-    found = sources.folder_data_set(tmp_path)
+    found = folders.folder_data_set(tmp_path)
     assert [v.path for v in found.videos] == [
         *("train/a/1", "train/a/2", "train/a/film.mp4", "train/b/1", "train/b/2")
     ]
@@ -249,7 +250,7 @@ def test_folders_of_pictures(tmp_path):
     }
     # A class called "train", of clips.
     _touch(tmp_path / "more", "train/c1/1.png", "train/c2/1.png", "bus/c1/1.png", "bus/c2/1.png")
-    drawn = sources.read_folder(tmp_path / "more", 0.5)
+    drawn = folders.read_folder(tmp_path / "more", 0.5)
     assert {v.label for v in drawn} == {"train", "bus"}
 
 
@@ -274,7 +275,7 @@ def test_tables_of_other_programs(tmp_path, delimiter):
         Video("folder", "x", "test"),
     ]
     for encoding in ("utf-8-sig", "utf-16"):
-        assert sources.read_csv(_table(tmp_path, text, encoding), tmp_path) == expected
+        assert tables.read_csv(_table(tmp_path, text, encoding), tmp_path) == expected
     assert [v.name for v in expected[:3]] == ["a.mp4#t=0,1.5", "a.mp4#t=1.5,62", "sub/b.mp4"]
 
 
@@ -289,7 +290,7 @@ def test_tables_of_other_programs(tmp_path, delimiter):
 )
 def test_times_of_tables(tmp_path, row, message):
     with pytest.raises(ValueError, match=message):
-        sources.read_csv(_table(tmp_path, f"path,label,split,start,end\n{row}\n"), tmp_path)
+        tables.read_csv(_table(tmp_path, f"path,label,split,start,end\n{row}\n"), tmp_path)
 
 
 def test_an_unreadable_table(tmp_path, monkeypatch):
@@ -298,7 +299,7 @@ def test_an_unreadable_table(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sources.files, "read_text", refuse)
     with pytest.raises(OSError, match=r"`annotations` cannot be read: .*\(Permission denied\)"):
-        sources.read_csv(_table(tmp_path, ""), tmp_path)
+        tables.read_csv(_table(tmp_path, ""), tmp_path)
 
 
 def test_labels_in_natural_order():
@@ -323,7 +324,7 @@ def test_recordings_stay_together(tmp_path, kind):
     names = NAMES[kind]
     _touch(tmp_path, *(f"run/{name}" for name in names))
     drawing = Drawing(0.3, 0.2, pattern="(person[0-9])" if kind == "pattern" else None)
-    found = sources.folder_data_set(tmp_path, drawing)
+    found = folders.folder_data_set(tmp_path, drawing)
     sides = {}
     for video in found.videos:
         recording = names.index(video.path.removeprefix("run/")) // 4
@@ -338,7 +339,7 @@ def test_groups_of_a_table_cover_all_classes(tmp_path):
     rows = [f"{a}{p}{i}.mp4,{a},p{p}" for a in "ab" for p in range(8) for i in range(2 + p % 2)]
     rows += ["c1.mp4,c,p1", "c2.mp4,c,p2"]
     table = _table(tmp_path, "\n".join(["path,label,group", *rows]))
-    found = sources.csv_data_set(table, tmp_path, Drawing(0.25, 0.25))
+    found = tables.csv_data_set(table, tmp_path, Drawing(0.25, 0.25))
     sides = {}
     for video, row in zip(found.videos, rows, strict=True):
         sides.setdefault(row.rpartition(",")[2], set()).add(video.split)
@@ -349,17 +350,17 @@ def test_groups_of_a_table_cover_all_classes(tmp_path):
     text = "path,label,start,end\n" + "".join(
         f"{f}.mp4,x,{i},{i + 1}\n" for f in "abcd" for i in range(5)
     )
-    found = sources.csv_data_set(_table(tmp_path, text), tmp_path, Drawing(0.25))
+    found = tables.csv_data_set(_table(tmp_path, text), tmp_path, Drawing(0.25))
     assert len({(v.path, v.split) for v in found.videos}) == 4
     assert sum(v.split == "test" for v in found.videos) == 5
 
 
 def test_names_that_look_like_parts_of_one_recording(tmp_path):
     _touch(tmp_path, *(f"run/{who}_{i}.mp4" for who in ("anna", "bob") for i in range(6)))
-    (warning,) = sources.folder_data_set(tmp_path, Drawing(0.3)).warnings
+    (warning,) = folders.folder_data_set(tmp_path, Drawing(0.3)).warnings
     assert "look like parts of one recording" in warning and "--group_pattern" in warning
     _touch(tmp_path / "plain", *(f"run/{who}_{i}.mp4" for who in ("run", "IMG") for i in range(6)))
-    assert sources.folder_data_set(tmp_path / "plain", Drawing(0.3)).warnings == []
+    assert folders.folder_data_set(tmp_path / "plain", Drawing(0.3)).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -375,7 +376,7 @@ def test_names_that_look_like_parts_of_one_recording(tmp_path):
 def test_bad_drawings_are_refused(tmp_path, drawing, message):
     _touch(tmp_path, *(f"run/{i}.mp4" for i in range(4)))
     with pytest.raises(ValueError, match=message):
-        sources.folder_data_set(tmp_path, drawing)
+        folders.folder_data_set(tmp_path, drawing)
     _touch(tmp_path / "split", *(f"{s}/run/1.mp4" for s in sources.SPLITS))
     with pytest.raises(ValueError, match="`val_fraction` is for data without a val split"):
-        sources.folder_data_set(tmp_path / "split", Drawing(val=0.2))
+        folders.folder_data_set(tmp_path / "split", Drawing(val=0.2))

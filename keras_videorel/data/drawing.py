@@ -1,0 +1,250 @@
+"""Splits that are drawn, recordings together."""
+
+import hashlib
+import math
+import os
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from keras_videorel.data.sources import sorted_labels
+
+
+class Drawing(NamedTuple):
+    """How videos without a split get one.
+
+    Attributes:
+        test: Part of each class for the test split, in [0, 1); None for none.
+        val: Part of each class for the validation split; None for none.
+        seed: Seed of the choice.
+        pattern: Regular expression with one group, which names a file's recording; None for the
+            names of UCF-101, HMDB-51 and Kinetics.
+    """
+
+    test: float | None = None
+    val: float | None = None
+    seed: int = 0
+    pattern: str | None = None
+
+
+NOTHING = Drawing()
+
+
+def draw(videos, drawing, groups=None):
+    """Move parts of the training videos to the test and the validation split.
+
+    Of each class the fraction is moved, to the next whole number of groups: clips of one group
+    stay together, over all classes. A class of at least two groups keeps one on each side, unless
+    the fraction is 0. A clip's side depends on the names of its class, and of those that share
+    groups with it, only.
+
+    Args:
+        videos: List of `Video`.
+        drawing: A `Drawing`.
+        groups: Dict from names of videos to their groups; others are grouped by their recordings
+            (`drawing.pattern`), or else by their files.
+
+    Returns:
+        `(videos, warnings)`.
+
+    Raises:
+        ValueError: If there are videos in these splits already, or the pattern matches no name.
+    """
+    for name, fraction, split in (
+        ("test_fraction", drawing.test, "test"),
+        ("val_fraction", drawing.val, "val"),
+    ):
+        if fraction is not None and any(v.split == split or split in v.splits for v in videos):
+            raise ValueError(
+                f"`{name}` is for data without a {split} split, but this has one: leave it out. "
+                f"Received: {fraction}"
+            )
+    if drawing.test is None and drawing.val is None:
+        if drawing.pattern is not None:
+            raise ValueError(
+                "`group_pattern` is for `test_fraction` and `val_fraction`. Received: "
+                f"{drawing.pattern!r} without them"
+            )
+        return videos, []
+    groups, warnings = _groups(videos, drawing.pattern, groups or {})
+    shares = {"test": drawing.test, "val": drawing.val}
+    if drawing.val is not None:  # of what is left
+        shares["val"] = drawing.val / (1 - (drawing.test or 0))
+    for split, share in shares.items():
+        if share is None:
+            continue
+        pool = [v for v in videos if v.split == "train"]
+        drawn = _drawn_groups(pool, groups, share, drawing.seed)
+        for label in sorted_labels({v.label for v in pool}) if share else ():
+            own = {groups[v.name] for v in pool if v.label == label}
+            if not own & drawn and sum(v.label == label for v in pool) > 1:
+                warnings.append(
+                    f"no {split} clip of {label}: its clips are of {len(own)} "
+                    f"{'recording' if len(own) == 1 else 'recordings'} that training keeps"
+                )
+        videos = [
+            v._replace(
+                split=split if v.split == "train" else v.split,
+                splits=tuple(split if side == "train" else side for side in v.splits),
+            )
+            if groups[v.name] in drawn
+            else v
+            for v in videos
+        ]
+    if drawing.pattern is None:
+        warnings += _suspicions(videos, groups)
+    return videos, warnings
+
+
+def check_drawing(drawing):
+    """Check a `Drawing`.
+
+    Raises:
+        ValueError: If a fraction or the pattern is none.
+    """
+    for name, fraction in (("test_fraction", drawing.test), ("val_fraction", drawing.val)):
+        if fraction is not None and not 0 <= fraction < 1:
+            raise ValueError(f"`{name}` must be in [0, 1). Received: {fraction}")
+    if not (drawing.test or 0) + (drawing.val or 0) < 1:
+        raise ValueError(
+            "`test_fraction` and `val_fraction` must leave something for training. Received: "
+            f"{drawing.test} and {drawing.val}"
+        )
+    if drawing.pattern is not None:
+        try:
+            groups = re.compile(drawing.pattern).groups
+        except re.error as error:
+            groups = f"{error}"
+        if groups != 1:
+            raise ValueError(
+                "`group_pattern` must be a regular expression with one group, such as "
+                f"'(person[0-9]+)_'. Received: {drawing.pattern!r} ({groups}"
+                + (" groups)" if isinstance(groups, int) else ")")
+            )
+
+
+def shuffled(videos, seed):
+    """Videos, or names, in an order that depends on their names and the seed only."""
+
+    def key(video):
+        name = video if isinstance(video, str) else video.name
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+
+    return sorted(videos, key=key)
+
+
+def _drawn_groups(videos, groups, fraction, seed):
+    """The groups that make up a part of each class."""
+    counts = {}
+    for video in videos:
+        counts.setdefault(video.label, Counter())[groups[video.name]] += 1
+    labels_of = {}
+    for label, own in counts.items():
+        for group in own:
+            labels_of.setdefault(group, []).append(label)
+    left = {label: len(own) for label, own in counts.items()}
+    drawn, kept = set(), set()
+
+    def take(group):
+        drawn.add(group)
+        for label in labels_of[group]:
+            left[label] -= 1
+
+    # Classes of few groups first: the others have more to choose from.
+    for label in sorted(counts, key=lambda label: (len(counts[label]), label)):
+        own = counts[label]
+        target = math.floor(fraction * own.total() + 0.5)
+        have = sum(own[group] for group in own if group in drawn)
+        order = shuffled([group for group in own if group not in drawn | kept], seed)
+        for group in order:
+            if 2 * have + own[group] < 2 * target and all(
+                left[other] > 1 for other in labels_of[group]
+            ):
+                take(group)
+                have += own[group]
+        if not have and fraction > 0:
+            able = [g for g in order if all(left[other] > 1 for other in labels_of[g])]
+            if able:
+                take(min(able, key=own.__getitem__))
+        kept |= own.keys() - drawn
+    return drawn
+
+
+# UCF-101: v_LABEL_g01_c02. HMDB-51: MOVIE_LABEL, visible parts, camera, people, view, quality,
+# number. Kinetics: ID and times.
+_RECORDINGS = tuple(
+    map(
+        re.compile,
+        (
+            r"(v_.+_g\d+)_c\d+",
+            r"(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+",
+            r"(.{11})_\d{6}_\d{6}",
+        ),
+    )
+)
+
+
+def _groups(videos, pattern, given):
+    """`(groups, warnings)`: the group of each video by its name."""
+    groups, unmatched = {}, []
+    for video in videos:
+        file = video.path.replace("\\", "/").rpartition("/")[2]
+        found = given.get(video.name)
+        if found is None and pattern is not None:
+            match = re.search(pattern, file)
+            found = match and match[1]
+            unmatched += [] if match else [file]
+        elif found is None:
+            found = _recording(os.path.splitext(file)[0], video.label)
+        groups[video.name] = video.path if found is None else found
+    if unmatched and len(unmatched) == len(videos):
+        raise ValueError(
+            f"`group_pattern` must match the names of the files. Received: {pattern!r}, which "
+            f"matches none of {len(videos)}, such as {unmatched[0]!r}"
+        )
+    shown = f"{len(unmatched)} names do not match `group_pattern`, such as {unmatched[:1]}"
+    return groups, [f"{shown}: each is a group of its own"] if unmatched else []
+
+
+def _recording(stem, label):
+    match = next(filter(None, (pattern.fullmatch(stem) for pattern in _RECORDINGS)), None)
+    if match is None:
+        return None
+    return match[1].removesuffix(f"_{label.replace(' ', '_')}")  # of HMDB's
+
+
+_PARTS_OF = r"part|pt|seg|segment|scene|shot|take|chunk|cut|split"
+_COUNTED = re.compile(rf"(.+?)[\W_]*(?:({_PARTS_OF})|clip|c|p|s)?[\W_]*\d+", re.IGNORECASE)
+_CAMERAS = re.compile(
+    "img|vid|mov|mvi|dsc[nf]?|gopr|gx|gh|pxl|video|clip|movie|film|frame", re.IGNORECASE
+)
+
+
+def _suspicions(videos, groups):
+    """A warning where names on two sides look like parts of one recording."""
+    families = {}
+    for video in videos:
+        stem = os.path.splitext(video.path.rpartition("/")[2])[0]
+        match = _COUNTED.fullmatch(stem) if groups[video.name] == video.path else None
+        if match and not _CAMERAS.fullmatch(match[1]):
+            family = families.setdefault(video.label, {}).setdefault(match[1], [])
+            family.append((video, match[2]))
+    pairs, count = [], 0
+    for own in families.values():
+        for family in own.values():
+            # One name and numbers, as of the class, say nothing.
+            if len(own) == 1 and not any(part for _, part in family):
+                continue
+            trained = [v for v, _ in family if v.split == "train"]
+            others = [v for v, _ in family if v.split != "train"]
+            if trained and others:
+                pairs.append((trained[0].path, others[0].path, others[0].split))
+                count += len(others)
+    if not pairs:
+        return []
+    first, second, split = pairs[0]
+    return [
+        f"{first} (train) and {second} ({split}) look like parts of one recording; {count} clips "
+        "outside of train have such a sibling there. If they are, name the recordings by "
+        "--group_pattern, or by the column group of a table"
+    ]
