@@ -6,7 +6,11 @@ LIBRARIES = {
     "beam": {"apache_beam": "apache-beam>=2.77,<3"},
     "io": {"tensorflow_io": "tensorflow-io==0.37.1", "tensorflow": "tensorflow>=2.17,<2.18"},
     "litert": {"ai_edge_litert": "ai-edge-litert>=2.3,<2.4"},
-    "onnx": {"tf2onnx": "tf2onnx>=1.17,<1.18", "onnxruntime": "onnxruntime>=1.20,<2"},
+    "onnx": {
+        "tensorflow": "tensorflow>=2.19,<2.22",
+        "tf2onnx": "tf2onnx>=1.17,<1.18",
+        "onnxruntime": "onnxruntime>=1.20,<2",
+    },
     "serve": {"gradio": "gradio>=6.31,<6.32"},
 }
 

@@ -44,4 +44,6 @@ def test_demo(root, tmp_path):
     ):
         assert (out / path).stat().st_size > 0
     info = json.loads((out / "shards" / "dataset.json").read_text())
-    assert info["splits"]["train"]["clips"] == 20 and info["rejected"] == 0
+    assert info["splits"]["train"]["clips"] == 20
+    rejected = (out / "shards" / "rejected.csv").read_text().split()
+    assert [row.split(",")[0] for row in rejected[1:] if "," in row] == ["clips.csv", "render.json"]

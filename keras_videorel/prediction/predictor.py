@@ -232,10 +232,10 @@ class Predictor:
                 clips.
         """
         for name, value in (("window", window), ("hop", hop)):
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"`{name}` must be more than 0 seconds. Received: {value!r}")
-            if value is not None and math.isinf(value):
-                raise ValueError(f"`{name}` must be finite. Received: {value!r}")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"`{name}` must be a finite number of seconds above 0. Received: {value!r}"
+                )
         if window is not None and not self.settings["segments"]:
             raise ValueError(
                 "`window` is for models of segments; this one's window is its clip of "

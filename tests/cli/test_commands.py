@@ -161,7 +161,7 @@ def test_summary():
         (["--config", "CONFIG", "--workdir", "W", "--config.train.batch_size=99"], "batch_size=99"),
         (
             ["--config", "CONFIG", "--workdir", "W", "--config.data.crop_size=0"],
-            "`crop_size` must be",
+            "crop_size` must be",
         ),
         (["--config", "CONFIG", "--workdir", "RUN", "--config.train.momentum=0.5"], "momentum"),
         (["--config", "CONFIG", "--workdir", "W", "word"], "word"),

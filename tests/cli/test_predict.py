@@ -91,7 +91,7 @@ def test_overlays_and_strips_of_several(videorel, videos):
         (["--overlay=o.mp4", "--camera=0"], "--overlay and --strip are for files"),
         (["--position=1", "a.mp4"], "`position` must be row,column. Received: 1"),
         (["--position=a,b", "a.mp4"], "`position` must be row,column. Received: a,b"),
-        (["--hop=0", "a.mp4"], "`hop` must be more than 0 seconds"),
+        (["--hop=0", "a.mp4"], "`hop` must be a finite number of seconds above 0"),
         (["--precision=int8", "a.mp4"], "has no model_int8.tflite; `precision` can be saved_model"),
         (["--precision=fp8", "a.mp4"], "fp8"),
     ],

@@ -307,7 +307,7 @@ SEGMENT_OPTIONS = {"crop_size": 16, "mean": (0.0, 0.0, 0.0)}
 def test_training_snippets(mapped, segments, frames, stride, places):
     """Frames from their segments, every place of them, all under one crop and mirror."""
     options = {**SEGMENT_OPTIONS, "segments": segments, "frames": frames, "frame_stride": stride}
-    batches = pipeline.training_batches(mapped, 8, **options)
+    batches = pipeline.training_batches(mapped, 8, epochs=math.inf, **options)
     shape = pipeline.sample_shape(segments, frames, 16)
     assert batches.element_spec[0].shape == (8, *shape)
     samples = np.concatenate([batch for batch, _ in batches.take(9).as_numpy_iterator()])

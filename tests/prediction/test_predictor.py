@@ -1,5 +1,6 @@
 """Windows over time, LiteRT files beside the SavedModel, and what a user names as videos."""
 
+import math
 import shutil
 import sys
 import weakref
@@ -162,12 +163,14 @@ def test_memory_is_bounded_whatever_the_times(predictor):
     assert len(held.columns()[0]) == 1024 and held.columns()[1][-1] == 4999
 
 
-@pytest.mark.parametrize("option", [{"window": 0}, {"hop": -1.0}, {"hop": float("nan")}])
+@pytest.mark.parametrize(
+    "option", [{"window": 0}, {"hop": -1.0}, {"hop": math.nan}, {"hop": math.inf}]
+)
 def test_errors_of_windows(predictor, option):
-    with pytest.raises(ValueError, match="`hop` must be finite"):
-        list(predictor.windows("clip.mp4", hop=float("inf")))
     (name,) = option
-    with pytest.raises(ValueError, match=f"`{name}` must be more than 0 seconds. Received"):
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be a finite number of seconds above 0. Received"
+    ):
         list(predictor.windows("clip.mp4", **option))
 
 
