@@ -330,11 +330,16 @@ def dry_run(config):
                 f"model       {model.name}: {model.count_params():,} parameters",
                 _plan(config, info, steps, watched, spread),
                 f"memory      about {memory / 1e9:.1f} GB",
-                f"time        about {seconds:.2g} s a step, without reading the data; "
-                f"{steps} steps x {config.train.epochs} epochs: {hours:.2g} hours",
+                f"time        about {_rounded(seconds)} s a step, without reading the data; "
+                f"{steps} steps x {config.train.epochs} epochs: {_rounded(hours)} hours",
                 "nothing was written",
             ]
         )
+
+
+def _rounded(value):
+    """A number with two digits, or as a whole one."""
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def _cost(model, part, parts):
