@@ -108,7 +108,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def _weights_finite(self):
         weights = [v for v in self.model.variables if "float" in v.dtype]
-        return ops.all([ops.all(ops.isfinite(weight)) for weight in weights])
+        return ops.all(ops.stack([ops.all(ops.isfinite(weight)) for weight in weights]))
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)

@@ -152,7 +152,7 @@ def _train(config, folder, spread, override):
             if config.train.synchronized_batch_norm:
                 synchronize_batch_normalization(model)
             if config.train.initialize_from and not workdir.checkpoints(folder):
-                transfer = initialize(model, config.train.initialize_from)
+                transfer = initialize(model, config.train.initialize_from, info.labels)
                 if spread.chief:
                     print(transfer)
             trained = compile_model(model, config)
@@ -406,12 +406,14 @@ def clips_of(config, info, epoch, step):
     return ", ".join(paths)
 
 
-def initialize(model, path):
+def initialize(model, path, labels=None):
     """Initialize a model from another run, by the names of its layers (Sec. 5.2 and 5.3).
 
     Args:
         model: The `keras.Model` to initialize.
         path: The other run's folder, or a `.keras` file.
+        labels: Names of the model's classes. The classifier of a run with other names, or in
+            another order, is not taken.
 
     Returns:
         A `models.transfer.Transfer`: what was loaded, and what was not and why.
@@ -420,8 +422,10 @@ def initialize(model, path):
         FileNotFoundError: If there is no trained model.
         ValueError: If it has nothing in common with this one.
     """
+    same_classes = True
     if os.path.isdir(path):
         source, _ = load_model(path)
+        same_classes = labels is None or workdir.read_labels(path) == labels
     elif os.path.isfile(path):
         source = keras.saving.load_model(path)
     else:
@@ -429,7 +433,7 @@ def initialize(model, path):
             "`config.train.initialize_from` must be the folder of a run or a .keras file. "
             f"Received: {path!r}"
         )
-    return models.initialize_from(model, source)
+    return models.initialize_from(model, source, same_classes)
 
 
 def clip_settings(config):

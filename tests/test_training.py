@@ -348,6 +348,16 @@ def test_trains_on_segments_from_another_run(shards, trained, tmp_path, capsys):
     training.train(config, str(second))
     assert "layers loaded" not in capsys.readouterr().out  # it has a checkpoint of its own
 
+    # The classifier is for classes of these names in this order.
+    labels = workdir.read_labels(str(trained))
+    for own, loaded in ((labels, True), (labels[::-1], False)):
+        model = training.build_model(workdir.read_config(str(trained)), len(labels))
+        report = training.initialize(model, str(trained), own)
+        assert ("predictions" in report.loaded) == loaded
+        head, theirs = (m.get_layer("predictions").kernel.numpy() for m in (model, source))
+        assert np.array_equal(head, theirs) == loaded
+        assert list(report.skipped) == ([] if loaded else ["predictions"])
+
 
 def test_a_source_that_is_none_is_refused(shards, tmp_path):
     config = relational_config(shards)

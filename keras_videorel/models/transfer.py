@@ -33,7 +33,7 @@ class Transfer(NamedTuple):
         return "\n".join(lines)
 
 
-def initialize_from(model, source):
+def initialize_from(model, source, same_classes=True):
     """Copy the weights of another model wherever layers have the same name and shapes.
 
     Layers are matched by name, however the models nest them: a relational LSTM network takes
@@ -49,6 +49,8 @@ def initialize_from(model, source):
     Args:
         model: The `keras.Model` to initialize, in place.
         source: A trained `keras.Model`.
+        same_classes: Whether the outputs of both stand for the same classes in the same order. If
+            not, the classifier, the last layer with weights, stays as it is.
 
     Returns:
         A `Transfer`: what was loaded, what was adapted, what was left alone and why.
@@ -58,7 +60,10 @@ def initialize_from(model, source):
     """
     sources = dict(_leaves(source))
     loaded, adapted, skipped = [], [], {}
-    for name, layer in _leaves(model):
+    leaves = list(_leaves(model))
+    if not same_classes and leaves:
+        skipped[leaves.pop()[0]] = "the classifier, since the source has other classes"
+    for name, layer in leaves:
         values = sources.get(name)
         if values is None:
             skipped[name] = "no such layer in the source"
