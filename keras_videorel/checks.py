@@ -61,6 +61,19 @@ def check_number(name, value, least=None, above=None, below=None, most=None):
     return value
 
 
+def check_numbers(name, values, **bounds):
+    """`values`, which must be a sequence of one number or more, inside of `check_number`'s bounds.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
+        raise ValueError(f"`{name}` must be a sequence of numbers. Received: {values!r}")
+    for value in values:
+        check_number(name, value, **bounds)
+    return values
+
+
 def did_you_mean(word, known):
     """`" (did you mean NAME?)"`, or nothing where no name is like `word`.
 

@@ -120,10 +120,17 @@ def entries(path):
     try:
         with os.scandir(path) as found:
             for entry in found:
-                (folders if entry.is_dir() else names).append(entry.name)
+                (folders if _leads_to_folder(entry) else names).append(entry.name)
     except OSError as error:
         raise OSError(f"the folder {path!r} cannot be listed: {error.strerror}") from None
     return sorted(folders), sorted(names)
+
+
+def _leads_to_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def walk(path, skip=lambda name: False):
@@ -230,6 +237,18 @@ def read_bytes(path, most=-1):
             return file.read(most)
     with open(path, "rb") as file:
         return file.read(most)
+
+
+def check_text(name, path):
+    """Refuse a path that is not UTF-8 text, where TensorFlow is to write.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"`{name}` must be a path of UTF-8 text. Received: {path!r}") from None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import figures, models, workdir
+from keras_videorel import figures, files, models, workdir
 from keras_videorel.callbacks import (
     Checkpoints,
     Position,
@@ -120,6 +120,7 @@ def train(config, folder, override=False):
         ValueError, OSError: On bad input, or where another worker is lost, with one line that
             says what to do.
     """
+    files.check_text("workdir", folder)
     with distribution() as spread:
         return _train(config, folder, spread, override)
 

@@ -23,6 +23,7 @@ from keras_videorel.data import pictures, video, video_times
 MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
 # Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
 _MEMORY_LIMIT = 6 << 30
+_LONGEST_WAIT = 1e6  # seconds; longer ones do not fit into a system's call
 _BATCH = 16  # frames per message: one at a time would cost a tenth of the speed
 _START_LIMIT = 300  # seconds; it takes a quarter of one, unless the machine is on its knees
 
@@ -198,7 +199,7 @@ class Decoder:
     def _receive(self, time_limit):
         """The next message, or `("stalled",)`, or `("died", exit status)`."""
         try:
-            if self._connection.poll(time_limit):
+            if self._connection.poll(min(time_limit, _LONGEST_WAIT)):
                 return self._connection.recv()
         except (EOFError, OSError):
             return "died", self._stop()

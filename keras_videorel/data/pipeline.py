@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel import files
-from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.checks import check_choice, check_integer, check_numbers
 from keras_videorel.class_names import read_class_names
 from keras_videorel.data import records, sampling, transforms
 
@@ -187,7 +187,11 @@ def sample_shape(segments, frames, size, stream="rgb", stacked=True):
             f"Received: segments={segments!r}"
         )
     check_integer("frames", frames, least=1)
-    height, width = (check_integer("crop_size", n, least=1) for n in np.broadcast_to(size, 2))
+    if np.shape(size) not in ((), (2,)):
+        raise ValueError(f"`crop_size` must be an integer or two. Received: crop_size={size!r}")
+    height, width = (
+        check_integer("crop_size", n, least=1) for n in (size if np.ndim(size) else (size, size))
+    )
     if not segments:
         return (frames, height, width, _CHANNELS[stream])
     if stream == "flow" and stacked:
@@ -249,7 +253,8 @@ def training_batches(
         seed: Seed.
         first_epoch: Epoch to begin with.
         first_step: Batches of it to leave out, undecoded; needs `epochs`.
-        epochs: Epoch to end before, `math.inf` for no end. None: one epoch an iteration.
+        epochs: Epoch to end before, `math.inf` for no end (for `fit` with `steps_per_epoch`). None:
+            one epoch an iteration.
         split: The side of the split to read.
         deterministic: Whether the order must be the same each time. If not, what is ready first
             comes first; the crops of a record in an epoch stay the same.
@@ -275,11 +280,18 @@ def training_batches(
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
     check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
-    _check_stream(info, stream, mean)
+    check_numbers("crop_scales", crop_scales, above=0, most=1)
+    check_integer("shuffle_buffer", shuffle_buffer, least=1)
+    check_integer("seed", seed)
+    check_integer("first_epoch", first_epoch, least=0)
+    if epochs not in (None, math.inf):
+        check_integer("epochs", epochs, least=first_epoch)
+    _check_sampling(info, stream, frame_stride, mean, std)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
     paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split, lanes)
+    check_integer("first_step", first_step, least=0, most=steps)
     if service:
         _check_service(service)
     if epochs is None and (first_step or service):
@@ -395,7 +407,9 @@ def steps_per_epoch(info, batch_size, split="train", lanes=1):
     Raises:
         ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
     """
-    if lanes < 1 or batch_size % lanes:
+    check_integer("batch_size", batch_size, least=1)
+    check_integer("lanes", lanes, least=1)
+    if batch_size % lanes:
         raise ValueError(
             "`batch_size` must be a multiple of `lanes`. "
             f"Received: batch_size={batch_size}, lanes={lanes}"
@@ -464,7 +478,8 @@ def clip_views(
             no flow.
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
-    _check_stream(info, stream, mean)
+    _check_sampling(info, stream, frame_stride, mean, std)
+    check_integer("clips", clips, least=1)
     wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[stream])
     transforms.check_crops(crops)
     transforms.check_test_scale(test_scale)
@@ -572,8 +587,11 @@ def _stack(fields, frames):
     return tf.reshape(stacks, (-1, height, width, 2 * frames))
 
 
-def _check_stream(info, stream, mean):
-    """Raise a `ValueError` if the shards lack the stream, or it has not as many channels."""
+def _check_sampling(info, stream, frame_stride, mean, std):
+    """Raise a `ValueError` for bad numbers, or if the shards lack the stream or its channels."""
+    check_integer("frame_stride", frame_stride, least=1)
+    check_numbers("mean", mean)
+    check_numbers("std", std if np.ndim(std) else [std], above=0)
     if stream == "flow" and not info.flow:
         raise ValueError(
             f"`stream` must be 'rgb': the shards in {info.path!r} hold no optical flow. Make them "

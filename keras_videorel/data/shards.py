@@ -108,6 +108,7 @@ def write_shards(
             shards made with other options, or all videos are rejected.
         OSError: If a file cannot be written, or a decoding process was killed.
     """
+    files.check_text("output", output)
     labels = _check_videos(videos, labels)
     if size is not None and short_side is not None:
         raise ValueError(

@@ -13,7 +13,7 @@ from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.folding import fold
 from keras_videorel.export.quantization import quantize
 from keras_videorel.extras import check_importable
-from keras_videorel.files import written_whole
+from keras_videorel.files import plain_path, written_whole
 
 # Least share of samples on which a file must agree with Keras.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
@@ -212,7 +212,8 @@ def _compare(path, network, samples, threads):
     """Figures of a file against the Keras model that gives the same logits or outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=path, num_threads=threads)
+    with plain_path(path) as plain:
+        interpreter = Interpreter(model_path=plain, num_threads=threads)
     run_file = interpreter.get_signature_runner()
 
     run_keras = tf.function(lambda x: network(x, training=False), autograph=False)

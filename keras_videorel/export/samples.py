@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
-from keras_videorel.checks import check_integer
+from keras_videorel.checks import check_integer, check_numbers
 from keras_videorel.data import pipeline, sampling, transforms, video
 
 
@@ -136,7 +137,8 @@ def samples_of(
         )
     channels = pipeline.sample_shape(0, 1, 1, stream)[-1]
     frames, height, width = _sample_size(model, segments, stream)
-    mean = tuple(mean)
+    mean = tuple(check_numbers("mean", mean))
+    check_numbers("std", std if np.ndim(std) else [std], above=0)
     if len(mean) != channels:
         raise ValueError(
             f"`mean` must have a number for each of the {channels} channels. Received: mean={mean}"
@@ -147,6 +149,11 @@ def samples_of(
     if isinstance(frame_size, int):
         check_integer("frame_size", frame_size, least=1)
     else:
+        if np.shape(frame_size) != (2,):
+            raise ValueError(
+                "`frame_size` must be (height, width), or the shorter side. "
+                f"Received: frame_size={frame_size!r}"
+            )
         frame_size = tuple(check_integer("frame_size", side, least=1) for side in frame_size)
     shape = tuple(model.input_shape[1:])
     return Samples(

@@ -15,7 +15,13 @@ from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.export.folding import fold, is_graph
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
-from keras_videorel.files import check_replaceable, read_json, write_json, written_whole
+from keras_videorel.files import (
+    check_replaceable,
+    plain_path,
+    read_json,
+    write_json,
+    written_whole,
+)
 from keras_videorel.layers import RelationalLSTM, SegmentConsensus, UnfoldSegments
 
 LITERT = "model_fp32.tflite"  # beside the SavedModel
@@ -158,7 +164,8 @@ def scorer(folder):
     from ai_edge_litert.interpreter import Interpreter
 
     states = read_json(os.path.join(folder, MANIFEST))["states"]
-    step = Interpreter(os.path.join(folder, LITERT)).get_signature_runner()
+    with plain_path(os.path.join(folder, LITERT)) as plain:
+        step = Interpreter(plain).get_signature_runner()
 
     def score(samples):
         logits = []

@@ -16,7 +16,9 @@ def time_mask(mask):
     Returns:
         Boolean `(batch, time)`, or `None` where no step is masked.
     """
-    if mask is None or len(mask.shape) < 2:
+    if mask is None:
         return None
-    mask = ops.cast(mask, "bool")
+    mask = ops.cast(ops.convert_to_tensor(mask), "bool")
+    if len(mask.shape) < 2:
+        return None
     return ops.any(mask, axis=tuple(range(2, len(mask.shape)))) if len(mask.shape) > 2 else mask

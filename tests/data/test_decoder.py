@@ -113,6 +113,11 @@ def test_flow(tmp_path, count):
     assert counts == list(range(1, count + 1))
 
 
+def test_a_time_limit_of_years(clip):
+    with Decoder(SETTINGS, time_limit=1e300) as files:
+        assert len(files.encode(clip).jpegs) == 70
+
+
 def test_one_process_takes_many_files(tmp_path, clip):
     noise = tmp_path / "noise.mp4"
     noise.write_bytes(np.random.default_rng(0).bytes(999))

@@ -267,6 +267,23 @@ def test_errors(gray, tmp_path):
         ):
             with pytest.raises(ValueError, match=rf"`{name}` must be an integer.*{value}"):
                 views(gray, **{**OPTIONS, name: value})
+    bad = {
+        "batch_size": (0, -1, "8", None, 2.5), "std": (0, None, (1, 0)),
+        "frame_stride": (0, -1, 1.5),
+        "mean": (1.0, (), ("a", 1, 2)), "crop_scales": ((), (0,), 0.5, (2.0,)),
+        "shuffle_buffer": (0, -1), "seed": (None, 1.5), "first_epoch": (-1,), "first_step": (9,),
+        "epochs": (1.5, "2", -1), "crop_size": ((8, 6, 4), "8"), "lanes": (0, 1.5),
+    }  # fmt: skip
+    for name, values in bad.items():
+        for value in values:
+            options = {"batch_size": 8, "epochs": 1, **OPTIONS, name: value}
+            with pytest.raises(ValueError, match=f"^`{name}` must .*Received: [^\n]*$"):
+                pipeline.training_batches(gray, **options)
+            if name in ("frame_stride", "std", "mean", "crop_size"):
+                with pytest.raises(ValueError, match=f"^`{name}` must .*Received: [^\n]*$"):
+                    pipeline.clip_views(gray, **{**OPTIONS, name: value})
+    with pytest.raises(ValueError, match="`clips` must be an integer of at least 1"):
+        pipeline.evaluation_views(gray, **OPTIONS, clips=0)
     with pytest.raises(ValueError, match=r"`test_scale` must be.*Received: test_scale=0"):
         pipeline.evaluation_views(gray, test_scale=0)
     for segments in (-1, 2.0, None, True):

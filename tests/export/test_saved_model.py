@@ -313,6 +313,9 @@ def test_errors(exported, tmp_path):
     for name, value in (("frame_size", (0, 30)), ("clips", 0), ("frame_stride", 1.5)):
         with pytest.raises(ValueError, match=rf"`{name}` must be an integer of at least 1"):
             export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
+    for name, value in (("std", 0), ("mean", 1.0), ("frame_size", (3,))):
+        with pytest.raises(ValueError, match=rf"^`{name}` must be "):
+            export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
     with pytest.raises(ValueError, match=r"`test_scale` must be .* Received: test_scale=112"):
         export.export_saved_model(model, str(tmp_path / "m"), test_scale=112)
     anywhere = models.C3DResNet18(input_shape=(None, 16, 16, 3), classes=3, width=4)

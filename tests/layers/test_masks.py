@@ -119,6 +119,13 @@ def test_a_mask_beside_an_initial_state():
         np.testing.assert_allclose(outputs[sample], array(alone)[0], atol=1e-5)
 
 
+def test_a_mask_may_be_a_list():
+    scores = np.float32([[[1.0], [2.0], [5.0]]])
+    np.testing.assert_allclose(
+        array(SegmentConsensus()(scores, mask=[[True, True, False]])), [[1.5]]
+    )
+
+
 def test_a_stateful_layer_keeps_its_states():
     layer = built(RelationalLSTM(3, stateful=True))
     x = padded()
