@@ -434,7 +434,7 @@ def _copy_of(layer):
 
 
 def _for_inference(config):
-    """A config of float32 policies, unrolled loops and no kept state, at any depth."""
+    """A config whose dtype policies are float32 and whose loops are unrolled, at any depth."""
     if isinstance(config, (list, tuple)):
         return type(config)(_for_inference(item) for item in config)
     if not isinstance(config, dict):
@@ -445,7 +445,10 @@ def _for_inference(config):
     if config.get("unroll") is False:
         config["unroll"] = True
     if config.get("stateful") is True:
-        config["stateful"] = False  # a file takes each sample from the initial state
+        raise ValueError(
+            "a file takes each sample from the initial state: layers must have stateful=False. "
+            f"Received: {config.get('name')} with stateful=True"
+        )
     return config
 
 

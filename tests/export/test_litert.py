@@ -128,18 +128,14 @@ def test_recurrent_layers_in_wrappers_in_8_bits(layer, shape, tmp_path):
     assert "WHILE" not in figures["operators"] and "QUANTIZE" in figures["operators"]
 
 
-def test_a_stateful_layer_begins_anew(tmp_path):
-    layer = layers.LSTM(4, stateful=True)
-    model = keras.Sequential([keras.Input((5, 6), batch_size=1), layer, layers.Dense(3)])
-    samples = [np.random.default_rng(i).normal(size=(1, 5, 6)) for i in range(2)]
-    export_litert(model, tmp_path / "a.tflite", from_logits=True)
-    run = Interpreter(str(tmp_path / "a.tflite")).get_signature_runner()
-    ((name, _),) = run.get_input_details().items()
-    for sample in samples:
-        layer.reset_state()
-        expected = model(sample)
-        received = run(**{name: np.float32(sample)})["logits"]
-        np.testing.assert_allclose(received, expected, atol=1e-5)
+def test_a_stateful_layer_is_refused(tmp_path):
+    for layer in (
+        layers.LSTM(4, stateful=True),
+        layers.Bidirectional(layers.GRU(4, stateful=True)),
+    ):
+        model = keras.Sequential([keras.Input((5, 6), batch_size=1), layer, layers.Dense(3)])
+        with pytest.raises(ValueError, match=r"must have stateful=False. Received: \w+ with"):
+            export_litert(model, tmp_path / "a.tflite")
 
 
 class Looping(layers.Layer):
