@@ -16,7 +16,7 @@ import keras_videorel
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.class_names import read_class_names
-from keras_videorel.data import record_checks, records, shards
+from keras_videorel.data import pipeline, record_checks, records, shards
 
 DECODE = ("all", "first", "none")
 
@@ -389,6 +389,7 @@ def describe(layout, clips, output):
     if not clips:
         raise ValueError(f"there is no clip to describe in {layout.folder!r}")
     patterns = layout.manifest["files"]
+    pipeline.shard_compression(layout.folder, patterns, layout.keys["frames"])
     folder = files.absolute(layout.folder)
     if files.absolute(output) != folder:
         patterns = {split: [files.join(folder, p) for p in own] for split, own in patterns.items()}

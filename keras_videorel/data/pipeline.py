@@ -102,11 +102,11 @@ def read_info(path, split=0):
         files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
         split=split,
         keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
-        compression=_compression(path, patterns, frames),
+        compression=shard_compression(path, patterns, frames),
     )
 
 
-def _compression(folder, patterns, frames):
+def shard_compression(folder, patterns, frames):
     """How the shards of a folder are compressed; the first record of each split is checked, too.
 
     Args:

@@ -68,7 +68,7 @@ def write(model, folder, samples):
         "serve": (serve, tf.TensorSpec((None, None, *frames_shape), tf.uint8, name="frames")),
         "clips": (serve_clips, clips),
         "preprocessed": (
-            lambda x: scores(network(_check_filled(x, "samples"))),
+            lambda x: scores(network(_checked(x, "samples", samples.shape))),
             tf.TensorSpec((None, *samples.shape), tf.float32, name="samples"),
         ),
         "jpegs": (serve_jpegs, tf.TensorSpec((None, None), tf.string, name="jpegs")),
@@ -106,16 +106,33 @@ def _check_filled(x, name):
         return tf.identity(x)
 
 
+def _checked(x, name, shape):
+    """`x`, with an error in the graph where it is empty or has not `shape` behind the batch.
+
+    Signatures do not check shapes: what comes may have another than the signature says.
+    """
+    x = tf.compat.v1.placeholder_with_default(_check_filled(x, name), [None] * len(x.shape))
+    fixed = {axis: size for axis, size in enumerate(shape, start=1) if size is not None}
+    wanted = ", ".join("any" if size is None else str(size) for size in ("batch", *shape))
+    right = tf.debugging.assert_equal(
+        tf.gather(tf.shape(x), tf.constant([*fixed], tf.int32)),
+        tf.constant([*fixed.values()], tf.int32),
+        f"`{name}` must be of shape ({wanted})",
+    )
+    with tf.control_dependencies([right]):
+        return tf.ensure_shape(x, (None, *shape))
+
+
 def _pixels(x, name, channels):
     """Frames with the channels that the model takes; of RGB also gray ones, or with an alpha."""
-    x = _check_filled(x, name)
-    # Signatures do not check shapes: what comes may have other channels than the signature says.
-    x = tf.compat.v1.placeholder_with_default(x, (*x.shape[:-1], None))
+    x = _checked(x, name, (*x.shape[1:-1], None))
     known, what = ([1, 3, 4], "3 channels (RGB), 1 (gray) or 4 (RGBA)")
     if channels != 3:
         known, what = [channels], f"{channels} channels (optical flow in x and y)"
     message = f"`{name}` must have {what}"
-    tf.debugging.assert_equal(tf.reduce_any(tf.shape(x)[-1] == known), True, message)
+    right = tf.debugging.assert_equal(tf.reduce_any(tf.shape(x)[-1] == known), True, message)
+    with tf.control_dependencies([right]):
+        x = tf.identity(x)
     x = tf.cond(
         tf.shape(x)[-1] == 1, lambda: tf.repeat(x, channels, axis=-1), lambda: x[..., :channels]
     )

@@ -692,8 +692,13 @@ def test_damaged_and_mixed_compression(others):
     layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
     inspection.describe(layout, inspection.scan(layout)[0], others)
     compress(others / "train.2", "GZIP")
-    with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
-        pipeline.read_info(str(others))
+    mixed = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
+    for read in (
+        lambda: pipeline.read_info(str(others)),
+        lambda: inspection.describe(mixed, inspection.scan(mixed)[0], others),
+    ):
+        with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
+            read()
     content = (others / "train.2").read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1

@@ -124,6 +124,20 @@ def test_nothing_is_refused(signatures, name, key, shape, kind):
         signatures[name](**{key: tf.zeros(shape, kind)})
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "wanted"),
+    [
+        ("clips", (1, 7, 28, 36, 3), r"`clips` must be of shape \(batch, 8, any, any, any\)"),
+        ("samples", (1, 8, 24, 20, 3), r"`samples` must be of shape \(batch, 8, 24, 24, 3\)"),
+        ("samples", (1, 8, 24, 24, 1), r"`samples` must be of shape \(batch, 8, 24, 24, 3\)"),
+    ],
+)
+def test_other_shapes_are_refused(signatures, name, shape, wanted):
+    signature, kind = ("clips", tf.uint8) if name == "clips" else ("preprocessed", tf.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=wanted):
+        signatures[signature](**{name: tf.zeros(shape, kind)})
+
+
 def test_frames_of_any_size(signatures):
     """A smooth scene at twice the size gives nearly the scores of the scene itself."""
     serve = signatures["serving_default"]
