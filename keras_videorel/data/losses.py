@@ -1,10 +1,15 @@
 """What is missing of a video, or damaged: what comes out of a file against what it declares."""
 
+import collections
 import math
 
 import av
 
 _WHOLE = 0.9  # of what is declared: containers are off by a few frames, and edit lists hide some
+_LONGEST_HOLE = 10.0  # seconds; longer ones may be pauses, or the joint of two recordings
+_FEW = 2  # damaged frames, such as the last of a file that was cut off
+_EMPTY = 16  # bytes of a packet that may say but that the last picture stays
+_HEAD, _PACKET_HEAD = 2048, 24  # most bytes of Matroska around all packets, and around each
 
 
 class Losses:
@@ -19,18 +24,24 @@ class Losses:
 
     Attributes:
         breaks_off: Whether reading ended with an error.
+        at_end: Whether all pictures came out.
+        last_stays: Seconds that the last picture is shown, 0 if the file does not say.
     """
 
     def __init__(self, container, stream):
         self._container, self._stream = container, stream
         # Of an AVI, the index is right where its count of frames is not.
         self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
+        # Where an index says where the packets are, none is lost on the way.
+        self._finds_all = self._indexed > 0 or ("mp4" in container.format.name and stream.frames)
         self.restart()
 
     def restart(self):
         """Forget what was counted: reading goes on elsewhere."""
-        self.breaks_off = False
-        self._damaged = self._tried = 0
+        self.breaks_off = self.at_end = False
+        self._damaged = self._tried = self._corrupt = self._bytes = 0
+        self.last_stays = 0.0
+        self._steps, self._last, self._fields = collections.Counter(), None, False
         self._file, self._packets, self._shown, self._pictures = (_Extent() for _ in range(4))
 
     def add_packet(self, packet, time):
@@ -42,9 +53,12 @@ class Losses:
         """
         duration = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
         self._file.add(time, duration)
+        self._bytes += packet.size
         if packet.stream_index == self._stream.index:
+            if time is not None and time + duration > self._packets.high:
+                self.last_stays = duration
             self._packets.add(time, duration)
-            if not packet.is_discard:
+            if not packet.is_discard and packet.size > _EMPTY:
                 self._shown.add(time)
 
     def add_picture(self, picture, time):
@@ -52,6 +66,12 @@ class Losses:
         self._tried += 1
         if picture is not None:
             self._pictures.add(time)
+            self._corrupt += picture.is_corrupt
+            self._fields |= picture.interlaced_frame
+            if time is not None:
+                if self._last is not None:
+                    self._steps[round(min(time - self._last, _LONGEST_HOLE), 3)] += 1
+                self._last = time
         if picture is None or picture.is_corrupt:
             self._damaged += 1
 
@@ -59,11 +79,18 @@ class Losses:
         """Seconds that the file declares for its pictures, or else for all it holds, or None."""
         return self._own_duration() or self._whole_duration() or None
 
-    def mostly_damaged(self):
-        """A few words if most frames are damaged, else None."""
-        if 2 * self._damaged <= self._tried:
-            return None
-        return f"{self._damaged} of {self._tried} frames are damaged"
+    def mostly_damaged(self, step, whole=True):
+        """A few words if most frames are damaged or lost, else None; arguments as of `note`."""
+        if 2 * self._damaged > self._tried:
+            return f"{self._damaged} of {self._tried} frames are damaged"
+        good, expected = self._pictures.count - self._corrupt, self._expected(step, whole)
+        if 2 * good < expected:
+            return f"only {good} of {expected} frames are undamaged"
+        if whole and self._damaged > _FEW and self._is_short(step, 0.5):
+            return f"mostly damaged: {self.note(self._pictures.count, step)}"
+        if whole and self._unread() > 0.5 and expected > self._pictures.count:
+            return f"{self._unread():.0%} of the file cannot be read"
+        return None
 
     def note(self, frames, step, whole=True):
         """What was lost, in a few words, or None.
@@ -76,41 +103,112 @@ class Losses:
         found = ["the file breaks off"] if self.breaks_off else []
         if self._damaged:
             found.append(f"{self._damaged} damaged {'frame' if self._damaged == 1 else 'frames'}")
-        missing = whole and self._is_short(step)
+        expected = self._expected(step, whole)
+        lost = whole and frames < _WHOLE * expected
+        missing = whole and (lost or self._is_short(step))
         declared = (
             (self._stream.frames if self._index_is_short() else self._indexed) if whole else 0
         )
+        if lost or (found and whole and not missing):
+            declared = max(declared, expected)
         if frames < declared and (found or missing):
             found.append(f"{frames} of {declared} frames decoded")
         elif missing:
-            seconds, duration = self._file.span, self._whole_duration()
+            seconds, duration = self._believed().span, self._whole_duration()
             found.append(f"{frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
         elif found:
             found.append(f"{frames} frames decoded")
         return "; ".join(found) or None
 
+    def _expected(self, step, whole):
+        """Number of pictures that there were, going by the holes in their times.
+
+        A hole alone may be a pause: something must say that there is damage.
+        """
+        found, shown = self._pictures.count, self._shown.count // (2 if self._fields else 1)
+        damaged = self._damaged > 0 or self.breaks_off
+        unread = whole and self._unread() > 1 - _WHOLE
+        if not (damaged or unread or (self.at_end and found < _WHOLE * shown)):
+            return found
+        step = self._shortest(step)
+        # What is longer is counted where packets tell how much there was.
+        lost = sum(
+            count * (round(hole / step) - 1)
+            for hole, count in self._steps.items()
+            if 1.5 * step < hole < _LONGEST_HOLE
+        )
+        if unread or self._finds_all:
+            lost += self._steps[_LONGEST_HOLE] * round(_LONGEST_HOLE / step)
+        if self.at_end:
+            ends = max(0.0, self._shown.span - self._pictures.span)
+            lost += min(round(ends / step), max(0, shown - found))
+        # Damage makes up times, and pictures that come out of order make some holes twice.
+        longest, duration = self._shown.span, self._whole_duration()
+        if duration:
+            longest = min(longest, duration)
+            if unread:
+                behind = max(0.0, duration - self._believed().high)
+                longest, lost = longest + behind, lost + round(behind / step)
+        expected = min(found + lost, round(longest / step) + 1)
+        if self._in_matroska() and whole:
+            loses_packets = unread
+        else:
+            loses_packets = self._damaged > _FEW and not self._finds_all
+        return max(found, expected if loses_packets else min(expected, shown))
+
+    def _shortest(self, step):
+        """The step that is declared where it is shorter and some pictures have it, else `step`.
+
+        Where most are lost, few are a step apart.
+        """
+        rate = float(self._stream.average_rate or 0)
+        if not 1 <= rate <= 120 or 1 / rate >= step:
+            return step
+        having = sum(n for each, n in self._steps.items() if abs(each * rate - 1) <= 0.1)
+        return 1 / rate if having >= 0.1 * self._steps.total() else step
+
+    def _in_matroska(self):
+        return "matroska" in self._container.format.name
+
+    def _unread(self):
+        """Share of the bytes of a Matroska file that is in no packet, as where it is damaged."""
+        size = self._container.size if self._in_matroska() else 0
+        if size <= 0:
+            return 0.0
+        attached = [stream for stream in self._container.streams if stream.type == "attachment"]
+        if not all(hasattr(stream, "data") for stream in attached):  # older PyAV
+            return 0.0
+        around = _HEAD + _PACKET_HEAD * self._file.count
+        around += sum(len(stream.data or b"") for stream in attached)
+        return max(0.0, 1 - (self._bytes + around) / size)
+
     def _index_is_short(self):
         """Whether the index of the file, if it has one, is not of all frames."""
         return self._indexed < self._packets.count
 
-    def _is_short(self, step):
-        """Whether a good part of the pictures did not come out."""
+    def _is_short(self, step, whole=_WHOLE):
+        """Whether less than some share of the pictures came out."""
         shown, pictures = self._shown, self._pictures
         # Packets of half a frame, or of none, are no loss.
-        if pictures.count < _WHOLE * shown.count and pictures.span < _WHOLE * shown.span:
+        if pictures.count < whole * shown.count and pictures.span < whole * shown.span:
             return True
-        if self._packets.count < _WHOLE * self._indexed:
+        if self._packets.count < whole * self._indexed:
             return True
         if not self._index_is_short() or 0 < self._stream.frames <= self._packets.count:
             return False
         own, duration = self._own_duration(), self._whole_duration()
         if not own and duration <= 0:
-            return self._packets.count < _WHOLE * self._stream.frames
-        if own and self._packets.span + step >= _WHOLE * own:
+            return self._packets.count < whole * self._stream.frames
+        if own and self._packets.span + step >= whole * own:
             return False
+        file = self._believed()
         # Matroska counts from zero, others from the first frame.
-        low, high = self._file.low, self._file.high + step
-        return high - (low if low > duration else min(low, 0.0)) < _WHOLE * duration
+        low, high = file.low, file.high + step
+        return high - (low if low > duration else min(low, 0.0)) < whole * duration
+
+    def _believed(self):
+        """What was read of the file: damage makes up packets of other streams, at any time."""
+        return self._file if self._file.span <= 2 * self._whole_duration() else self._packets
 
     def _whole_duration(self):
         """Seconds that the file declares for the longest of what it holds, or 0."""

@@ -77,7 +77,7 @@ class PictureReader:
     Attributes:
         frame_rate: Frames per second.
         frames: Number of frames that came out so far.
-        note: After the last frame: which pictures are damaged, or None.
+        note: After the last frame: what was lost, or None.
 
     Raises:
         video.VideoError: If the folder holds no pictures.
@@ -104,6 +104,8 @@ class PictureReader:
         if not self._names:
             reason = f"no picture between {start:g} s and {end:g} s; there are {len(names)}"
             raise video.VideoError(self.path, reason)
+        last = self._names[-1][0]
+        self._early_end = video.early_end(last, len(names) / frame_rate, start, end)
         self._decoded = self._decode()
 
     def __iter__(self):
@@ -144,9 +146,10 @@ class PictureReader:
             )
             yield time, frame.to_ndarray()
         total = len(self._names)
-        self.note = None if self.frames == total else f"{self.frames} of {total} pictures decoded"
+        lost = None if self.frames == total else f"{self.frames} of {total} pictures decoded"
         if self.frames < total / 2:
-            raise video.VideoError(self.path, self.note)
+            raise video.VideoError(self.path, lost)
+        self.note = "; ".join(filter(None, [lost, self._early_end])) or None
 
 
 def _is_picture(name):

@@ -170,10 +170,16 @@ class FrameReader:
                     continue
                 self.frames += 1
                 yield last, picture
-            if reason := self._losses.mostly_damaged():
-                raise VideoError(self.path, reason)
             whole = self._start == 0 and self._end == math.inf
-            self.note = self._losses.note(self.frames, 1 / self.frame_rate, whole)
+            step = 1 / self.frame_rate
+            if reason := self._losses.mostly_damaged(step, whole):
+                raise VideoError(self.path, reason)
+            shown_until = last - first + max(step, self._losses.last_stays)
+            notes = [
+                self._losses.note(self.frames, step, whole),
+                early_end(last - first, shown_until, self._start, self._end),
+            ]
+            self.note = "; ".join(filter(None, notes)) or None
         finally:
             self._container.close()
         if self.frames == 0:
@@ -195,6 +201,7 @@ class FrameReader:
             for picture in pictures:
                 self._losses.add_picture(picture, self._stated_time(picture))
                 yield picture
+        self._losses.at_end = True
 
     def _demux(self):
         """Yield the packets, then None, at which the decoder gives out what it still holds."""
@@ -475,6 +482,20 @@ def check_segment(start, end):
     if not first < last:
         raise ValueError(f"`end` must be after `start`. Received: start={start!r}, end={end!r}")
     return float(first), float(last)
+
+
+def early_end(last, until, start, end):
+    """A note on a segment of which more than a tenth is behind the end of its video, or None.
+
+    Args:
+        last: Seconds of its last frame.
+        until: Seconds up to which that is shown.
+        start: Where the segment begins, in seconds.
+        end: Where it ends, or infinity.
+    """
+    if end == math.inf or end - until <= 0.1 * (end - start):
+        return None
+    return f"ends at {last:.2f} s of {end:g}"
 
 
 def check_size(size):

@@ -26,7 +26,8 @@ def typical_step(times):
     if len(steps) == 0:
         return None
     median = steps[(len(steps) - 1) // 2]
-    return float(steps[np.abs(steps - median) <= median / 2].mean())
+    # Steps of 2 and 3 fields belong together, those of twice the rate do not.
+    return float(steps[(0.6 * median < steps) & (steps < 1.55 * median)].mean())
 
 
 def longest_step(step):

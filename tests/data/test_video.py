@@ -1,6 +1,7 @@
 import gc
 import os
 import pickle
+import re
 import struct
 from fractions import Fraction
 from types import SimpleNamespace
@@ -136,11 +137,12 @@ def test_every_column_is_written(tmp_path):
             assert np.abs(frame.astype(int) - (200, 60, 20)).max() <= 4, width
 
 
-def _write_at(path, milliseconds, **options):
+def _write_at(path, milliseconds, codec="libx264", pix_fmt="yuv420p", **options):
     """A video of frames at given times."""
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream("libx264", options={"crf": "8", "bf": "2"})
-        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        settings = {"crf": "8", "bf": "2"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, options=settings)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pix_fmt
         stream.codec_context.time_base = Fraction(1, 1000)
         for pixels, time in zip(moving_square(len(milliseconds)), milliseconds, strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -723,7 +725,10 @@ def _check_segments(path, segments):
         found, pictures = zip(*reader, strict=True)
         np.testing.assert_array_equal(found, timestamps[inside])
         np.testing.assert_array_equal(np.stack(pictures), frames[inside])
-        assert (reader.frames, reader.note) == (inside.sum(), None)
+        assert reader.frames == inside.sum()
+        last = (timestamps - timestamps[0])[-1]
+        ends = end is not None and end - last > 0.5
+        assert reader.note == (f"ends at {last:.2f} s of {end:g}" if ends else None)
         assert video.count_frames(path, start=start, end=end) == inside.sum()
     last = int(inside.sum()) - 1
     found = video.read_frames(path, [last, 0], start=start, end=end)
@@ -829,6 +834,9 @@ def test_the_rate_of_a_browser_recording(tmp_path, codec, rate):
         ([0.0, 0.033, 0.067, 0.1, 0.133, 0.167, 0.2], 1 / 30),
         ([0.2, 0.0, 0.1, 7200.0, 7200.1, 7200.2], 0.1),
         ([0.0, 30.0, 60.0], 30.0),
+        ([*np.arange(50) / 25, *(2 + np.arange(50) / 50)], 0.04),  # two recordings in one file
+        ([*np.arange(50) / 25, *(2 + np.arange(52) / 50)], 0.02),
+        (np.cumsum([0, *[1 / 30, 1 / 20] * 20]), 1 / 24),  # fields of film, 2 and 3 in turn
         ([3.0, 3.0], None),
         ([5.0], None),
         ([], None),
@@ -921,20 +929,25 @@ def test_a_last_frame_that_stays_is_no_loss(tmp_path, name, codec):
     assert (len(frames), reader.note) == (20, None)
 
 
+def _with_index_first(path):
+    fast = path.with_name("fast.mp4")
+    with (
+        av.open(str(path)) as source,
+        av.open(str(fast), "w", options={"movflags": "faststart"}) as out,
+    ):
+        tracks = [out.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = tracks[packet.stream_index]
+                out.mux(packet)
+    return fast
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264")])
 def test_pictures_that_end_early_are_a_loss(tmp_path, name, codec):
     path = _with_sound(tmp_path / name, 50, 2, codec)
     if name == "a.mp4":  # its index first, so that half of it can be opened
-        with (
-            av.open(str(path)) as source,
-            av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as out,
-        ):
-            tracks = [out.add_stream_from_template(stream) for stream in source.streams]
-            for packet in source.demux():
-                if packet.dts is not None:
-                    packet.stream = tracks[packet.stream_index]
-                    out.mux(packet)
-        path = tmp_path / "fast.mp4"
+        path = _with_index_first(path)
     data = path.read_bytes()
     path.write_bytes(data[: 3 * len(data) // 5])
     _, frames, reader = _read(path)
@@ -960,6 +973,101 @@ def test_a_file_that_is_mostly_damaged_is_rejected(tmp_path, share):
 
 
 # --- Interlaced video -----------------------------------------------------------------------
+
+
+def _spoil(path, first=4000, period=400, length=60):
+    """Overwrite a piece in every so many bytes."""
+    data, random = bytearray(path.read_bytes()), np.random.default_rng(0)
+    if path.suffix == ".mp4":  # its index comes first
+        first = data.index(b"mdat") + 200
+    for start in range(first, len(data) - 500, period):
+        data[start : start + length] = random.bytes(length)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("clip.mkv", "libx264"),
+        ("clip.mkv", "mpeg4"),
+        ("clip.webm", "libvpx"),
+        ("clip.mp4", "libx265"),
+        ("clip.mkv", "libx265"),  # nothing of which is flagged
+    ],
+)
+def test_a_file_that_lost_most_frames_is_rejected(tmp_path, name, codec):
+    """Packets that are lost leave holes, as those do that give no picture."""
+    _needs(codec)
+    options = HEVC | {"x265-params": "log-level=none:keyint=30"} if codec == "libx265" else {}
+    pixels = np.tile(moving_square(60, 96, 128), (4, 1, 1, 1))
+    path = write_video(tmp_path / name, pixels, codec=codec, options=options)
+    if name == "clip.mp4":
+        path = _with_index_first(path)
+    _spoil(path)
+    with pytest.raises(VideoError, match=r"only \d+ of \d+ frames are undamaged") as error:
+        video.count_frames(path)
+    good, expected = map(int, re.findall(r"\d+", error.value.reason))
+    assert good < 100 and 2 * good < expected <= 241
+
+
+def test_a_file_of_which_little_can_be_read(tmp_path):
+    """Its length is declared, and a few damaged frames stand where the others were."""
+    pixels = np.tile(moving_square(60, 96, 128), (4, 1, 1, 1))
+    path = write_video(tmp_path / "clip.flv", pixels, codec="flv")
+    _spoil(path, period=800)
+    with pytest.raises(VideoError, match=r"damaged frames; \d+ frames decoded, 1.\d of 9.6 sec"):
+        video.count_frames(path)
+
+
+def test_frames_lost_in_the_middle_are_told(tmp_path):
+    path = write_video(tmp_path / "clip.mkv", moving_square(60), codec="mjpeg", pix_fmt="yuvj420p")
+    data = path.read_bytes()
+    start, length = len(data) // 2, len(data) // 4
+    path.write_bytes(data[:start] + bytes(length) + data[start + length :])
+    _, frames, reader = _read(path)
+    assert 40 <= len(frames) <= 48
+    assert f"{len(frames)} of 60 frames decoded" in reader.note
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_pauses_are_no_loss(tmp_path, damaged):
+    """Not even where a frame is damaged."""
+    milliseconds = [40 * i + (8000 if i >= 20 else 0) for i in range(30)]
+    path = _write_at(tmp_path / "clip.mkv", milliseconds, codec="mjpeg", pix_fmt="yuvj420p")
+    data = path.read_bytes()
+    if damaged:
+        start = data.index(b"\xff\xd8\xff", len(data) // 2)
+        end = data.index(b"\xff\xd9", start)
+        path.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    _, frames, reader = _read(path)
+    assert len(frames) == 30 - damaged
+    assert reader.note == ("1 damaged frame; 29 of 30 frames decoded" if damaged else None)
+
+
+def test_what_is_attached_is_no_loss(tmp_path):
+    if not hasattr(av.container.OutputContainer, "add_attachment"):
+        pytest.skip("this PyAV attaches nothing")
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        container.add_attachment("letters.ttf", "font/ttf", bytes(100_000))
+        for index, pixels in enumerate(moving_square(30)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index + index // 2
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    _, frames, reader = _read(tmp_path / "clip.mkv")
+    assert (len(frames), reader.note) == (30, None)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "note"),
+    [(0.1, 0.33, None), (0.0, 0.35, None), (0.2, 0.5, "ends at 0.28 s of 0.5"), (0.2, None, None)],
+)
+def test_a_segment_that_runs_past_the_end(clip, start, end, note):
+    with video.iter_frames(clip, start=start, end=end) as reader:
+        assert len(list(reader)) > 2
+    assert reader.note == note
 
 
 def _fields(count=12, height=96, width=128):
