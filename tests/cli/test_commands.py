@@ -198,7 +198,7 @@ def test_bad_words_of_the_others(work, exported, tmp_path):
     result = videorel("evaluate", "--workdir", work / "run", "--config.eval.clip=3")
     assert "clip" in error_of(result)
     result = videorel("evaluate", "--workdir", work / "run", "--config.eval.crops=7")
-    assert "`crops` must be" in error_of(result)
+    assert "crops` must be" in error_of(result)
     assert "no exported model" in error_of(videorel("predict", "--model", tmp_path, "a.mp4"))
     assert "at least one video" in error_of(videorel("predict", "--model", exported))
     result = videorel("evaluate", "--workdir", work / "run", "--config.data.path", other(work))
@@ -216,7 +216,7 @@ def test_a_commands_flags_are_its_own(work):
     """Those of one run are gone in the next of the same process."""
     words = "evaluate", "--workdir", work / "run", "--config.eval.crops=7"
     assert error_of(videorel(*words)) == error_of(videorel(*words))
-    assert "`crops` must be" in error_of(videorel(*words))
+    assert "crops` must be" in error_of(videorel(*words))
     assert "workdir" in error_of(videorel("evaluate"))
 
 
