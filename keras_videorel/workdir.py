@@ -39,6 +39,9 @@ class Checkpoint(NamedTuple):
     path: str
 
 
+NOTHING = Checkpoint(0, 0, "")  # of a run that has none yet
+
+
 def open_run(workdir, config, info, write=True, override=False):
     """Begin a run in a folder, or find the run of the same config there.
 
@@ -228,7 +231,7 @@ def load_checkpoint(model, workdir):
             ) from error
     if reasons:
         raise ValueError(f"no checkpoint can be read: {'; '.join(reasons)}")
-    return Checkpoint(0, 0, "")
+    return NOTHING
 
 
 def epoch_metrics(checkpoint):

@@ -243,6 +243,35 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
         training.dry_run(config)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.test_scale", 2.0, r"`config.data.test_scale` must be .* at most 1. Received: 2.0"),
+        ("data.service", "http://x", r"`service` must be the address .*Received: 'http://x'"),
+        ("data.service", "grpc://localhost:1", r"no tf.data service answers at 'grpc://localhost"),
+        ("data.crop_positions", "fixed", None),
+        ("train.initialize_from", "/none", r"`config.train.initialize_from` must .*'/none'"),
+        ("train.momentum", 0.5, r"holds a run of another config: train.momentum is 0.9 there"),
+    ],
+)
+def test_a_dry_run_refuses_what_training_refuses(
+    tiny, shards, tmp_path, monkeypatch, key, value, message
+):
+    monkeypatch.setattr(training, "_cost", lambda *_: (1.0, 1e9))
+    config, folder = small_config(shards), str(tmp_path / "run")
+    if key == "train.momentum":
+        info = training.pipeline.read_info(str(shards))
+        workdir.open_run(folder, config, info)
+    group, name = key.split(".")
+    config[group][name] = value
+    if message is None:
+        assert "nothing was written" in training.dry_run(config, folder)
+        return
+    for run in (training.dry_run, training.train):
+        with pytest.raises((ValueError, OSError), match=message):
+            run(config, folder)
+
+
 def test_a_folder_with_brackets(tiny, tmp_path):
     """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, scores, report."""
     shards = two_classes(tmp_path / "data[1]*?" / "shards[ab]", train=8, test=2)

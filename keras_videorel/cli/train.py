@@ -65,10 +65,10 @@ def main(arguments):
     if FLAGS.print_config:
         print(config_files.describe(config))
         return
-    if FLAGS.dry_run:
-        print(training.dry_run(config))
-        return
     options = {"override": True} if FLAGS.override else {}
+    if FLAGS.dry_run:
+        print(training.dry_run(config, folder, **options))
+        return
     model = training.train(config, folder, **options)
     if distribution.read_tf_config()[1]:
         return  # the chief tells
