@@ -145,6 +145,11 @@ def describe(config):
     )
 
 
+def keys():
+    """The keys of the base config but for those of its model."""
+    return [key for key, _ in _items(base()) if not key.startswith("model.")]
+
+
 def _meanings():
     """The comments in the source of `base`, by the keys in their lines."""
     found, groups = {}, []
