@@ -187,9 +187,10 @@ def forget_epochs(path, first_epoch):
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
         header, *rows = list(csv.reader(file)) or [[]]
-    whole = [row for row in rows if len(row) == len(header)]  # a kill can tear the last one
+    # A kill can tear the last one.
+    whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
     kept = [row for row in whole if int(row[0]) < first_epoch]
     with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *kept] if kept else [])

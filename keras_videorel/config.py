@@ -173,13 +173,14 @@ _INTEGERS = {
     1: (
         "data.frames", "data.frame_stride", "data.crop_size", "data.shuffle_buffer", "data.lanes",
         "train.epochs", "train.batch_size", "train.accumulation_steps", "train.plateau_epochs",
-        "eval.clips", "eval.crops", "eval.batch_size",
+        "eval.clips", "eval.batch_size",
     ),
 }  # fmt: skip
 _NUMBERS = {
     "data.std": {"above": 0},
     "data.mean": {},
     "data.crop_scales": {"above": 0, "most": 1},
+    "data.test_scale": {"least": 0, "most": 1},
     "train.learning_rate": {"least": 0},
     "train.decay_epochs": {"least": 0},
     "train.decay_factor": {"above": 0},
@@ -196,6 +197,7 @@ _CHOICES = {
     "data.crop_positions": ("random", "fixed"),
     "train.schedule": ("step", "plateau"),
     "train.jit_compile": ("auto", "on", "off"),
+    "eval.crops": (1, 5, 10),
     "eval.averaged": ("before", "after"),
 }
 

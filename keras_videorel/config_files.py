@@ -47,22 +47,24 @@ def load(text):
             exec(compile(file.read(), path, "exec"), vars(module))
         get_config = getattr(module, "get_config", None)
         if not callable(get_config):
-            raise ValueError(f"{path}: a config file must have a function get_config()")
-        if colon and not inspect.signature(get_config).parameters:
-            raise ValueError(f"{path}: get_config() takes no argument. Received: {argument!r}")
-        config = get_config(argument) if colon else get_config()
+            raise ArgumentError("a config file must have a function get_config()")
+        arguments = [argument] if colon else []
+        _check_arguments(path, get_config, arguments)
+        config = get_config(*arguments)
     except SyntaxError as error:
+        where = error.filename or path
+        where += "" if error.lineno is None else f", line {error.lineno}"
         line = f": {error.text.strip()}" if error.text else ""
-        raise ValueError(f"{error.filename}, line {error.lineno}: {error.msg}{line}") from error
+        raise ValueError(f"{where}: {error.msg}{line}") from error
     except ArgumentError as error:
         raise ValueError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = list(traceback.walk_tb(error.__traceback__))
         lines = [line for frame, line in frames if frame.f_code.co_filename == path]
-        if not lines:
+        if not lines and isinstance(error, OSError):  # the file itself cannot be read
             raise
-        reason = _reason(error, [frame for frame, _ in frames])
-        raise ValueError(f"{path}, line {lines[-1]}: {reason}") from error
+        where = f"{path}, line {lines[-1]}" if lines else path
+        raise ValueError(f"{where}: {_reason(error, [frame for frame, _ in frames])}") from error
     if not isinstance(config, ConfigDict):
         raise ValueError(
             f"{path}: get_config() must return a config (is `return config` missing?). "
@@ -73,6 +75,27 @@ def load(text):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return config.lock()
+
+
+def _check_arguments(path, get_config, arguments):
+    """Refuse a `get_config` that cannot be called with the text after the colon, or without."""
+    signature = inspect.signature(get_config)
+
+    def takes(arguments):
+        try:
+            return bool(signature.bind(*arguments))
+        except TypeError:
+            return False
+
+    if takes(arguments):
+        return
+    if arguments and takes([]):
+        raise ArgumentError(f"get_config() takes no argument. Received: {arguments[0]!r}")
+    if not arguments and takes(["ARGUMENT"]):
+        raise ArgumentError(f"get_config() needs an argument: {path}:ARGUMENT")
+    raise ArgumentError(
+        f"get_config() must take one argument or none. Received: get_config{signature}"
+    )
 
 
 def override(config, words):
@@ -120,6 +143,11 @@ def describe(config):
     return "\n".join(
         f"{name:<{names}}  {value:<{values}}  {meaning}".rstrip() for name, value, meaning in rows
     )
+
+
+def keys():
+    """The keys of the base config but for those of its model."""
+    return [key for key, _ in _items(base()) if not key.startswith("model.")]
 
 
 def _meanings():

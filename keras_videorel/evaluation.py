@@ -75,7 +75,7 @@ def _compiled(model):
     return model.predict_on_batch
 
 
-def evaluate(config, folder, scores_path=None, split="test", report_folder=None):
+def evaluate(config, folder, scores_path=None, split="test", report_folder=None, on_results=None):
     """Evaluate a run's newest checkpoint on the test views of its shards.
 
     Args:
@@ -84,6 +84,8 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
         scores_path: Optional `.npz` to write, see `keras_videorel.scores`.
         split: The split to read.
         report_folder: Optional folder for `report.html` and its figures.
+        on_results: Optional function, called with what is returned before it is written, so that
+            it is not lost where that fails.
 
     Returns:
         A dict: the metrics of `accuracy`, `videos`, `views`, `epochs`, `chance`.
@@ -119,10 +121,8 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
         "crops": config.eval.crops,
         "epochs": epochs,
     }
-    write_json(os.path.join(folder, "results.json"), results)
-    figures.save_confusion(
-        confusion_matrix(logits, targets), labels, os.path.join(folder, "figures", "confusion.png")
-    )
+    if on_results is not None:
+        on_results(results)
     found = scores.Scores(
         paths,
         targets,
@@ -152,6 +152,11 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None)
             config=json.loads(config.to_json()),
             training_clips=_training_clips(folder),
         )
+    # Last, since the run may be in a folder that is only read.
+    write_json(os.path.join(folder, "results.json"), results)
+    figures.save_confusion(
+        confusion_matrix(logits, targets), labels, os.path.join(folder, "figures", "confusion.png")
+    )
     return results
 
 

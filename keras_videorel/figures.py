@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 
 import matplotlib
 import numpy as np
@@ -46,14 +47,14 @@ def read_log(path):
         A dict from names to lists of `(epoch, value)`, epochs counted from 1.
     """
     columns = {}
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.DictReader(file):
             numbers = {}
             for name, text in row.items():
                 with contextlib.suppress(TypeError, ValueError):
                     numbers[name] = float(text)
             epoch = numbers.pop("epoch", None)
-            if epoch is not None:
+            if epoch is not None and math.isfinite(epoch):
                 for name, number in numbers.items():
                     columns.setdefault(name, []).append((int(epoch) + 1, number))
     return columns

@@ -354,9 +354,18 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON: empty, or cut short.
+    """
     with opened(path) as file:
-        return json.loads(file.read())
+        text = file.read()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not valid JSON: {error}") from error
 
 
 class _RemoteText:

@@ -125,13 +125,38 @@ def train(config, folder, override=False):
         return _train(config, folder, spread, override)
 
 
-def _train(config, folder, spread, override):
+def _prepare(config, spread):
+    """Check a config and set what it leaves open; `(info, own_lanes, steps of an epoch)`."""
     check_config(config)
     info = pipeline.read_info(config.data.path, config.data.split)
-    settings = clip_settings(config)
-    config.data.mean = settings["mean"]  # so that the run's folder tells it, as the next line
+    config.data.mean = clip_settings(config)["mean"]  # so that the run's folder tells it
     config.data.lanes, own_lanes = spread.lanes(config.data.lanes, config.train.batch_size)
     steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
+    return info, own_lanes, steps
+
+
+def _training_batches(config, info, own_lanes, start=workdir.NOTHING):
+    return pipeline.training_batches(
+        info,
+        config.train.batch_size,
+        crop_scales=config.data.crop_scales,
+        crop_positions=config.data.crop_positions,
+        mirror=config.data.mirror,
+        shuffle_buffer=config.data.shuffle_buffer,
+        seed=config.seed,
+        first_epoch=start.epochs,
+        first_step=start.steps,
+        epochs=math.inf,
+        deterministic=config.data.deterministic,
+        service=config.data.service,
+        lanes=config.data.lanes,
+        own_lanes=own_lanes,
+        **clip_settings(config),
+    )
+
+
+def _train(config, folder, spread, override):
+    info, own_lanes, steps = _prepare(config, spread)
     parts = max(config.train.accumulation_steps, 1)
     validation = None
     watched = watched_split(info)
@@ -184,23 +209,7 @@ def _train(config, folder, spread, override):
 
     if spread.chief:
         print(_plan(config, info, steps, watched, spread))
-    batches = pipeline.training_batches(
-        info,
-        config.train.batch_size,
-        crop_scales=config.data.crop_scales,
-        crop_positions=config.data.crop_positions,
-        mirror=config.data.mirror,
-        shuffle_buffer=config.data.shuffle_buffer,
-        seed=config.seed,
-        first_epoch=start.epochs,
-        first_step=start.steps,
-        epochs=math.inf,
-        deterministic=config.data.deterministic,
-        service=config.data.service,
-        lanes=config.data.lanes,
-        own_lanes=own_lanes,
-        **settings,
-    )
+    batches = _training_batches(config, info, own_lanes, start)
     position = Position(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
     callbacks = [
         position,
@@ -288,7 +297,7 @@ def last_accuracy(folder):
     return f"top-1       {found or 'not known: the log is gone'}"
 
 
-def dry_run(config):
+def dry_run(config, folder=None, override=False):
     """What a run would take: data, model, memory and time, by steps on random samples.
 
     Nothing is written. A large batch is not tried whole: its cost is that of 4 and of 8 clips on
@@ -296,6 +305,8 @@ def dry_run(config):
 
     Args:
         config: A config as `keras_videorel.config.base` makes it.
+        folder: As for `train`; None: not looked at.
+        override: As for `train`.
 
     Returns:
         Lines of text.
@@ -303,20 +314,23 @@ def dry_run(config):
     Raises:
         ValueError, OSError: On bad input, as `train`.
     """
-    check_config(config)
+    weights = config.model.get("weights")
+    is_download = weights == "imagenet" or "://" in (weights or "")
     with distribution() as spread:
-        info = pipeline.read_info(config.data.path, config.data.split)
-        lanes, _ = spread.lanes(config.data.lanes, config.train.batch_size)
-        steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=lanes)
+        info, own_lanes, steps = _prepare(config, spread)
         watched = watched_split(info)
-        settings = clip_settings(config)
-        pipeline.training_batches(info, config.train.batch_size, lanes=lanes, **settings)
+        _training_batches(config, info, own_lanes)
+        begun = folder is not None and bool(workdir.checkpoints(folder))
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.dtype_policy)
         try:
             with spread.scope():
-                model = build_model(config, len(info.labels), pretrained=False)
+                model = build_model(config, len(info.labels), pretrained=not is_download)
+                if config.train.initialize_from and not begun:
+                    initialize(model, config.train.initialize_from, info.labels)
                 trained = compile_model(model, config)
+                if folder is not None:
+                    workdir.open_run(folder, config, info, write=False, override=override)
         finally:
             keras.config.set_dtype_policy(policy)
         part = config.train.batch_size // config.train.accumulation_steps // spread.devices

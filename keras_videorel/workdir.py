@@ -39,6 +39,9 @@ class Checkpoint(NamedTuple):
     path: str
 
 
+NOTHING = Checkpoint(0, 0, "")  # of a run that has none yet
+
+
 def open_run(workdir, config, info, write=True, override=False):
     """Begin a run in a folder, or find the run of the same config there.
 
@@ -56,7 +59,7 @@ def open_run(workdir, config, info, write=True, override=False):
     path = os.path.join(workdir, "config.json")
     ours = json.loads(config.to_json())
     if os.path.exists(path):
-        theirs = _with_defaults(read_json(path))
+        theirs = _stored_config(path)
         changes = list(_differences(theirs, ours))
         refused = [
             (key, *values)
@@ -122,6 +125,8 @@ def _note_changes(workdir, changes):
     """Add to the run's history which keys have other values from here on."""
     path = os.path.join(workdir, "history.json")
     history = read_json(path) if os.path.exists(path) else []
+    if not isinstance(history, list):
+        raise ValueError(f"{path!r} is damaged: it must hold a list. Received: {history!r:.50}")
     done = [(found.epochs, found.steps) for found in checkpoints(workdir)[:1]] or [(0, 0)]
     note = {"epochs": done[0][0], "steps": done[0][1]}
     note["changes"] = {key: {"from": before, "to": after} for key, before, after in changes}
@@ -137,7 +142,7 @@ def read_config(workdir):
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{workdir!r} holds no training run (no config.json)")
-    return ConfigDict(_tuples(_with_defaults(read_json(path)))).lock()
+    return ConfigDict(_tuples(_stored_config(path))).lock()
 
 
 def read_labels(workdir):
@@ -147,7 +152,15 @@ def read_labels(workdir):
 
 def read_frame_size(workdir):
     """Size of the frames that a run was trained on: `(height, width)`, or the shorter side."""
-    size = read_json(os.path.join(workdir, "frames.json"))["frame_size"]
+    path = os.path.join(workdir, "frames.json")
+    content = read_json(path)
+    size = content.get("frame_size") if isinstance(content, dict) else None
+    sides = size if isinstance(size, list) and len(size) == 2 else [size]
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(
+            f"{path!r} is damaged: its frame_size must be the shorter side, or [height, width]. "
+            f"Received: {content!r:.50}"
+        )
     return size if isinstance(size, int) else tuple(size)
 
 
@@ -228,7 +241,7 @@ def load_checkpoint(model, workdir):
             ) from error
     if reasons:
         raise ValueError(f"no checkpoint can be read: {'; '.join(reasons)}")
-    return Checkpoint(0, 0, "")
+    return NOTHING
 
 
 def epoch_metrics(checkpoint):
@@ -239,13 +252,21 @@ def epoch_metrics(checkpoint):
         return list(file[_METRICS])
 
 
-def _with_defaults(config):
+def _stored_config(path):
     """A stored config with the keys that it lacks: those that came later, at their defaults."""
-    defaults = json.loads(base(model=config.get("model")).to_json())
+    config = read_json(path)
+    if not isinstance(config, dict) or not all(
+        isinstance(config.get(group, {}), dict) for group in ("data", "train", "eval")
+    ):
+        raise ValueError(f"{path!r} is damaged: it must hold a config. Received: {config!r:.50}")
+    model = config.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
+        raise ValueError(f"{path!r} is damaged: it must hold a model. Received: {model!r:.50}")
+    defaults = json.loads(base(model=model).to_json())
     for group, values in defaults.items():
         if isinstance(values, dict) and group != "model":
             config[group] = {**values, **config.get(group, {})}
-    return config
+    return {**defaults, **config}
 
 
 def _differences(theirs, ours, prefix=""):

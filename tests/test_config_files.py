@@ -35,6 +35,7 @@ def load(tmp_path, line, text=FILE):
         ("config.train = 3", r"`config.train` must be a group with the keys .*epochs"),
         ("config.train.epochs = = 3", r"invalid syntax: config.train.epochs = = 3"),
         ("x = 1 / 0", r"ZeroDivisionError: division by zero"),
+        ("raise SystemExit('no')", r"SystemExit: no"),
         ("import no_such_module", r"ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
@@ -62,6 +63,38 @@ def test_files_that_give_no_config(tmp_path):
     with pytest.raises(ValueError, match=r"takes no argument. Received: 'a=1'"):
         (tmp_path / "plain.py").write_text(FILE.replace("argument=None", "").format(""))
         config_files.load(f"{tmp_path}/plain.py:a=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "argument", "message"),
+    [
+        ("def get_config(x): pass", "", r"get_config\(\) needs an argument: .*mine.py:ARGUMENT"),
+        (
+            "def get_config(x, y): pass",
+            "",
+            r".* one argument or none. Received: get_config\(x, y\)",
+        ),
+        (
+            "def get_config(x, y): pass",
+            ":a",
+            r".* one argument or none. Received: get_config\(x, y\)",
+        ),
+        (
+            "def get_config(*, x): pass",
+            ":a",
+            r".* one argument or none. Received: get_config\(\*, x\)",
+        ),
+        ("get_config = type", "", r"(.+)"),  # it has no signature
+        ("get_config = 3", "", r"a config file must have a function get_config\(\)"),
+        ("\0", "", r"source code .* null bytes"),
+    ],
+)
+def test_an_error_without_a_line(tmp_path, text, argument, message):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^{path}: ({message})$") as error:
+        config_files.load(f"{path}{argument}")
+    assert "None" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +166,8 @@ def test_a_wrong_flag(word, message):
         ("data.crop_scales", "()"),
         ("data.crop_scales", "0,"),
         ("data.crop_scales", "1.5"),
+        *[("data.test_scale", text) for text in ("2", "-1", "nan")],
+        ("eval.crops", "3"),
         ("data.mean", "1,'a',2"),
         ("data.stream", "both"),
         ("data.shuffle_buffer", "0"),

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import callbacks, evaluation, metrics, optimization, training, workdir
+from keras_videorel import callbacks, evaluation, figures, metrics, optimization, training, workdir
 from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
 from tests import runs
 from tests.shards import gray_video, two_classes, write_shards
@@ -243,6 +243,35 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
         training.dry_run(config)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.test_scale", 2.0, r"`config.data.test_scale` must be .* at most 1. Received: 2.0"),
+        ("data.service", "http://x", r"`service` must be the address .*Received: 'http://x'"),
+        ("data.service", "grpc://localhost:1", r"no tf.data service answers at 'grpc://localhost"),
+        ("data.crop_positions", "fixed", None),
+        ("train.initialize_from", "/none", r"`config.train.initialize_from` must .*'/none'"),
+        ("train.momentum", 0.5, r"holds a run of another config: train.momentum is 0.9 there"),
+    ],
+)
+def test_a_dry_run_refuses_what_training_refuses(
+    tiny, shards, tmp_path, monkeypatch, key, value, message
+):
+    monkeypatch.setattr(training, "_cost", lambda *_: (1.0, 1e9))
+    config, folder = small_config(shards), str(tmp_path / "run")
+    if key == "train.momentum":
+        info = training.pipeline.read_info(str(shards))
+        workdir.open_run(folder, config, info)
+    group, name = key.split(".")
+    config[group][name] = value
+    if message is None:
+        assert "nothing was written" in training.dry_run(config, folder)
+        return
+    for run in (training.dry_run, training.train):
+        with pytest.raises((ValueError, OSError), match=message):
+            run(config, folder)
+
+
 def test_a_folder_with_brackets(tiny, tmp_path):
     """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, scores, report."""
     shards = two_classes(tmp_path / "data[1]*?" / "shards[ab]", train=8, test=2)
@@ -299,6 +328,43 @@ def test_a_torn_log_is_mended(tmp_path):
     path.write_bytes(b"")
     callbacks.forget_epochs(str(path), 1)
     assert path.read_bytes() == b""
+    for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
+        path.write_bytes(rows.encode() + torn)
+        assert figures.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
+        callbacks.forget_epochs(str(path), 2)
+        assert path.read_bytes() == rows.encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "", "is not valid JSON: Expecting value"),
+        ("config.json", '{"seed": 0,', "is not valid JSON"),
+        ("config.json", "[]", r"is damaged: it must hold a config. Received: \[\]"),
+        ("config.json", "null", "is damaged: it must hold a config. Received: None"),
+        ("config.json", "{}", "is damaged: it must hold a model. Received: None"),
+        ("config.json", '{"model": {"width": 4}}', "is damaged: it must hold a model"),
+        ("config.json", '{"model": {"name": "C2DResNet18"}, "data": 3}', "must hold a config"),
+        ("frames.json", "", "is not valid JSON"),
+        ("frames.json", "{}", "is damaged: its frame_size must be .*Received: {}"),
+        ("frames.json", '{"frame_size": [28]}', "is damaged: its frame_size must be"),
+        ("frames.json", '{"frame_size": "28x36"}', "is damaged: its frame_size must be"),
+        ("history.json", '[{"epochs":', "is not valid JSON"),
+        ("history.json", "{}", "is damaged: it must hold a list. Received: {}"),
+    ],
+)
+def test_a_damaged_folder_of_a_run(shards, tmp_path, name, content, message):
+    """One line that names the file, whoever reads it."""
+    config, info = small_config(shards), training.pipeline.read_info(str(shards))
+    folder = str(tmp_path / "run")
+    workdir.open_run(folder, config, info)
+    (tmp_path / "run" / name).write_text(content)
+    config.train.epochs = 5  # a change, for the history
+    with pytest.raises(ValueError, match=rf"'{folder}/{name}' .*{message}"):
+        workdir.open_run(folder, config, info)
+    if name == "config.json":
+        with pytest.raises(ValueError, match=message):
+            workdir.read_config(folder)
 
 
 def test_runs_of_older_versions_keep_working(shards, run):
@@ -306,6 +372,7 @@ def test_runs_of_older_versions_keep_working(shards, run):
     config = small_config(shards)
     stored = json.loads((run / "config.json").read_text())
     del stored["data"]["segments"], stored["data"]["std"], stored["train"]["initialize_from"]
+    del stored["seed"]
     (run / "config.json").write_text(json.dumps(stored))
     assert workdir.read_config(str(run)).to_dict() == config.to_dict()
     training.train(config, str(run))  # goes on: nothing to do

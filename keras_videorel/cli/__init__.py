@@ -10,6 +10,7 @@ VIDEOREL_TRACEBACK=1 shows where it came from.
 
 import importlib
 import os
+import re
 import sys
 
 from absl import flags
@@ -66,7 +67,7 @@ def run(command, argv=None):
     except (ValueError, OSError, ImportError, flags.Error) as error:  # an extra that is missing
         if os.environ.get("VIDEOREL_TRACEBACK"):
             raise
-        return _fail(command, error, 2)
+        return _fail(command, _named(module.FLAGS, error), 2)
     finally:
         for name in set(flag_values) - own:  # the config of a run
             delattr(flag_values, name)
@@ -94,14 +95,65 @@ def _parse(module, words):
                 f"a file whose name begins with - is written ./{files[0]}, or after --. "
                 f"Received: {files[0]!r}"
             ) from error
+        if hasattr(module, "parse") and (keys := _keys_like(error)):
+            raise ValueError(
+                f"there is no flag --{error.flagname} (did you mean {' or '.join(keys)}?)"
+            ) from error
+        raise
+    except flags.IllegalFlagValueError as error:
+        if missing := re.findall(r"Flag --(\w+) must have a value other than None", str(error)):
+            needed = (f"--{name} is needed: {module.FLAGS[name].help}" for name in missing)
+            raise ValueError(" ".join(needed)) from error
         raise
     for name in module.FLAGS:
         flag = module.FLAGS[name]
         if isinstance(flag.value, int | float) and not isinstance(flag.value, bool):
             check_number(f"--{name}", flag.value, least=0)
     if arguments and not getattr(module, "TAKES_WORDS", False):
-        raise ValueError(f"expected flags only. Received: {' '.join(arguments)}")
+        file = "config" in module.FLAGS and config_file_among(arguments)
+        close = f" (did you mean --config {file}?)" if file else ""
+        raise ValueError(f"expected flags only{close}. Received: {' '.join(arguments)}")
     return arguments
+
+
+def _keys_like(error):
+    """The flags of keys of a config that an unknown flag may mean: that end in its name."""
+    from keras_videorel.config_files import keys
+
+    known = [f"--config.{key}" for key in keys()]
+    exact = [flag for flag in known if flag.endswith(f".{error.flagname}")]
+    if exact or "Did you mean" in str(error):  # flags of the command come first
+        return exact
+    close = did_you_mean(error.flagname, [flag.split(".")[-1] for flag in known])
+    return [flag for flag in known if f"mean {flag.split('.')[-1]}?" in close]
+
+
+def config_file_among(words):
+    """The first word that looks like a config file, or None."""
+    return next((word for word in words if word.split(":")[0].endswith(".py")), None)
+
+
+def _named(flag_values, error):
+    """An error, or its message with the flag that names the file that it is about."""
+    file = getattr(error, "filename", None)
+    if not isinstance(file, str) or not error.strerror:
+        return error
+    names = {}
+    for name in flag_values:
+        values = flag_values[name].value
+        for value in values if isinstance(values, list) else [values]:
+            if not value or not isinstance(value, str):
+                continue
+            folder = os.path.abspath(value)
+            if os.path.commonpath([folder, os.path.abspath(file)]) == folder:
+                names[folder] = name
+    if not names:
+        return error
+    name = names[max(names, key=len)]
+    reason = error.strerror
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "a folder is expected, and there is a file"
+    return f"--{name}: {reason}: {file!r}"
 
 
 def run_config(flag_values, words):
@@ -149,15 +201,18 @@ def main():
     if sys.argv[1:2] in (["--version"], ["version"]):
         print(f"videorel {__version__}")
         sys.exit(0)
-    if len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h", "help"):
+    words = sys.argv[1:]
+    if words[:1] in (["--help"], ["-h"], ["help"]) and len(words) > 1:  # of a command
+        words = [words[1], "--help"]
+    if not words or words[0] in ("--help", "-h", "help"):
         print(_usage())
-        sys.exit(0 if len(sys.argv) > 1 else 2)
-    command = sys.argv[1].replace("_", "-")
+        sys.exit(0 if words else 2)
+    command = words[0].replace("_", "-")
     if command not in COMMANDS:
-        close = did_you_mean(command, COMMANDS)
-        print(f"videorel: error: no command {sys.argv[1]!r}{close}\n\n{_usage()}", file=sys.stderr)
+        close = did_you_mean(command.lower(), COMMANDS)
+        print(f"videorel: error: no command {words[0]!r}{close}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
-    leave(run(command, sys.argv[2:]))
+    leave(run(command, words[1:]))
 
 
 def _usage():

@@ -35,9 +35,15 @@ def main(arguments):
     from keras_videorel import evaluation
 
     _fewer_views(FLAGS.config, FLAGS.config_keys)
-    results = evaluation.evaluate(
-        FLAGS.config, FLAGS.workdir, FLAGS.scores, FLAGS.split, FLAGS.report
+    evaluation.evaluate(FLAGS.config, FLAGS.workdir, FLAGS.scores, FLAGS.split, FLAGS.report, _tell)
+    print(
+        f"results    {FLAGS.workdir}/results.json\n"
+        f"confusion  {FLAGS.workdir}/figures/confusion.png"
+        + (f"\nreport     {FLAGS.report}/report.html" if FLAGS.report else "")
     )
+
+
+def _tell(results):
     print(
         f"{results['videos']} videos, {results['clips']} clips x {results['crops']} crops each, "
         f"after {results['epochs']} epochs\n"
@@ -48,10 +54,8 @@ def main(arguments):
             if "top5" in results
             else ""
         )
-        + f"mean class accuracy  {results['mean_class_accuracy']:7.2%}\n"
-        f"results    {FLAGS.workdir}/results.json\n"
-        f"confusion  {FLAGS.workdir}/figures/confusion.png"
-        + (f"\nreport     {FLAGS.report}/report.html" if FLAGS.report else "")
+        + f"mean class accuracy  {results['mean_class_accuracy']:7.2%}",
+        flush=True,
     )
 
 

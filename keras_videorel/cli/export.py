@@ -24,6 +24,7 @@ that folder is replaced.
 
 import itertools
 import os
+import shlex
 import sys
 
 from absl import flags
@@ -107,7 +108,7 @@ def main(arguments):
     print(_table(figures))
     if verification is None:
         print("not compared with the model on clips: no shards there, and no --calibration_videos")
-    print(f"label a video:  videorel predict --model {FLAGS.output} VIDEO")
+    print(f"label a video:  videorel predict --model {shlex.quote(FLAGS.output)} VIDEO")
     if failure is not None:
         print(f"videorel export: error: {failure}", file=sys.stderr)
         return 1
@@ -171,10 +172,13 @@ def _training(config, epochs):
     }
     results = os.path.join(FLAGS.workdir, "results.json")
     if os.path.exists(results):
+        found = read_json(results)
+        if not isinstance(found, dict):
+            raise ValueError(
+                f"{results!r} is damaged: it must hold figures. Received: {found!r:.50}"
+            )
         told["results on the test clips"] = ", ".join(
-            f"{key} {value:.4g}"
-            for key, value in read_json(results).items()
-            if isinstance(value, (int, float))
+            f"{key} {value:.4g}" for key, value in found.items() if isinstance(value, (int, float))
         )
     return told
 

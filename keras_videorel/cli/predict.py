@@ -13,6 +13,7 @@ time from the newest frame to the answer, until they end or q or Ctrl-C is press
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -89,7 +90,9 @@ def main(arguments):
     paths = _find(words, failures)
     if FLAGS.live:
         streams, paths = paths + streams, []
-    for path, outputs in zip(paths, _outputs(words, paths), strict=True):
+    every = _outputs(words, paths)
+    _check_extensions(every)
+    for path, outputs in zip(paths, every, strict=True):
         try:
             _label(predictor, path, outputs, position)
         except (ValueError, OSError) as error:
@@ -163,6 +166,17 @@ def _outputs(words, paths):
             files[kind] = os.path.join(target, name)
         outputs.append(files)
     return outputs
+
+
+def _check_extensions(every):
+    """Refuse files that cannot be written, before any video is labelled."""
+    for kind, file in (item for outputs in every for item in outputs.items()):
+        module = importlib.import_module(f"keras_videorel.prediction.{kind}")
+        if not file.lower().endswith(module.EXTENSIONS):
+            raise ValueError(
+                f"`--{kind}` must be a folder, or end in {', '.join(module.EXTENSIONS)}. "
+                f"Received: {file!r}"
+            )
 
 
 def _label(predictor, path, outputs, position):

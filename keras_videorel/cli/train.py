@@ -10,7 +10,7 @@ import shlex
 
 from absl import flags
 
-from keras_videorel.cli import file_config
+from keras_videorel.cli import config_file_among, file_config
 
 INTERRUPTED = "interrupted; the same command goes on after the last checkpoint"
 FLAGS = flags.FlagValues()
@@ -48,13 +48,10 @@ def parse(words):
     for name in needed:
         if not FLAGS[name].present:
             example = "configs/demo.py" if name == "config" else "runs/mine"
-            raise ValueError(f"--{name} is needed: --{name} {example}{_file_among(words, name)}")
+            file = config_file_among(words[1:]) if name == "config" else None
+            close = f" (did you mean --config {file}?)" if file else ""
+            raise ValueError(f"--{name} is needed: --{name} {example}{close}")
     return words
-
-
-def _file_among(words, name):
-    file = next((word for word in words[1:] if word.split(":")[0].endswith(".py")), None)
-    return f" (did you mean --config {file}?)" if name == "config" and file else ""
 
 
 def main(arguments):
@@ -65,10 +62,10 @@ def main(arguments):
     if FLAGS.print_config:
         print(config_files.describe(config))
         return
-    if FLAGS.dry_run:
-        print(training.dry_run(config))
-        return
     options = {"override": True} if FLAGS.override else {}
+    if FLAGS.dry_run:
+        print(training.dry_run(config, folder, **options))
+        return
     model = training.train(config, folder, **options)
     if distribution.read_tf_config()[1]:
         return  # the chief tells

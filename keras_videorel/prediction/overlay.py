@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from keras_videorel import lettering
+from keras_videorel.checks import check_integer
 from keras_videorel.data import video
 from keras_videorel.files import written_whole
 from keras_videorel.prediction import maps
@@ -75,6 +76,7 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
     if os.path.exists(path) and os.path.samefile(source, path):
         raise ValueError(f"`path` must not be the video itself. Received: {path!r}")
     maps.check_options(predictor, position, gate)
+    check_integer("top", top, 1)
     windows = predictor.windows(source) if windows is None else windows
     timeline = _timeline(windows, predictor.settings, position, gate)
     with video.iter_frames(source, size, threads=0) as reader, written_whole(path) as beside:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_videorel.checks import check_integer
 from keras_videorel.data import flow, sampling, video, video_times
 from keras_videorel.prediction import exported
 
@@ -100,8 +101,9 @@ class Predictor:
             A `Prediction`.
 
         Raises:
-            ValueError: If the file is no video that can be decoded.
+            ValueError: If the file is no video that can be decoded, or `top` is less than 1.
         """
+        check_integer("top", top, 1)
         frames = video.count_frames(path, threads=0)
         count = min(self.settings["clips"], int(sampling.most_samples(frames, *self._taken)))
         indices = sampling.uniform_samples(frames, count, *self._taken).numpy()
@@ -113,7 +115,7 @@ class Predictor:
 
     def best(self, probabilities, top=5):
         """The most probable classes, best first: a list of `(label, probability)`."""
-        best = np.argsort(-probabilities, kind="stable")[:top]
+        best = np.argsort(-probabilities, kind="stable")[: check_integer("top", top, 1)]
         return [(self.labels[i], float(probabilities[i])) for i in best]
 
     def whole(self, path, relations=True):

@@ -72,10 +72,11 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(work):
-    result = videorel("export", "--workdir", work / "run", "--output", work / "model", "--clips=3")
+    model = work / "a model"
+    result = videorel("export", "--workdir", work / "run", "--output", model, "--clips=3")
     assert result.returncode == 0, result.stderr
-    assert f"videorel predict --model {work / 'model'}" in result.stdout
-    return work / "model"
+    assert f"videorel predict --model '{model}' VIDEO" in result.stdout
+    return model
 
 
 def test_evaluate(work, tmp_path):
@@ -89,6 +90,20 @@ def test_evaluate(work, tmp_path):
     assert "top-5" not in result.stdout and "average" not in result.stdout, "of two classes"
     assert np.load(tmp_path / "scores.npz")["logits"].shape == (8, 2)
     assert json.loads((work / "run" / "results.json").read_text())["clips"] == 3
+
+
+def test_results_that_cannot_be_written_are_told(work, tmp_path, monkeypatch):
+    """A run that may only be read: the accuracy and the scores come first, then the error."""
+
+    def refused(path, content):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("keras_videorel.evaluation.write_json", refused)
+    result = videorel("evaluate", "--workdir", work / "run", "--scores", tmp_path / "scores.npz")
+    assert result.returncode == 2 and re.search(r"^top-1 +\d+\.\d\d%", result.stdout, re.MULTILINE)
+    assert "Permission denied" in result.stderr.splitlines()[-1]
+    assert "results.json" in result.stderr.splitlines()[-1] and "results " not in result.stdout
+    assert np.load(tmp_path / "scores.npz")["logits"].shape == (8, 2)
 
 
 def test_predict_text_and_json(exported, tmp_path):
@@ -198,7 +213,7 @@ def test_bad_words_of_the_others(work, exported, tmp_path):
     result = videorel("evaluate", "--workdir", work / "run", "--config.eval.clip=3")
     assert "clip" in error_of(result)
     result = videorel("evaluate", "--workdir", work / "run", "--config.eval.crops=7")
-    assert "`crops` must be" in error_of(result)
+    assert "crops` must be" in error_of(result)
     assert "no exported model" in error_of(videorel("predict", "--model", tmp_path, "a.mp4"))
     assert "at least one video" in error_of(videorel("predict", "--model", exported))
     result = videorel("evaluate", "--workdir", work / "run", "--config.data.path", other(work))
@@ -216,7 +231,7 @@ def test_a_commands_flags_are_its_own(work):
     """Those of one run are gone in the next of the same process."""
     words = "evaluate", "--workdir", work / "run", "--config.eval.crops=7"
     assert error_of(videorel(*words)) == error_of(videorel(*words))
-    assert "`crops` must be" in error_of(videorel(*words))
+    assert "crops` must be" in error_of(videorel(*words))
     assert "workdir" in error_of(videorel("evaluate"))
 
 
@@ -284,10 +299,39 @@ def test_fewer_views_without_a_gpu(work, tmp_path):
         (["summary", "--classes=0"], "classes"),
         (["summary", "--input_shape=16,a,112,3"], "`input_shape` must be positive integers"),
         (["train", "--confg=a.py"], "confg.*config"),
+        (["train", "--epochs=3"], r"no flag --epochs \(did you mean --config.train.epochs\?\)"),
+        (["train", "--epochs", "3"], r"no flag --epochs \(did you mean --config.train.epochs\?\)"),
+        (["train", "--train.epochs=3"], r"did you mean --config.train.epochs\?"),
+        (["train", "--lr=3"], r"did you mean --config.train.learning_rate\?"),
+        (["train", "--batch_size=3"], r"--config.eval.batch_size or --config.train.batch_size\?"),
+        (["config", "configs/demo.py:a=1"], r"did you mean --config configs/demo.py:a=1\?"),
+        (["evaluate"], r"error: --workdir is needed: Folder of a trained run\.$"),
+        (["export", "--workdir=W"], r"error: --output is needed: Folder to write"),
+        (["predict", "a.mp4"], r"error: --model is needed: "),
+        (
+            ["convert-caffe", "--caffemodel=/none", "--output=a.keras"],
+            r"error: --caffemodel: No such file or directory: '/none'$",
+        ),
+        (
+            ["fuse", "--scores=/none.npz"],
+            r"error: --scores: No such file or directory: '/none.npz'",
+        ),
     ],
 )
 def test_numbers_of_flags(words, message):
     assert re.search(message, error_of(videorel(*words)))
+
+
+def test_errors_of_files_name_the_flag(tmp_path):
+    """The longest of those that lead to the file."""
+    videos, file = tmp_path / "videos", tmp_path / "file"
+    write_video(videos / "a" / "1.mp4", np.zeros((3, 48, 64, 3), np.uint8))
+    file.touch()
+    words = ["make-tfrecords", "--dataset=folder", f"--videos={videos}", "--test_fraction=0"]
+    error = error_of(videorel(*words, f"--labels={videos}/none", f"--output={tmp_path}/o"))
+    assert f"error: --labels: No such file or directory: '{videos}/none'" in error
+    error = error_of(videorel(*words, f"--output={file}"))
+    assert error.endswith(f"--output: a folder is expected, and there is a file: '{file}'")
 
 
 def test_names_that_begin_with_a_dash(tmp_path, monkeypatch):
@@ -313,12 +357,31 @@ def test_labels_survive_a_terminal_without_letters(exported, tmp_path):
             assert os.fsencode(json.loads(ended.stdout)["path"]) == path
 
 
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (["help", "train"], "Train a model from a config"),
+        (["--help", "make-tfrecords"], "Turn video files"),
+        (["help"], "usage: videorel COMMAND"),
+        (["TRAIN"], "videorel: error: no command 'TRAIN' (did you mean train?)"),
+        (["help", "trian"], "videorel: error: no command 'trian' (did you mean train?)"),
+    ],
+)
+def test_help(monkeypatch, capsys, words, start):
+    monkeypatch.setattr(sys, "argv", ["videorel", *words])
+    monkeypatch.setattr(cli, "leave", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (out or err).startswith(start)
+    assert ended.value.code == (2 if err else 0)
+
+
 def test_usage():
     version = process("--version").stdout.split()
     assert version[0] == "videorel" and re.fullmatch(r"\d+(\.\w+)+", version[1])
     assert "no command 'trian' (did you mean train?)" in process("trian").stderr
     assert "make-tfrecords" in process("--help").stdout
-    assert "no command 'trian'" in process("trian").stderr
     for command in ("train", "evaluate", "export", "predict", "summary"):
         result = videorel(command, "--help")
         assert result.returncode == 0 and f"videorel {command}" in result.stdout

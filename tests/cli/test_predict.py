@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,15 @@ def test_overlays_and_strips_of_several(videorel, videos):
 def test_wrong_options(videorel, words, message):
     status, out, err = videorel(*words)
     assert status == 2 and not out and len(err) == 1 and message in err[0]
+
+
+@pytest.mark.parametrize("kind", ["strip", "overlay"])
+def test_files_of_other_kinds_are_refused_before_the_work(videorel, videos, kind):
+    status, out, err = videorel(f"--{kind}={videos}/x.xyz", f"{videos}/a/clip.mp4")
+    assert status == 2 and not out
+    assert re.search(rf"`--{kind}` must be a folder, or end in \..*Received: .*x.xyz'$", err[-1])
+    status, out, _ = videorel(f"--{kind}={videos}/x.xyz", f"{videos}/a")  # a folder of that name
+    assert status == 0 and len(os.listdir(videos / "x.xyz")) == 1
 
 
 def test_a_position_outside_of_the_maps(videorel, videos):

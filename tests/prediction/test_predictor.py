@@ -163,6 +163,13 @@ def test_memory_is_bounded_whatever_the_times(predictor):
     assert len(held.columns()[0]) == 1024 and held.columns()[1][-1] == 4999
 
 
+@pytest.mark.parametrize("top", [0, -1, 1.5, None])
+def test_a_number_of_classes_below_one(predictor, top):
+    for ask in (predictor, lambda _, top: predictor.best(np.ones(3), top)):
+        with pytest.raises(ValueError, match=r"`top` must be an integer of at least 1. Received: "):
+            ask("/none.mp4", top)
+
+
 @pytest.mark.parametrize(
     "option", [{"window": 0}, {"hop": -1.0}, {"hop": math.nan}, {"hop": math.inf}]
 )
