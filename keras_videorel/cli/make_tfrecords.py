@@ -189,8 +189,10 @@ def main(arguments):
     elif before is not None:
         clips = _clips(manifest) - _clips(before)
         print(
-            f"{FLAGS.output} was complete; what was rejected and has changed was looked at again: "
+            f"{FLAGS.output} was complete; what was rejected and has changed was tried again: "
             f"{clips} {'clip was' if clips == 1 else 'clips were'} added."
+            if clips or manifest["rejected"] >= before["rejected"]
+            else f"{FLAGS.output} is complete; {shards.REJECTED} no longer lists what is gone."
         )
     _print_summary(manifest)
 
