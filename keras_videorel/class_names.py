@@ -1,15 +1,18 @@
 """Files of class names: a name per line, in index order."""
 
 import os
+import re
 
 from keras_videorel.files import read_text
+
+INVISIBLE = re.compile("[\ufeff\u200b]")  # byte order marks inside a text, spaces of no width
 
 
 def read_class_names(path):
     """Read the names of classes from a text file.
 
-    Editors and spreadsheets add a byte order mark, CRLF line ends, blanks around a name, or empty
-    lines at the end of the file. None of them is part of a name.
+    Editors and spreadsheets add byte order marks, CRLF line ends, blanks around a name, spaces of
+    no width, or empty lines at the end of the file. None of them is part of a name.
 
     Args:
         path: The file, local or with a scheme.
@@ -22,7 +25,7 @@ def read_class_names(path):
         ValueError: If it is not UTF-8 text, names no class, has an empty line between names, or
             names a class twice.
     """
-    text = read_text(path)
+    text = INVISIBLE.sub("", read_text(path))
     names = [line.strip() for line in text.rstrip().splitlines()]
     wrong = None
     if any("\udc80" <= character <= "\udcff" for character in text):

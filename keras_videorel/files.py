@@ -133,7 +133,7 @@ def _leads_to_folder(entry):
         return False
 
 
-def walk(path, skip=lambda name: False):
+def walk(path, skip=lambda name: False, known=()):
     """Yield `(folder, names of files)` of a folder and all folders below, linked ones too.
 
     A folder that several links lead to comes once, so that loops of links end.
@@ -141,24 +141,30 @@ def walk(path, skip=lambda name: False):
     Args:
         path: The folder.
         skip: Function of the name of a folder: whether to leave it out.
+        known: Folders that are not to be walked into, such as those that `path` lies in.
 
     Raises:
         OSError: If a folder cannot be listed.
     """
-    seen, pending, linked = set(), [os.fspath(path)], []
+    seen = {_identity(folder) for folder in known}
+    pending, linked = [os.fspath(path)], []
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
         if not is_remote(folder):
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:
+            if _identity(folder) in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(_identity(folder))
         folders, names = entries(folder)
         yield folder, names
         below = [os.path.join(folder, name) for name in folders if not skip(name)]
         # Folders go under their own names, where they have some.
         linked += [inner for inner in below if not is_remote(inner) and os.path.islink(inner)]
         pending += [inner for inner in below[::-1] if inner not in linked]
+
+
+def _identity(path):
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def fingerprint(path):

@@ -13,6 +13,7 @@ from keras_videorel.class_names import read_class_names
         b"\xef\xbb\xbfleft\r\nright hand\r\nop\xc3\xa9n\r\n",
         b"left \n\tright hand\nop\xc3\xa9n\xc2\xa0\n\n \n",
         b"left\rright hand\rop\xc3\xa9n\r",
+        "left\n\ufeffright hand\u200b\nopén\n\u200b\n".encode(),
         "\ufeffleft\nright hand\nopén\n".encode("utf-16-le"),
         "\ufeffleft\r\nright hand\r\nopén\r\n".encode("utf-16-be"),
     ],

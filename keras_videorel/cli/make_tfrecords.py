@@ -191,6 +191,8 @@ def main(arguments):
         print(
             f"{FLAGS.output} was complete; what was rejected and has changed was tried again: "
             f"{clips} {'clip was' if clips == 1 else 'clips were'} added."
+            if clips or manifest["rejected"] >= before["rejected"]
+            else f"{FLAGS.output} is complete; {shards.REJECTED} no longer lists what is gone."
         )
     _print_summary(manifest)
 
@@ -228,11 +230,10 @@ def _data_set():
     drawing.check_drawing(how)
     if FLAGS.dataset in official.READERS:
         _refuse("test_fraction", "folder and csv")
-        if FLAGS.dataset == "kinetics":
-            found = official.read_kinetics(FLAGS.annotations, FLAGS.videos, FLAGS.split, given)
-        else:
-            read = official.READERS[FLAGS.dataset]
-            found = read(FLAGS.annotations, FLAGS.videos, FLAGS.split)
+        read = official.READERS[FLAGS.dataset]
+        more = {"labels": given} if FLAGS.dataset == "kinetics" else {}
+        rejected = shards.rejected_names(FLAGS.output)
+        found = read(FLAGS.annotations, FLAGS.videos, FLAGS.split, rejected=rejected, **more)
         if not found.videos:
             raise ValueError(
                 f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
@@ -304,13 +305,17 @@ def _print_summary(manifest):
     print(f"shards: {FLAGS.output} ({size / 1e6:.1f} MB)")
 
 
+def _is_missing(line):
+    return re.search(rf",\"?{official.MISSING}( \(.* is there\)\"?)?$", line) is not None
+
+
 def _print_rejected(path):
     with files.opened(path) as file:
         lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
-    missing = sum(line.endswith(f",{official.MISSING}") for line in lines)
+    missing = sum(_is_missing(line) for line in lines)
     print(f"rejected: {len(lines)} files ({missing} of them missing), listed in {path}:")
     # A subset of a data set misses the rest of it, which says less than the other reasons.
-    lines.sort(key=lambda line: line.endswith(f",{official.MISSING}"))
+    lines.sort(key=lambda line: _is_missing(line))
     print("\n".join(f"  {line}" for line in lines[:5]))
     if len(lines) > 5:
         print("  ...")

@@ -171,7 +171,7 @@ def _drawn_groups(videos, groups, fraction, seed):
 
 
 # UCF-101: v_LABEL_g01_c02. HMDB-51: MOVIE_LABEL, visible parts, camera, people, view, quality,
-# number. Kinetics: ID and times.
+# number. Kinetics: ID and times, as the authors write them, and as others do.
 _RECORDINGS = tuple(
     map(
         re.compile,
@@ -179,6 +179,7 @@ _RECORDINGS = tuple(
             r"(v_.+_g\d+)_c\d+",
             r"(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+",
             r"(.{11})_\d{6}_\d{6}",
+            r"([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?",
         ),
     )
 )
@@ -208,15 +209,32 @@ def _groups(videos, pattern, given):
 
 def _recording(stem, label):
     match = next(filter(None, (pattern.fullmatch(stem) for pattern in _RECORDINGS)), None)
-    if match is None:
+    label = label.replace(" ", "_")
+    if match is None or match[1].lower() == label.lower():  # a class, in names of its clips
         return None
-    return match[1].removesuffix(f"_{label.replace(' ', '_')}")  # of HMDB's
+    return match[1].removesuffix(f"_{label}")  # of HMDB's
 
 
+# Names of clips of one recording, in the ways that they are often counted: what `base` finds is the
+# same for all of them. Where `part` is found, there is no doubt.
 _PARTS_OF = r"part|pt|seg|segment|scene|shot|take|chunk|cut|split"
-_COUNTED = re.compile(rf"(.+?)[\W_]*(?:({_PARTS_OF})|clip|c|p|s)?[\W_]*\d+", re.IGNORECASE)
+_SIBLINGS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?P<part>G)(?:[XHPL]\d\d|OPR)(?P<base>\d{4})",  # chapters of GoPro cameras
+        rf"(?P<base>.+?)[\W_]*(?:(?P<part>{_PARTS_OF})|clip|c|p|s)?[\W_]*(?<!\d)\d+"
+        r"(?:[\W_]*of[\W_]*\d+)?",
+        r"(?P<base>.*[^\W\d_].*?)(?:[\W_]+\d+){2,}",  # times
+        r"(?P<base>.*\d)[\W_]*(?P<part>[a-z])",
+        r"(?P<base>.+?)(?:[\W_]+|(?<=\d))(?P<part>begin(?:ning)?|start|mid(?:dle)?|end(?:ing)?)",
+        # Views of several cameras, as NTU's S001C002P003R001A004.
+        r"(?P<base>.*?)(?<![a-z])(?P<part>c|cam|camera|view)[\W_]*\d+(?P<same>\D.*\d.*)",
+        # Only numbers behind the first one differ.
+        r"(?P<base>\D*[^\W\d_]\D*\d+)(?P<rest>\D+\d.*)",
+    )
+)
 _CAMERAS = re.compile(
-    "img|vid|mov|mvi|dsc[nf]?|gopr|gx|gh|pxl|video|clip|movie|film|frame", re.IGNORECASE
+    "img|vid|mov|mvi|dsc[nf]?|dji|gopr|gx|gh|pxl|video|clip|movie|film|frame", re.IGNORECASE
 )
 
 
@@ -224,27 +242,31 @@ def _suspicions(videos, groups):
     """A warning where names on two sides look like parts of one recording."""
     families = {}
     for video in videos:
-        stem = os.path.splitext(video.path.rpartition("/")[2])[0]
-        match = _COUNTED.fullmatch(stem) if groups[video.name] == video.path else None
-        if match and not _CAMERAS.fullmatch(match[1]):
-            family = families.setdefault(video.label, {}).setdefault(match[1], [])
-            family.append((video, match[2]))
-    pairs, count = [], 0
+        stem = os.path.splitext(video.path.rpartition("/")[2])[0].rstrip(")]} ")
+        for pattern in _SIBLINGS if groups[video.name] == video.path else ():
+            match = pattern.fullmatch(stem)
+            if match and not _CAMERAS.fullmatch(match["base"]):
+                found = match.groupdict()
+                rest = re.sub(r"\d+", "#", found.get("rest", ""))
+                key = found["base"], found.get("same"), rest
+                family = families.setdefault((pattern, video.label), {}).setdefault(key, [])
+                family.append((video, found.get("part")))
+    pairs, others = [], set()
     for own in families.values():
         for family in own.values():
             # One name and numbers, as of the class, say nothing.
             if len(own) == 1 and not any(part for _, part in family):
                 continue
             trained = [v for v, _ in family if v.split == "train"]
-            others = [v for v, _ in family if v.split != "train"]
-            if trained and others:
-                pairs.append((trained[0].path, others[0].path, others[0].split))
-                count += len(others)
+            held_out = [v for v, _ in family if v.split != "train"]
+            if trained and held_out:
+                pairs.append((trained[0].path, held_out[0].path, held_out[0].split))
+                others.update(v.name for v in held_out)
     if not pairs:
         return []
     first, second, split = pairs[0]
     return [
-        f"{first} (train) and {second} ({split}) look like parts of one recording; {count} clips "
-        "outside of train have such a sibling there. If they are, name the recordings by "
+        f"{first} (train) and {second} ({split}) look like parts of one recording; {len(others)} "
+        "clips outside of train have such a sibling there. If they are, name the recordings by "
         "--group_pattern, or by the column group of a table"
     ]

@@ -86,10 +86,13 @@ def folder_data_set(videos, drawing=NOTHING):
     return DataSet(found, None, sorted(rejected), warnings + more)
 
 
-def walk_files(folder):
-    """Paths of all files below a folder, relative to it, except hidden ones; sorted."""
+def walk_files(folder, known=()):
+    """Paths of all files below a folder, relative to it, except hidden ones; sorted.
+
+    Links to the folders `known` are not followed.
+    """
     found = []
-    for place, names in files.walk(folder, skip=is_hidden):
+    for place, names in files.walk(folder, is_hidden, known):
         inner = place[len(os.fspath(folder)) :].strip("/").replace(os.sep, "/").strip("/")
         found += [f"{inner}/{name}" if inner else name for name in names if not is_hidden(name)]
     return sorted(found)
@@ -107,7 +110,7 @@ def why_no_video(path):
     """
     if path.lower().endswith(EXTENSIONS):
         return None
-    if path.lower().endswith(pictures.EXTENSIONS):
+    if _is_picture(path) and not pictures.begins_like_a_video(path):
         return "a picture, not a video"
     if not files.is_remote(path):
         return pictures.why_no_video(path)
@@ -147,7 +150,7 @@ def _list_classes(videos, root, split, found, rejected, warnings):
             elif _is_clip(os.path.join(videos, path)):
                 found.append(Video(path, label, split))
             else:
-                rejected.append((path, "a folder without videos or pictures"))
+                rejected.append((path, _why_no_clip(os.path.join(videos, path))))
         if len(found) == before:
             reason = "no video in this folder, so there is no class of its name"
             rejected.append((f"{folder}/", reason))
@@ -172,7 +175,7 @@ def _is_class(folder):
 def _is_clip(folder):
     """Whether a folder holds the pictures of a clip, and not some pictures beside videos."""
     names = [name.lower() for name in _files(folder)]
-    shown = sum(name.endswith(pictures.EXTENSIONS) for name in names)
+    shown = sum(map(_is_picture, names))
     return shown > len(names) / 2 and not any(name.endswith(EXTENSIONS) for name in names)
 
 
@@ -183,7 +186,33 @@ def _any_clip(folder):
 
 
 def _any_video(folder):
-    return any(why_no_video(os.path.join(folder, path)) is None for path in walk_files(folder))
+    """Whether there is a video below a folder, and not in a folder that it lies in itself."""
+    # To look into each picture of each clip would take long.
+    paths = [p for p in walk_files(folder, _above(folder)) if not _is_picture(p)]
+    return any(why_no_video(os.path.join(folder, path)) is None for path in paths)
+
+
+def _why_no_clip(folder):
+    for place, _ in files.walk(folder, is_hidden, _above(folder)):
+        if _is_clip(place):
+            return (
+                "a folder without videos or pictures; there are pictures in "
+                f"{os.path.relpath(place, folder)}/, which is too deep: move them up"
+            )
+    return "a folder without videos or pictures"
+
+
+def _above(folder):
+    """The folders that a local folder lies in."""
+    found = []
+    while not files.is_remote(folder) and os.path.dirname(folder) not in ("", folder):
+        folder = os.path.dirname(folder)
+        found.append(folder)
+    return found
+
+
+def _is_picture(name):
+    return name.lower().endswith(pictures.EXTENSIONS)
 
 
 def _folders(folder):

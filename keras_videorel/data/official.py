@@ -20,13 +20,14 @@ MISSING = "no such file"
 _TRIMMED = 1.0  # seconds that a trimmed file may be longer than the times say
 
 
-def read_ucf101(annotations, videos, split=1):
+def read_ucf101(annotations, videos, split=1, rejected=()):
     """UCF-101: `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
 
     Args:
         annotations: The folder of these files ("ucfTrainTestlist" in the authors' archive).
         videos: The folder of the videos, `LABEL/v_LABEL_g01_c01.avi` or flat.
         split: The split that `Video.split` tells the side in.
+        rejected: Names of videos that do not decode: another file of theirs is preferred.
 
     Returns:
         A `DataSet`; the labels are in the order of `classInd.txt`.
@@ -51,10 +52,10 @@ def read_ucf101(annotations, videos, split=1):
                         f"of classInd.txt. Received: {line!r} in {place}"
                     )
                 _add(sides, (name, label), number, side, place)
-    return _listed(sides, labels, videos, split)
+    return _listed(sides, labels, videos, split, rejected)
 
 
-def read_hmdb51(annotations, videos, split=1):
+def read_hmdb51(annotations, videos, split=1, rejected=()):
     """HMDB-51: 51 x 3 files `LABEL_test_splitN.txt` of `NAME.avi ID`.
 
     ID is 1 for training, 2 for testing and 0 for neither.
@@ -63,6 +64,7 @@ def read_hmdb51(annotations, videos, split=1):
         annotations: The folder of these files ("testTrainMulti_7030_splits").
         videos: The folder of the videos, `LABEL/NAME.avi` or flat.
         split: The split that `Video.split` tells the side in.
+        rejected: Names of videos that do not decode: another file of theirs is preferred.
 
     Returns:
         A `DataSet`; the labels are sorted, since the authors number none.
@@ -86,10 +88,10 @@ def read_hmdb51(annotations, videos, split=1):
                         f"Received: {line!r} in {place}"
                     )
                 _add(sides, (f"{label}/{name.strip()}", label), number, ids[side], place)
-    return _listed(sides, labels, videos, split)
+    return _listed(sides, labels, videos, split, rejected)
 
 
-def read_kinetics(annotations, videos, split=1, labels=None):
+def read_kinetics(annotations, videos, split=1, labels=None, rejected=()):
     """Kinetics-400, -600 or -700: tables of `label,youtube_id,time_start,time_end,split`.
 
     The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or whole
@@ -104,6 +106,7 @@ def read_kinetics(annotations, videos, split=1, labels=None):
         videos: The folder of the videos.
         split: The split that `Video.split` tells the side in.
         labels: Names of the classes in index order; sorted training labels by default.
+        rejected: Names of videos that do not decode: another file of theirs is preferred.
 
     Returns:
         A `DataSet`.
@@ -112,7 +115,7 @@ def read_kinetics(annotations, videos, split=1, labels=None):
         FileNotFoundError: If a folder or file is not there.
         ValueError: If a file is of another kind, or has labels that training has not.
     """
-    rows, rejected = {}, []
+    unreadable, rows, rejected = rejected, {}, []
     for path in _tables(annotations):
         for place, row in _table(path):
             clip = row["clip"]
@@ -153,7 +156,7 @@ def read_kinetics(annotations, videos, split=1, labels=None):
         names = ("_".join([youtube_id, *times]), youtube_id, row["label"])
         sides[names] = {n: own.get(row["part"], UNUSED) for n, own in enumerate(splits, 1)}
         segments[names] = (*row["times"], ids[youtube_id] == 1)
-    found = _listed(sides, labels, videos, split, segments)
+    found = _listed(sides, labels, videos, split, unreadable, segments)
     found = sources.with_labels(found, labels)
     return found._replace(rejected=sorted(found.rejected + rejected))
 
@@ -261,7 +264,7 @@ def _table(path):
 # --- Files ----------------------------------------------------------------------------------
 
 
-def _listed(sides, labels, videos, split, segments=None):
+def _listed(sides, labels, videos, split, unreadable, segments=None):
     """The data set of videos with their sides, by `(*names, label)`, the best name first.
 
     Of segments, dict from the same keys to `(start, end, whether it is the file's only one)`, all
@@ -271,22 +274,30 @@ def _listed(sides, labels, videos, split, segments=None):
     numbers = sorted({number for own in sides.values() for number in own})
     check_choice("split", split, numbers)
     index = _index(videos)
+
+    def clips(names, label, key, own):
+        every = tuple(own.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
+        every = every if len(numbers) > 1 else ()
+        for name in names:
+            for path in _find(index, name, label, videos):
+                times = ()
+                if segments is not None and name != names[0]:
+                    *times, only = segments[key]
+                    if only and _is_trimmed(files.join(videos, path), times[1] - times[0]):
+                        times = ()
+                yield Video(path, label, own.get(split, UNUSED), every, *times)
+
     found, rejected, listed = [], [], {}
     for key, own in sides.items():
         *names, label = key
-        paths = [_find(index, name, label, videos) for name in names]
-        path = next(filter(None, paths), None)
-        if path is None:
+        first = next(clips(names, label, key, own), None)
+        if first is None:
             rejected.append((names[0], MISSING))
             continue
-        every = tuple(own.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
-        every = every if len(numbers) > 1 else ()
-        times = ()
-        if segments is not None and not paths[0]:
-            *times, only = segments[key]
-            if only and _is_trimmed(files.join(videos, path), times[1] - times[0]):
-                times = ()
-        clip = Video(path, label, own.get(split, UNUSED), every, *times)
+        clip = first
+        if first.name in unreadable:
+            others = (c for c in clips(names, label, key, own) if c.name not in unreadable)
+            clip = next(others, first)
         listed[clip.name] = names[0]
         found.append(clip)
     found.sort(key=lambda clip: (clip.path, clip.start or 0))
@@ -319,20 +330,23 @@ def _index(folder):
 
 
 def _find(index, name, label, videos):
-    """The file of a listed name: a video, best in the folder of its label, else anywhere."""
+    """The files of a listed name: videos, those in the folder of its label first."""
     stem = normalized(name.rpartition("/")[2])
     known = os.path.splitext(stem)
     paths = index.get(stem) or (index.get(known[0]) if known[1].lower() in EXTENSIONS else None)
     if not paths:
-        return None
+        return
     own = {normalized(label), normalized(label).replace(" ", "_")}
 
     def rank(path):
         inner = normalized(path).split("/")[-2:-1]
         return not path.lower().endswith(EXTENSIONS), not own & set(inner), path
 
-    paths = sorted(paths, key=rank)
-    if len(paths) == 1 or not rank(paths[0])[0]:
-        return paths[0]
-    # Texts and pictures may lie beside a video without a usual extension.
-    return next((p for p in paths if not folders.why_no_video(f"{videos}/{p}")), paths[0])
+    paths, any_video = sorted(paths, key=rank), False
+    for path in paths:
+        # Texts and pictures may lie beside a video without a usual extension.
+        if len(paths) == 1 or not rank(path)[0] or not folders.why_no_video(f"{videos}/{path}"):
+            any_video = True
+            yield path
+    if not any_video:
+        yield paths[0]

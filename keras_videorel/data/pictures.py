@@ -8,11 +8,21 @@ import av
 import numpy as np
 
 from keras_videorel import files
+from keras_videorel.class_names import INVISIBLE
 from keras_videorel.data import video
 from keras_videorel.data.video_times import SHORTEST_STEP
 
 FRAME_RATE = 12.0  # of Jester's and Something-Something's frames
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+# Matroska, MPEG, Windows Media, Flash, Ogg.
+_CONTAINERS = (
+    b"\x1a\x45\xdf\xa3",
+    b"\0\0\1\xba",
+    b"\0\0\1\xb3",
+    b"\x30\x26\xb2\x75",
+    b"FLV\1",
+    b"OggS",
+)
 # FFmpeg reads these as videos: pictures, and text as a terminal would show it.
 _STILL = re.compile(r"image2|.*_pipe|ico|tty|bin|xbin|adf|idf")
 
@@ -26,8 +36,11 @@ def natural(name):
 
 
 def normalized(name):
-    """A name in the one spelling (NFC) in which names are compared: macOS splits letters up."""
-    return unicodedata.normalize("NFC", name)
+    """A name in the one spelling in which names are compared.
+
+    It is NFC, since macOS splits letters up, and without characters that nobody sees.
+    """
+    return unicodedata.normalize("NFC", INVISIBLE.sub("", name))
 
 
 def library():
@@ -47,6 +60,21 @@ def check_rate(frame_rate):
             f"`frame_rate` must be more than 0 and at most 1000. Received: {frame_rate!r}"
         )
     return float(frame_rate)
+
+
+def begins_like_a_video(path):
+    """Whether the first bytes of a file are those of a container of videos, whatever its name."""
+    if not files.is_remote(path) and not os.path.isfile(path):  # a pipe would keep us waiting
+        return False
+    try:
+        head = files.read_bytes(path, 16)
+    except OSError:
+        return False
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in (b"avif", b"heic", b"heix", b"mif1")
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    return head.startswith(_CONTAINERS)
 
 
 def why_no_video(path):

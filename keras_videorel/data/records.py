@@ -227,6 +227,36 @@ _COMPRESSED = (
     (b"\xfd7zXZ\0", "XZ"),
     (b"PK\3\4", "ZIP"),
 )
+
+
+def clip_paths(path):
+    """What identifies the clips of a shard that `encode` made; their frames are not read.
+
+    Args:
+        path: The shard, a TFRecord file without compression.
+
+    Returns:
+        A list of names.
+    """
+    found = []
+    with tf.io.gfile.GFile(path, "rb") as file:
+        end, place = file.size(), 0
+        while place < end:
+            file.seek(place)
+            length = HEADER.unpack(file.read(HEADER.size))[0]
+            head = file.read(min(length, 1 << 16))
+            size, start = 0, 1  # of the context, behind its tag
+            while head[start] > 127:
+                size |= (head[start] & 127) << 7 * (start - 1)
+                start += 1
+            size |= head[start] << 7 * (start - 1)
+            context = tf.train.Features.FromString(head[start + 1 : start + 1 + size])
+            (name,) = context.feature[CLIP_DATA_PATH].bytes_list.value
+            found.append(name.decode("utf-8", "surrogateescape"))
+            place += HEADER.size + length + 4
+    return found
+
+
 _LARGEST_LOOKED_AT = 1 << 26  # bytes of a record
 
 

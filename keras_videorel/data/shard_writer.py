@@ -85,7 +85,8 @@ def write_shard(shard, settings, decoder, advance=None):
                 try:
                     encoded = _encode(clip, settings, decoder, folder)
                 except video.VideoError as error:
-                    report["rejected"].append((clip.name, error.reason))
+                    reason = _reason(error, file_path(clip, settings.root))
+                    report["rejected"].append((clip.name, reason))
                     report["retry"][clip.name] = before
                 else:
                     writer.write(_record(clip, label_index, encoded))
@@ -121,6 +122,21 @@ def _encode(clip, settings, decoder, folder):
             return decoder.encode(local, start=clip.start, end=clip.end)
     except FileNotFoundError:
         raise video.VideoError(path, "no such file") from None
+
+
+def _reason(error, path):
+    """Why a clip is left out; of a missing file, also what there is of a similar name."""
+    if error.reason != "no such file":
+        return error.reason
+    folder, name = os.path.split(path)
+    try:
+        there = files.list_folder(folder)
+    except OSError:
+        return error.reason
+    stem = os.path.splitext(name)[0].lower()
+    near = [n for n in there if n.lower() == name.lower()]
+    near += [n for n in there if os.path.splitext(n)[0].lower() == stem]
+    return f"{error.reason} ({near[0]} is there)" if near else error.reason
 
 
 def _record(clip, label_index, encoded):

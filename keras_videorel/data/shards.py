@@ -17,11 +17,13 @@ all others stay as they are.
 
 import contextlib
 import csv
+import difflib
 import functools
 import hashlib
 import json
 import math
 import os
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -109,7 +111,7 @@ def write_shards(
         OSError: If a file cannot be written, or a decoding process was killed.
     """
     files.check_text("output", output)
-    labels = _check_videos(videos, labels)
+    labels, listed = _check_videos(videos, labels), listed or {}
     if size is not None and short_side is not None:
         raise ValueError(
             "give either `size` or `short_side`. Received: "
@@ -153,19 +155,18 @@ def write_shards(
     )
     if files.exists(manifest):
         found = _read_options(manifest, output)
-        appeared = _appeared(found, output, videos, labels, listed or {})
-        there = [clip for clip in videos if clip.name not in appeared]
-        options["videos"] = _summary(there, labels)
-        if len(there) < len(videos) or read_json(manifest).get("added"):
-            options["shards"] = found["shards"]
-        _check_same(found, options, shards is None, output)
         _check_present(found, output)
-        again = _to_retry(output, settings.root, videos, appeared)
-        if not again:
+        changes = _changes(found, output, videos, labels, listed)
+        options["videos"] = _summary(changes.planned, labels)
+        if changes.planned != videos or "added" in read_json(manifest):
+            options["shards"] = found["shards"]
+        _check_same(found, options, shards is None, output, changes.others)
+        again = _to_retry(output, settings.root, videos, changes.appeared)
+        if not again and changes.planned == videos:
             files.remove(work)  # of a run that was stopped at the very end
             return read_json(manifest)
         write = functools.partial(_write_missing, settings, engine, workers, beam_options)
-        return _add(again, videos, labels, rejected, settings, write)
+        return _add(again, videos, labels, rejected, listed, settings, write)
 
     quiet.import_tensorflow()  # before threads begin
     made = not files.exists(output)
@@ -175,19 +176,25 @@ def write_shards(
         _write_missing(settings, engine, workers, beam_options, plan)
         reports = [read_json(shard_writer.report_path(shard.name, settings)) for shard in plan]
         if not any(report["clips"] for report in reports):
-            listed = sorted(entry for report in reports for entry in report["rejected"])
+            failed = sorted(entry for report in reports for entry in report["rejected"])
             _clear(plan, output, work, made)
-            first = "; ".join(f"{path}: {reason}" for path, reason in listed[:3])
+            first = "; ".join(f"{path}: {reason}" for path, reason in failed[:3])
             raise ValueError(
                 f"`videos` must hold at least one video that decodes. Received: {len(videos)}, "
-                f"all rejected ({first}{'; ...' if len(listed) > 3 else ''})"
+                f"all rejected ({first}{'; ...' if len(failed) > 3 else ''})"
             )
-        return _finish(plan, reports, labels, options, rejected, output, work)
+        return _finish(plan, reports, labels, options, rejected, listed, output, work)
 
 
 def is_complete(output):
     """Whether a folder holds a finished data set."""
     return files.exists(os.path.join(output, MANIFEST))
+
+
+def rejected_names(output):
+    """Names of the videos that a finished data set leaves out."""
+    there = is_complete(output) and files.exists(os.path.join(output, REJECTED))
+    return {path for path, _ in _read_rejected(output)} if there else set()
 
 
 # --- The plan -------------------------------------------------------------------------------
@@ -303,7 +310,7 @@ _COMPARED = (
 )  # fmt: skip
 
 
-def _check_same(found, options, any_shards, output):
+def _check_same(found, options, any_shards, output, others=""):
     wanted = {"frame_rate": FRAME_RATE, **json.loads(json.dumps(options))}
     different = [
         f"{name}: {_shown(found[name])} there, {_shown(wanted[name])} wanted"
@@ -314,11 +321,11 @@ def _check_same(found, options, any_shards, output):
     ]
     if found["videos"] != wanted["videos"]:
         there, here = found["videos"]["count"], wanted["videos"]["count"]
-        different.append(f"videos or labels: {there} there, {here} other ones wanted")
+        different.append(f"videos or labels: {there} there, {here} other ones wanted{others}")
     if different:
         raise ValueError(
             f"`output` holds shards of other options ({'; '.join(different)}); repeat those "
-            f"options, choose another folder or delete this one. Received: {output!r}"
+            f"options, choose another `output` or delete this one. Received: {output!r}"
         )
 
 
@@ -347,7 +354,7 @@ def _clear(plan, output, work, made):
         files.remove(output)
 
 
-def _finish(plan, reports, labels, options, rejected, output, work, before=None):
+def _finish(plan, reports, labels, options, rejected, listed, output, work, before=None):
     """Write what describes the shards, the manifest last; `before` is that of older shards."""
     before = before or {"splits": {}, "notes": []}
     splits, official_splits = dict(before["splits"]), dict(before.get("official_splits", {}))
@@ -375,22 +382,26 @@ def _finish(plan, reports, labels, options, rejected, output, work, before=None)
             total = official_splits.setdefault(number, dict.fromkeys(OLD_SIDES, 0))
             for side, count in sides.items():
                 total[side] = total.get(side, 0) + count
-    listed = (report["rejected"] for report in reports)
-    rejected = sorted([*map(tuple, rejected), *(tuple(pair) for own in listed for pair in own)])
+    more = (report["rejected"] for report in reports)
+    rejected = sorted([*map(tuple, rejected), *(tuple(pair) for own in more for pair in own)])
     notes = sorted((path, note) for report in reports for path, note in report["notes"])
     notes = [{"path": path, "note": note} for path, note in notes]
-    retry = {**before.get("retry", {}).get("files", {})}
-    for report in reports:
-        retry.update(report.get("retry", {}))
+    retry = {"files": {}, "videos": {}, **before.get("retry", {})}
+    for shard, report in zip(plan, reports, strict=True):
+        retry["files"].update(report.get("retry", {}))
+        for clip, _ in shard.clips:
+            if clip.name in report.get("retry", {}):
+                row = [*clip, listed.get(clip.name, clip.name)]
+                retry["videos"][clip.name] = row
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "library": f"keras_videorel {keras_videorel.__version__}",
         "options": options,
         "splits": splits,
         **({"official_splits": official_splits} if official_splits else {}),
-        **({"added": before["added"]} if before.get("added") else {}),
+        **({"added": before["added"]} if "added" in before else {}),
         "rejected": len(rejected),
-        **({"retry": {"decoder": pictures.library(), "files": retry}} if retry else {}),
+        **({"retry": {"decoder": pictures.library(), **retry}} if retry["files"] else {}),
         "notes": sorted([*before["notes"], *notes], key=lambda entry: entry["path"]),
     }
     with _written(os.path.join(output, LABELS)) as file:
@@ -433,20 +444,82 @@ def _write_missing(settings, engine, workers, beam_options, plan):
 # --- Once more ------------------------------------------------------------------------------
 
 
-def _appeared(found, output, videos, labels, listed):
-    """Names of videos that were rejected as missing, or as none, before they could be planned."""
+class _Changes(NamedTuple):
+    """What became of the videos since the data set was finished.
+
+    Attributes:
+        planned: The videos that it was made of.
+        appeared: Names of videos that were rejected before they could be planned, as missing or as
+            no video, or that stand in for a rejected file.
+        others: Which other videos are new, or gone, in words.
+    """
+
+    planned: list
+    appeared: set
+    others: str = ""
+
+
+def _changes(found, output, videos, labels, listed):
     if found["videos"] == _summary(videos, labels):
-        return set()
-    retry = read_json(os.path.join(output, MANIFEST)).get("retry", {}).get("files", {})
-    rejected = {path: reason for path, reason in _read_rejected(output) if path not in retry}
-    # Older manifests do not tell which were planned.
-    missing = {path for path, reason in rejected.items() if reason == official.MISSING}
-    for before in (rejected, missing):
-        appeared = {v.name for v in videos if {v.name, listed.get(v.name)} & {*before}}
-        there = [v for v in videos if v.name not in appeared]
-        if found["videos"] == _summary(there, labels):
-            return appeared
-    return set()
+        return _Changes(videos, set())
+    manifest = read_json(os.path.join(output, MANIFEST))
+    retry = manifest.get("retry", {})
+    rejected = dict(_read_rejected(output))
+    tried = {*retry.get("files", {})}
+    written = _written_names(output, found, manifest)
+    # Older manifests do not tell which of the rejected were planned.
+    older = {name for name, reason in rejected.items() if not reason.startswith(official.MISSING)}
+    every = [
+        _compared(videos, known, written, rejected, retry.get("videos", {}), listed)
+        for known in (written | tried, written | older)
+    ]
+    same = (own for own in every if found["videos"] == _summary(own.planned, labels))
+    return next(same, every[0])
+
+
+def _compared(videos, known, written, rejected, rows, listed):
+    """The `_Changes` if the videos of the names `known` were planned."""
+    names = {clip.name for clip in videos}
+    called = {*rejected, *(_stem(name) for name in rejected), *(row[-1] for row in rows.values())}
+    planned, appeared, new = [], set(), []
+    gone = {name for name in known - names if name not in written}
+    for clip in videos:
+        if clip.name in known:
+            planned.append(clip)
+        elif {clip.name, listed.get(clip.name), _stem(clip.name)} & called:
+            appeared.add(clip.name)
+            for name in [name for name in gone - rows.keys() if _stem(name) == _stem(clip.name)]:
+                path = name.removesuffix(clip.name[len(clip.path) :])
+                planned.append(clip._replace(path=path))
+        else:
+            planned.append(clip)
+            new.append(clip.name)
+    for row in (rows[name] for name in gone & rows.keys()):
+        path, label, split, splits, *times, _ = row
+        planned.append(sources.Video(path, label, split, tuple(splits), *times))
+    lost = sorted(written - names)
+    others = [
+        f"{what}: {', '.join(own[:3])}{', ...' if len(own) > 3 else ''}"
+        for what, own in (("new", new), ("gone", lost))
+        if own
+    ] or ["the same files with other labels or splits"]
+    return _Changes(planned, appeared, f" ({'; '.join(others)})")
+
+
+def _stem(name):
+    """The name of a video, or segment, without the extension of its file."""
+    path, mark, times = name.partition("#t=")
+    return os.path.splitext(path)[0] + mark + times
+
+
+def _written_names(output, options, manifest):
+    """Names of the clips in the shards."""
+    quiet.import_tensorflow()
+    from keras_videorel.data import records
+
+    names = [name for side, count in options["shards"].items() for name in _names(side, count)]
+    paths = [os.path.join(output, name) for name in [*names, *manifest.get("added", ())]]
+    return {name for path in paths for name in records.clip_paths(path)}
 
 
 def _to_retry(output, root, videos, appeared):
@@ -466,7 +539,7 @@ def _to_retry(output, root, videos, appeared):
     return again
 
 
-def _add(again, videos, labels, rejected, settings, write):
+def _add(again, videos, labels, rejected, listed, settings, write):
     """Write further shards of clips, and the new manifest."""
     output, work = settings.output, settings.work
     manifest = read_json(os.path.join(output, MANIFEST))
@@ -495,14 +568,20 @@ def _add(again, videos, labels, rejected, settings, write):
                 added.append(shard.name)
             else:
                 files.remove(os.path.join(output, shard.name))
-        # Of the rejected, those that were planned and not tried stay as they are.
-        waiting = {clip.name for clip in videos} - {clip.name for clip in again}
-        retry = manifest.get("retry", {}).get("files", {})
-        manifest["retry"] = {"files": {name: retry[name] for name in retry if name in waiting}}
+        # Of the rejected, those that were planned and not tried stay as they are, unless their
+        # files are gone.
+        retry = manifest.get("retry", {})
+        replaced = [sources.Video(*row[:-1]) for row in retry.get("videos", {}).values()]
+        replaced = [v for v in replaced if files.exists(shard_writer.file_path(v, settings.root))]
+        waiting = {clip.name for clip in [*videos, *replaced]} - {clip.name for clip in again}
+        manifest["retry"] = {
+            kind: {name: own for name, own in retry.get(kind, {}).items() if name in waiting}
+            for kind in ("files", "videos")
+        }
         manifest["added"] = added
         rejected = [*rejected, *(pair for pair in _read_rejected(output) if pair[0] in waiting)]
         options = {**manifest["options"], "videos": _summary(videos, labels)}
-        return _finish(plan, reports, labels, options, rejected, output, work, manifest)
+        return _finish(plan, reports, labels, options, rejected, listed, output, work, manifest)
 
 
 def _read_rejected(output):
@@ -527,11 +606,21 @@ def _check_videos(videos, labels):
     for clip in videos:
         for side in (clip.split, *clip.splits):
             if side not in SIDES:
-                raise ValueError(f"`split` must be one of {', '.join(SIDES)}. Received: {clip}")
+                raise ValueError(
+                    f"`split` must be one of {', '.join(SIDES)}. Received: {side!r} of {clip.name}"
+                )
         if len(clip.splits) != len(videos[0].splits):
-            raise ValueError(f"`splits` must be as many for each video. Received: {clip}")
+            raise ValueError(
+                f"`splits` must be as many for each video. Received: {len(clip.splits)} of "
+                f"{clip.name}"
+            )
         if clip.label not in known:
-            raise ValueError(f"`labels` must hold the label of each video. Received: {clip}")
+            near = difflib.get_close_matches(clip.label, labels, 3) or labels[:3]
+            raise ValueError(
+                f"`labels` must hold the label of each video. Received: {clip.label!r} of "
+                f"{clip.name}, but {', '.join(map(repr, near))}"
+                + (", ..." if len(labels) > len(near) else "")
+            )
         if clip.name in names:
             raise ValueError(f"`videos` must list each video once. Received: {clip.name!r} twice")
         names.add(clip.name)

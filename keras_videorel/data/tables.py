@@ -112,13 +112,14 @@ def read_table(path, columns, more=()):
     if foreign:
         raise ValueError(
             f"`annotations` must be UTF-8 text. Received: {path!r} with another byte in line "
-            f"{text.count(chr(10), 0, foreign.start()) + 1}; save it as UTF-8"
+            f"{len(_LINE_END.findall(text[: foreign.start()])) + 1}; save it as UTF-8"
         )
+    start = _HEAD.match(text).end()  # behind empty lines, and what Excel takes a delimiter from
     try:
-        first = text.lstrip().partition("\n")[0].strip("\r")
+        first = _LINE_END.split(text[start:], maxsplit=1)[0]
         for delimiter in ",;\t":
             heads = next(csv.reader([first], delimiter=delimiter), [])
-            heads = [name.strip().lower() for name in heads]
+            heads = [pictures.normalized(name).strip().lower() for name in heads]
             if all(name in heads for name in columns):
                 break
         else:
@@ -129,8 +130,8 @@ def read_table(path, columns, more=()):
                 + (f", without {', '.join(missing)}" if missing else "")
             )
         places = {name: heads.index(name) for name in (*columns, *more) if name in heads}
-        rows = csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
-        skipped = text[: len(text) - len(text.lstrip())].count("\n")
+        rows = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter)
+        skipped = len(_LINE_END.findall(text[:start]))
         next(rows)
         for row in rows:
             if not any(cell.strip() for cell in row):
@@ -148,6 +149,10 @@ def read_table(path, columns, more=()):
         raise ValueError(
             f"`annotations` must be a CSV file. Received: {path!r} ({error})"
         ) from None
+
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_HEAD = re.compile(r"\s*(?:\"?sep=.\"?[,;]*\s*?(?:\r\n?|\n)\s*)?", re.IGNORECASE)
 
 
 def _seconds(text, name, place):

@@ -267,3 +267,20 @@ def test_tables_and_names_of_other_programs(tmp_path):
     ]
     (videos / "loop").symlink_to(videos)
     assert official.read_kinetics(lists, videos) == found
+
+
+def test_another_file_than_one_that_was_rejected(tmp_path):
+    lists = _write(tmp_path / "lists", UCF)
+    names = [f"Zumba/v_Zumba_g0{g}_c01" for g in (1, 2)]
+    videos = _touch(tmp_path / "videos", *(f"{names[0]}.{e}" for e in ("avi", "mp4", "txt")))
+    _touch(videos, f"{names[1]}.avi")
+    rejected = {f"{name}.avi" for name in names}
+    found = official.read_ucf101(lists, videos, rejected=rejected)
+    assert [v.path for v in found.videos] == [f"{names[0]}.mp4", f"{names[1]}.avi"]
+    assert found.listed[f"{names[0]}.mp4"] == f"{names[0]}.avi"
+    assert official.read_ucf101(lists, videos).videos[0].path == f"{names[0]}.avi"
+    lists = _write(tmp_path / "kinetics", {"all.csv": HEADER + "zumba,one,1,2,train\n"})
+    _touch(videos, "one.mp4", "one.mkv")
+    for rejected, path in (({"one.mkv#t=1,2"}, "one.mp4"), ({"one.mkv#t=3,4"}, "one.mkv")):
+        found = official.read_kinetics(lists, videos, rejected=rejected)
+        assert [v.name for v in found.videos] == [f"{path}#t=1,2"]

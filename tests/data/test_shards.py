@@ -525,7 +525,11 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
             ["x"],
             "`splits` must be as many for each video",
         ),
-        ([Video("a", "y", "train")], ["x"], "`labels` must hold the label"),
+        (
+            [Video("a", "run fsat", "train")],
+            ["sit", "x", "run fast"],
+            "`labels` must hold the label .* Received: 'run fsat' of a, but 'run fast', ...",
+        ),
         ([Video("a", "x", "train")] * 2, ["x"], "list each video once. Received: 'a' twice"),
         ([Video("a", "x", "train")], ["x", "x"], "`labels` must differ"),
         ([Video("a", "x", "train")], ["x", "y\nz"], "a label must be one line"),
@@ -631,6 +635,89 @@ def test_videos_that_appear_are_added(folder, tmp_path):
         )
         assert manifest["rejected"] == 0 and len(manifest["added"]) == 1
     assert late.path in _records(tmp_path, late.split)
+
+
+def test_rejected_files_are_replaced_or_deleted(folder, tmp_path):
+    root, output = tmp_path / "videos", tmp_path / "shards"
+    shutil.copytree(folder, root)
+    film = (root / "train/red/0.mp4").read_bytes()
+    for name in ("train/red/bad.avi", "train/red/worse.avi", "train/red/note"):
+        (root / name).write_bytes(b"no film")
+
+    def write(**options):
+        data = folders.folder_data_set(root)
+        return shards.write_shards(
+            data.videos,
+            output,
+            ["blue", "green", "red"],
+            root,
+            (48, 64),
+            rejected=data.rejected,
+            workers=1,
+            **options,
+        )
+
+    assert write(shards=8)["rejected"] == 3
+    before = _contents(output)
+    (root / "train/red/bad.avi").unlink()
+    (root / "train/red/bad.mp4").write_bytes(film)
+    for _ in range(2):
+        manifest = write(shards=8)
+        assert (manifest["rejected"], manifest["splits"]["train"]["clips"]) == (2, 7)
+    after = _contents(output)
+    assert all(after[name] == before[name] for name in before if name.endswith(".tfrecord"))
+    assert set(_records(output, "train")) >= {"train/red/bad.mp4", "train/red/0.mp4"}
+
+    (root / "train/red/worse.avi").unlink()
+    for _ in range(2):
+        manifest = write(shards=8)
+        assert manifest["rejected"] == 1 and "retry" not in manifest
+    assert (output / "rejected.csv").read_text().splitlines()[1:] == [
+        "train/red/note,cannot be opened as a video: Invalid data found when processing input"
+    ]
+    (root / "train/red/note").unlink()
+    (root / "train/red/note.mkv").write_bytes(film)
+    assert write(shards=8)["splits"]["train"]["clips"] == 8
+
+    (root / "train/red/more.mp4").write_bytes(film)
+    (root / "train/red/0.mp4").unlink()
+    with pytest.raises(
+        ValueError, match=r"new: train/red/more.mp4; gone: train/red/0.mp4.*another `output`"
+    ):
+        write(shards=8)
+
+
+def test_a_good_file_beside_a_rejected_one(folder, tmp_path):
+    root, output = tmp_path / "videos", tmp_path / "shards"
+    shutil.copytree(folder, root)
+    (root / "train/red/0.avi").write_bytes(b"no film")
+    (root / "train/red/0.mp4").rename(tmp_path / "0.mp4")
+    other = [v for v in folders.read_folder(root) if v.path != "train/red/0.avi"]
+
+    def write(path, listed):
+        videos = [*other, Video(path, "red", "train")]
+        labels = ["blue", "green", "red"]
+        listed = {path: listed}
+        return shards.write_shards(videos, output, labels, root, (48, 64), listed=listed, workers=1)
+
+    assert write("train/red/0.avi", "red/0")["rejected"] == 1
+    (tmp_path / "0.mp4").rename(root / "moved.mp4")
+    for _ in range(2):
+        manifest = write("moved.mp4", "red/0")
+        assert manifest["splits"]["train"]["clips"] == 6
+        # It is there still, and no better.
+        assert shards.rejected_names(output) == {"train/red/0.avi"}
+
+
+def test_a_missing_file_of_a_similar_name(folder, tmp_path):
+    videos = [Video("train/red/0.mp4", "x", "train"), Video("train/red/1.MP4", "x", "train")]
+    videos += [Video("train/red/1.avi", "x", "train"), Video("none.avi", "x", "train")]
+    shards.write_shards(videos, tmp_path, ["x"], folder, (48, 64), workers=1)
+    assert (tmp_path / "rejected.csv").read_text().splitlines()[1:] == [
+        "none.avi,no such file",
+        "train/red/1.MP4,no such file (1.mp4 is there)",
+        "train/red/1.avi,no such file (1.mp4 is there)",
+    ]
 
 
 def test_folders_of_pictures(tmp_path):

@@ -380,3 +380,84 @@ def test_bad_drawings_are_refused(tmp_path, drawing, message):
     _touch(tmp_path / "split", *(f"{s}/run/1.mp4" for s in sources.SPLITS))
     with pytest.raises(ValueError, match="`val_fraction` is for data without a val split"):
         folders.folder_data_set(tmp_path / "split", Drawing(val=0.2))
+
+
+def test_links_to_the_class_itself_are_no_videos_below_it(tmp_path):
+    _touch(tmp_path, "v/train/a/1.mp4", "v/test/a/2.mp4", "far/3.wmv", "far/deep/notes.txt")
+    (tmp_path / "v/train/b").symlink_to(tmp_path / "far")
+    (tmp_path / "far/deep/back").symlink_to(tmp_path / "far")
+    found = folders.folder_data_set(tmp_path / "v")
+    assert [v.path for v in found.videos] == ["test/a/2.mp4", "train/a/1.mp4", "train/b/3.wmv"]
+    assert found.rejected == [("train/b/deep", "a folder without videos or pictures")]
+
+
+def test_pictures_too_deep_and_videos_called_pictures(tmp_path):
+    _touch(tmp_path, "train/a/1.mp4", "test/a/2.mp4", "train/a/clip/frames/1.jpg")
+    os.mkfifo(tmp_path / "train/a/pipe.jpg")
+    (tmp_path / "train/a/movie.jpg").write_bytes(_film(tmp_path / "film.avi").read_bytes())
+    (tmp_path / "film.avi").unlink()
+    found = folders.folder_data_set(tmp_path)
+    assert [v.path for v in found.videos] == ["test/a/2.mp4", "train/a/1.mp4", "train/a/movie.jpg"]
+    rejected = dict(found.rejected)
+    assert "there are pictures in frames/, which is too deep" in rejected["train/a/clip"]
+    assert rejected["train/a/pipe.jpg"] == "a picture, not a video"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\r\npath;label;split\r\na.mp4;b;train\r\nc.mp4;b;x\r\n",
+        '"sep=\t"\npath\tlabel\tsplit\na.mp4\tb\ttrain\nc.mp4\tb\tx\n',
+        "\rpath,label,split\ra.mp4,b,train\rc.mp4,b,x\r",
+    ],
+)
+def test_first_lines_and_line_ends_of_excel(tmp_path, text):
+    with pytest.raises(ValueError, match=r"Received: 'x' in .*line 4"):
+        tables.read_csv(_table(tmp_path, text), tmp_path)
+    table = _table(tmp_path, text.replace("x", "test"))
+    assert tables.read_csv(table, tmp_path) == [
+        Video("a.mp4", "b", "train"),
+        Video("c.mp4", "b", "test"),
+    ]
+
+
+def test_characters_that_nobody_sees_are_no_part_of_a_label(tmp_path):
+    text = "\ufeff\u200bpath,label,split\na.mp4,\u200bwave\ufeff,train\n"
+    assert tables.read_csv(_table(tmp_path, text), tmp_path) == [Video("a.mp4", "wave", "train")]
+
+
+PARTS = {
+    "times": [f"{v}-00.{t:02}.00-00.{t + 5:02}.00" for v in ("rec", "tape") for t in (0, 7, 21)],
+    "letters": [f"match{r}{c}" for r in range(1, 5) for c in "abc"],
+    "words": [f"lecture{r}-{c}" for r in range(3) for c in ("begin", "mid", "end")],
+    "gopro": [f"GX{c:02}{r:04}" for r in range(4) for c in (1, 2, 3)],
+    "kth": [f"person{p:02}_boxing_d{d}_uncomp" for p in range(7) for d in range(4)],
+    "ntu": [f"S001C{c:03}P{p:03}R001A001" for p in range(7) for c in range(3)],
+    "brackets": [f"{who} ({i})" for who in ("anna", "bob") for i in range(4)],
+    "of": [f"tape{r}_part{i}of3" for r in range(4) for i in (1, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_ways_to_name_parts_of_one_recording(kind):
+    videos = [Video(f"run/{name}.mp4", "run", "train") for name in PARTS[kind]]
+    (warning,) = drawing.draw(videos, Drawing(0.3))[1]
+    assert "look like parts of one recording" in warning
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [str(i) for i in range(1, 40)],
+        [f"{i:04}" for i in range(1, 40)],
+        [f"GX01{i:04}" for i in range(20)],
+        [f"person{i}" for i in range(20)],
+        [f"202{i % 2}-{i:02}-09_walk" for i in range(1, 12)],
+        ["weekend", "friend", "start", "the end", "amid"],
+        [f"{v}_{t}_{t + 5.5}" for v in ("dQw4w9WgXcQ", "aaaaaaaaaaB") for t in (0, 7, 21)],
+    ],
+)
+def test_names_that_say_nothing_of_recordings(names):
+    videos = [Video(f"run/{name}.mp4", "run", "train") for name in names]
+    found, warnings = drawing.draw(videos, Drawing(0.3))
+    assert warnings == [] and {v.split for v in found} == {"train", "test"}
