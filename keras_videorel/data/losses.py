@@ -178,8 +178,10 @@ class Losses:
 
     def _unread(self):
         """Share of the bytes of a Matroska or ASF file that is in no packet: what is damaged."""
+        if not self._in_matroska() and self._container.format.name != "asf":
+            return 0.0
         size = self._container.size
-        if size <= 0 or not (self._in_matroska() or self._container.format.name == "asf"):
+        if size <= 0:  # a stream
             return 0.0
         attached = [stream for stream in self._container.streams if stream.type == "attachment"]
         if not all(hasattr(stream, "data") for stream in attached):  # older PyAV
@@ -192,25 +194,25 @@ class Losses:
         """Whether the index of the file, if it has one, is not of all frames."""
         return self._indexed < self._packets.count
 
-    def _is_short(self, step, whole=_WHOLE):
-        """Whether less than some share of the pictures came out."""
+    def _is_short(self, step, share=_WHOLE):
+        """Whether less than this share of the pictures came out."""
         shown, pictures = self._shown, self._pictures
         # Packets of half a frame, or of none, are no loss.
-        if pictures.count < whole * shown.count and pictures.span < whole * shown.span:
+        if pictures.count < share * shown.count and pictures.span < share * shown.span:
             return True
-        if self._packets.count < whole * self._indexed:
+        if self._packets.count < share * self._indexed:
             return True
         if not self._index_is_short() or 0 < self._stream.frames <= self._packets.count:
             return False
         own, duration = self._own_duration(), self._whole_duration()
         if not own and duration <= 0:
-            return self._packets.count < whole * self._stream.frames
-        if own and self._packets.span + step >= whole * own:
+            return self._packets.count < share * self._stream.frames
+        if own and self._packets.span + step >= share * own:
             return False
         file = self._believed()
         # Matroska counts from zero, others from the first frame.
         low, high = file.low, file.high + step
-        return high - (low if low > duration else min(low, 0.0)) < whole * duration
+        return high - (low if low > duration else min(low, 0.0)) < share * duration
 
     def _believed(self):
         """What was read of the file: damage makes up packets of other streams, at any time."""
