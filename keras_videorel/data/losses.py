@@ -9,7 +9,7 @@ _WHOLE = 0.9  # of what is declared: containers are off by a few frames, and edi
 _LONGEST_HOLE = 10.0  # seconds; longer ones may be pauses, or the joint of two recordings
 _FEW = 2  # damaged frames, such as the last of a file that was cut off
 _EMPTY = 16  # bytes of a packet that may say but that the last picture stays
-_HEAD, _PACKET_HEAD = 2048, 24  # most bytes of Matroska around all packets, and around each
+_HEAD, _PACKET_HEAD = 2048, 24  # bytes around all packets, and around each, or a few less
 
 
 class Losses:
@@ -41,7 +41,9 @@ class Losses:
         self.breaks_off = self.at_end = False
         self._damaged = self._tried = self._corrupt = self._bytes = 0
         self.last_stays = 0.0
-        self._steps, self._last, self._fields = collections.Counter(), None, False
+        # The newest step is apart: a segment ends before it.
+        self._steps, self._newest, self._last = collections.Counter(), None, None
+        self._fields = False
         self._file, self._packets, self._shown, self._pictures = (_Extent() for _ in range(4))
 
     def add_packet(self, packet, time):
@@ -69,8 +71,10 @@ class Losses:
             self._corrupt += picture.is_corrupt
             self._fields |= picture.interlaced_frame
             if time is not None:
+                if self._newest is not None:
+                    self._steps[self._newest] += 1
                 if self._last is not None:
-                    self._steps[round(min(time - self._last, _LONGEST_HOLE), 3)] += 1
+                    self._newest = round(min(time - self._last, _LONGEST_HOLE), 3)
                 self._last = time
         if picture is None or picture.is_corrupt:
             self._damaged += 1
@@ -127,18 +131,19 @@ class Losses:
         """
         found, shown = self._pictures.count, self._shown.count // (2 if self._fields else 1)
         damaged = self._damaged > 0 or self.breaks_off
-        unread = whole and self._unread() > 1 - _WHOLE
+        unread = whole and self._unread() > 1 - _WHOLE and (damaged or self._in_matroska())
         if not (damaged or unread or (self.at_end and found < _WHOLE * shown)):
             return found
         step = self._shortest(step)
+        steps = self._steps + collections.Counter([self._newest] if self.at_end else [])
         # What is longer is counted where packets tell how much there was.
         lost = sum(
             count * (round(hole / step) - 1)
-            for hole, count in self._steps.items()
-            if 1.5 * step < hole < _LONGEST_HOLE
+            for hole, count in steps.items()
+            if hole is not None and 1.5 * step < hole < _LONGEST_HOLE
         )
         if unread or self._finds_all:
-            lost += self._steps[_LONGEST_HOLE] * round(_LONGEST_HOLE / step)
+            lost += steps[_LONGEST_HOLE] * round(_LONGEST_HOLE / step)
         if self.at_end:
             ends = max(0.0, self._shown.span - self._pictures.span)
             lost += min(round(ends / step), max(0, shown - found))
@@ -146,14 +151,15 @@ class Losses:
         longest, duration = self._shown.span, self._whole_duration()
         if duration:
             longest = min(longest, duration)
+            if self._damaged > _FEW and self._shown.span > 2 * duration and not self._finds_all:
+                lost = round(longest / step)  # none of the times is to be believed
             if unread:
                 behind = max(0.0, duration - self._believed().high)
                 longest, lost = longest + behind, lost + round(behind / step)
         expected = min(found + lost, round(longest / step) + 1)
-        if self._in_matroska() and whole:
-            loses_packets = unread
-        else:
-            loses_packets = self._damaged > _FEW and not self._finds_all
+        loses_packets = unread
+        if not (whole and self._in_matroska()):
+            loses_packets |= self._damaged > _FEW and not self._finds_all
         return max(found, expected if loses_packets else min(expected, shown))
 
     def _shortest(self, step):
@@ -171,9 +177,11 @@ class Losses:
         return "matroska" in self._container.format.name
 
     def _unread(self):
-        """Share of the bytes of a Matroska file that is in no packet, as where it is damaged."""
-        size = self._container.size if self._in_matroska() else 0
-        if size <= 0:
+        """Share of the bytes of a Matroska or ASF file that is in no packet: what is damaged."""
+        if not self._in_matroska() and self._container.format.name != "asf":
+            return 0.0
+        size = self._container.size
+        if size <= 0:  # a stream
             return 0.0
         attached = [stream for stream in self._container.streams if stream.type == "attachment"]
         if not all(hasattr(stream, "data") for stream in attached):  # older PyAV
@@ -186,25 +194,25 @@ class Losses:
         """Whether the index of the file, if it has one, is not of all frames."""
         return self._indexed < self._packets.count
 
-    def _is_short(self, step, whole=_WHOLE):
-        """Whether less than some share of the pictures came out."""
+    def _is_short(self, step, share=_WHOLE):
+        """Whether less than this share of the pictures came out."""
         shown, pictures = self._shown, self._pictures
         # Packets of half a frame, or of none, are no loss.
-        if pictures.count < whole * shown.count and pictures.span < whole * shown.span:
+        if pictures.count < share * shown.count and pictures.span < share * shown.span:
             return True
-        if self._packets.count < whole * self._indexed:
+        if self._packets.count < share * self._indexed:
             return True
         if not self._index_is_short() or 0 < self._stream.frames <= self._packets.count:
             return False
         own, duration = self._own_duration(), self._whole_duration()
         if not own and duration <= 0:
-            return self._packets.count < whole * self._stream.frames
-        if own and self._packets.span + step >= whole * own:
+            return self._packets.count < share * self._stream.frames
+        if own and self._packets.span + step >= share * own:
             return False
         file = self._believed()
         # Matroska counts from zero, others from the first frame.
         low, high = file.low, file.high + step
-        return high - (low if low > duration else min(low, 0.0)) < whole * duration
+        return high - (low if low > duration else min(low, 0.0)) < share * duration
 
     def _believed(self):
         """What was read of the file: damage makes up packets of other streams, at any time."""

@@ -216,6 +216,8 @@ class FrameReader:
                     yield packet
         except av.error.FFmpegError:
             self._losses.breaks_off = True
+        except IndexError:
+            pass  # PyAV's own at the end of a file, where streams came up on the way
         yield None
 
     def _from(self, first, opening):

@@ -76,6 +76,7 @@ def test_a_segment(clip, shared):
     assert encoded.timestamps == whole.timestamps[30:50]
     assert (encoded.frame_rate, encoded.note) == (pytest.approx(25), None)
     assert counts == [16, 20]
+    assert shared.encode(clip, start=1.2, end=9).note == "ends at 2.76 s of 9"
     with pytest.raises(video.VideoError, match="no frame from 9 s on; the last one is"):
         shared.encode(clip, start=9, end=12)
     with pytest.raises(ValueError, match="`end` must be after `start`"):

@@ -730,9 +730,11 @@ def test_folders_of_pictures(tmp_path):
     (root / "clip/4.png").write_bytes(b"damaged")
     (root / "clip/notes.txt").touch()
     videos = [Video("clip", "x", "train"), Video("clip", "x", "test", (), 0.5, 1.0)]
+    videos.append(Video("clip", "x", "val", (), 0.8, 3.0))
     output = tmp_path / "shards"
     manifest = shards.write_shards(videos, output, ["x"], root, (48, 64), frame_rate=10, workers=1)
-    assert manifest["notes"] == [{"path": "clip", "note": "11 of 12 pictures decoded"}]
+    notes = sorted(entry["note"] for entry in manifest["notes"])
+    assert notes == ["11 of 12 pictures decoded", "ends at 1.10 s of 3"]
     assert manifest["options"]["frame_rate"] == 10
     record = _records(output, "train")["clip"]
     order = [i for i in range(12) if i != 3]

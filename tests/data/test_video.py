@@ -991,6 +991,7 @@ def _spoil(path, first=4000, period=400, length=60):
         ("clip.mkv", "libx264"),
         ("clip.mkv", "mpeg4"),
         ("clip.webm", "libvpx"),
+        ("clip.wmv", "wmv2"),
         ("clip.mp4", "libx265"),
         ("clip.mkv", "libx265"),  # nothing of which is flagged
     ],
@@ -1017,6 +1018,29 @@ def test_a_file_of_which_little_can_be_read(tmp_path):
     _spoil(path, period=800)
     with pytest.raises(VideoError, match=r"damaged frames; \d+ frames decoded, 1.\d of 9.6 sec"):
         video.count_frames(path)
+
+
+def test_a_segment_before_a_hole_is_whole(tmp_path):
+    """Where nothing of it is damaged, what lies behind does not count."""
+    path = write_video(tmp_path / "clip.mkv", moving_square(60), codec="mjpeg", pix_fmt="yuvj420p")
+    data = path.read_bytes()
+    start, length = len(data) // 2, len(data) // 3
+    path.write_bytes(data[:start] + bytes(length) + data[start + length :])
+    with video.iter_frames(path, start=0.2, end=1.08) as reader:
+        assert len(list(reader)) == 22
+    assert reader.note is None
+
+
+def test_streams_that_damage_makes_up(tmp_path):
+    pixels = np.tile(PIXELS, (60, 1, 1, 1))
+    path = write_video(tmp_path / "clip.flv", pixels, codec="flv", options={"g": "12"})
+    with av.open(str(path)) as container:
+        tag = [packet.pos for packet in container.demux()][400]
+    data = bytearray(path.read_bytes())
+    assert data[tag] == 9  # pictures
+    data[tag] = 8  # sound
+    path.write_bytes(data)
+    assert video.count_frames(path) == 479
 
 
 def test_frames_lost_in_the_middle_are_told(tmp_path):
