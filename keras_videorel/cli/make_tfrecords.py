@@ -183,6 +183,7 @@ def main(arguments):
         beam_options=arguments,
         time_limit=FLAGS.time_limit,
         seed=FLAGS.seed,
+        drawn=FLAGS.test_fraction is not None or FLAGS.val_fraction is not None,
     )
     if before == manifest:
         print(f"{FLAGS.output} is complete already; nothing was done.")

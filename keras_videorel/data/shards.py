@@ -12,7 +12,8 @@ gets its name when it is whole, so a run that ended early, in whatever way, leav
 only, and the next run with the same options makes the missing ones. Of a finished data set, it
 tries files again that were rejected and have changed since, that were missing and are there, or
 that another version of the decoding library may read; their clips go into shards of their own, and
-all others stay as they are.
+all others stay as they are. A rejected file may also be replaced by one of another extension, or
+deleted.
 """
 
 import contextlib
@@ -71,6 +72,7 @@ def write_shards(
     beam_options=(),
     time_limit=TIME_LIMIT,
     seed=0,
+    drawn=False,
 ):
     """Write the clips of a data set as TFRecord shards.
 
@@ -101,6 +103,8 @@ def write_shards(
         beam_options: Options of Beam and its runner, as words of a command line.
         time_limit: Seconds that a video may take without giving a frame.
         seed: Seed of the order of the clips.
+        drawn: Whether the splits of the videos were drawn. What is drawn depends on which files
+            there are, so a data set that is repaired keeps the splits that it was made with.
 
     Returns:
         The content of `dataset.json`, a dict.
@@ -156,7 +160,8 @@ def write_shards(
     if files.exists(manifest):
         found = _read_options(manifest, output)
         _check_present(found, output)
-        changes = _changes(found, output, videos, labels, listed)
+        changes = _changes(found, output, videos, labels, listed, drawn)
+        videos = changes.videos
         options["videos"] = _summary(changes.planned, labels)
         if changes.planned != videos or "added" in read_json(manifest):
             options["shards"] = found["shards"]
@@ -448,31 +453,43 @@ class _Changes(NamedTuple):
     """What became of the videos since the data set was finished.
 
     Attributes:
+        videos: The videos as they are now.
         planned: The videos that it was made of.
         appeared: Names of videos that were rejected before they could be planned, as missing or as
             no video, or that stand in for a rejected file.
         others: Which other videos are new, or gone, in words.
     """
 
+    videos: list
     planned: list
     appeared: set
     others: str = ""
 
 
-def _changes(found, output, videos, labels, listed):
+def _changes(found, output, videos, labels, listed, drawn):
     if found["videos"] == _summary(videos, labels):
-        return _Changes(videos, set())
+        return _Changes(videos, videos, set())
     manifest = read_json(os.path.join(output, MANIFEST))
     retry = manifest.get("retry", {})
     rejected = dict(_read_rejected(output))
-    tried = {*retry.get("files", {})}
-    written = _written_names(output, found, manifest)
+    rows, tried = retry.get("videos", {}), {*retry.get("files", {})}
+    sides = _written_sides(output, found, manifest)
+    written = {*sides}
     # Older manifests do not tell which of the rejected were planned.
     older = {name for name, reason in rejected.items() if not reason.startswith(official.MISSING)}
     every = [
-        _compared(videos, known, written, rejected, retry.get("videos", {}), listed)
+        _compared(videos, known, written, rejected, rows, listed)
         for known in (written | tried, written | older)
     ]
+    if drawn and not videos[0].splits:
+        sides.update((name, row[2]) for name, row in rows.items())
+        stems = {_stem(name): row[2] for name, row in rows.items()}
+        kept = [
+            v._replace(split=sides.get(v.name, stems.get(_stem(v.name), v.split))) for v in videos
+        ]
+        changes = _compared(kept, written | tried, written, rejected, rows, listed)
+        if changes.planned != kept or "added" in manifest:  # else it is another draw
+            every.append(changes)
     same = (own for own in every if found["videos"] == _summary(own.planned, labels))
     return next(same, every[0])
 
@@ -503,7 +520,7 @@ def _compared(videos, known, written, rejected, rows, listed):
         for what, own in (("new", new), ("gone", lost))
         if own
     ] or ["the same files with other labels or splits"]
-    return _Changes(planned, appeared, f" ({'; '.join(others)})")
+    return _Changes(videos, planned, appeared, f" ({'; '.join(others)})")
 
 
 def _stem(name):
@@ -512,14 +529,17 @@ def _stem(name):
     return os.path.splitext(path)[0] + mark + times
 
 
-def _written_names(output, options, manifest):
-    """Names of the clips in the shards."""
+def _written_sides(output, options, manifest):
+    """The sides of the clips in the shards, by their names."""
     quiet.import_tensorflow()
     from keras_videorel.data import records
 
     names = [name for side, count in options["shards"].items() for name in _names(side, count)]
-    paths = [os.path.join(output, name) for name in [*names, *manifest.get("added", ())]]
-    return {name for path in paths for name in records.clip_paths(path)}
+    return {
+        clip: name.partition("-")[0]
+        for name in [*names, *manifest.get("added", ())]
+        for clip in records.clip_paths(os.path.join(output, name))
+    }
 
 
 def _to_retry(output, root, videos, appeared):

@@ -120,6 +120,7 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         "rejected": [],
         "listed": None,
         "frame_rate": 12.0,
+        "drawn": True,
         "beam_options": ["--runner", "x"],
     }
     assert calls == [(25, str(tmp_path), ["left", "right"], options)]

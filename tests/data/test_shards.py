@@ -687,6 +687,38 @@ def test_rejected_files_are_replaced_or_deleted(folder, tmp_path):
         write(shards=8)
 
 
+def test_a_repaired_set_keeps_the_splits_that_were_drawn(folder, tmp_path):
+    root, output = tmp_path / "videos", tmp_path / "shards"
+    for label in COLOURS:
+        for index in range(6):
+            (root / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / f"train/{label}/{index % 2}.mp4", root / label / f"{index}.mp4")
+    film = (root / "red/0.mp4").read_bytes()
+
+    def draw(fraction):
+        return folders.read_folder(root, fraction)
+
+    def write(fraction=0.5):
+        options = {"root": root, "size": (48, 64), "workers": 1, "drawn": True}
+        return shards.write_shards(draw(fraction), output, [*COLOURS], **options)
+
+    tested = [v.path for v in draw(0.5) if v.split == "test"]
+    for name in tested[:2]:
+        (root / name).write_bytes(b"no film")
+    assert write()["splits"]["test"]["clips"] == 7
+    sides = {v.path: v.split for v in draw(0.5)}
+    with pytest.raises(ValueError, match="other labels or splits"):
+        write(0.2)
+    (root / tested[0]).unlink()
+    (root / tested[0]).with_suffix(".avi").write_bytes(film)
+    (root / tested[1]).unlink()
+    assert any(sides.get(v.path, v.split) != v.split for v in draw(0.5))
+    for _ in range(2):
+        manifest = write()
+        assert manifest["splits"]["test"]["clips"] == 8 and manifest["rejected"] == 0
+        assert manifest["splits"]["train"]["clips"] == 9
+
+
 def test_a_good_file_beside_a_rejected_one(folder, tmp_path):
     root, output = tmp_path / "videos", tmp_path / "shards"
     shutil.copytree(folder, root)
