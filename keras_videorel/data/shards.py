@@ -491,7 +491,13 @@ def _changes(found, output, videos, labels, listed, drawn):
         if changes.planned != kept or "added" in manifest:  # else it is another draw
             every.append(changes)
     same = (own for own in every if found["videos"] == _summary(own.planned, labels))
-    return next(same, every[0])
+    with files.opened(os.path.join(output, LABELS)) as file:
+        there = file.read().splitlines()
+    own = every[0]
+    if there != labels:
+        shown = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
+        own = own._replace(others=f" (the labels are no longer those of {LABELS}: {shown})")
+    return next(same, own)
 
 
 def _compared(videos, known, written, rejected, rows, listed):

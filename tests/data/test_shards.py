@@ -679,6 +679,10 @@ def test_rejected_files_are_replaced_or_deleted(folder, tmp_path):
     (root / "train/red/note.mkv").write_bytes(film)
     assert write(shards=8)["splits"]["train"]["clips"] == 8
 
+    with pytest.raises(ValueError, match=r"no longer those of labels.txt: red, blue, green\)"):
+        shards.write_shards(
+            folders.read_folder(root), output, ["red", "blue", "green"], root, (48, 64), workers=1
+        )
     (root / "train/red/more.mp4").write_bytes(film)
     (root / "train/red/0.mp4").unlink()
     with pytest.raises(
