@@ -157,6 +157,10 @@ def load(folder, precision=None):
             f"{folder!r} has no {FILES[precision]}; `precision` can be {', '.join(there)}"
         )
     settings = read_json(manifest)
+    needed = ("segments", "frames", "frame_stride", "frame_size", "clips")
+    lacking = [key for key in needed if not isinstance(settings, dict) or key not in settings]
+    if lacking:
+        raise ValueError(f"{manifest!r} is damaged: it lacks {', '.join(lacking)}")
     if precision == "saved_model":
         return SavedModel(folder, settings), settings, precision
     return LiteRTModel(folder, settings, FILES[precision]), settings, precision

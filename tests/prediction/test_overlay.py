@@ -139,6 +139,8 @@ def test_variable_frame_rate(predictor, tmp_path):
 
 
 def test_errors(predictor, source, tmp_path):
+    with pytest.raises(ValueError, match=r"`top` must be an integer of at least 1. Received: 0"):
+        overlay.write(predictor, source, "out.mp4", top=0)
     with pytest.raises(ValueError, match=r"`path` must end in .mp4, .*Received: 'out.gif'"):
         overlay.write(predictor, source, "out.gif")
     before = source.read_bytes()

@@ -256,6 +256,16 @@ def test_folders_that_are_no_models(folder, tmp_path):
         Predictor(tmp_path)
     shutil.copy(f"{folder}/labels.txt", tmp_path)
     (tmp_path / "model_fp32.tflite").write_bytes(b"no model")
+    manifest, whole = tmp_path / "export.json", (tmp_path / "export.json").read_text()
+    for content, message in (
+        ("", "is not valid JSON"),
+        ("[]", "is damaged: it lacks segments, frames, frame_stride, frame_size, clips"),
+        (whole.replace('"frame_size"', '"size"'), "is damaged: it lacks frame_size$"),
+    ):
+        manifest.write_text(content)
+        with pytest.raises(ValueError, match=rf"export.json' {message}"):
+            Predictor(tmp_path)
+    manifest.write_text(whole)
     pytest.importorskip("ai_edge_litert", reason="LiteRT's interpreter is not installed")
     with pytest.raises(ValueError, match=r"model_fp32.tflite' cannot be run by LiteRT"):
         Predictor(tmp_path)
