@@ -162,7 +162,7 @@ def test_shards_with_problems_are_not_described(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "flag --shards=None"),
+        ([], "--shards is needed"),
         (["--shards=SHARDS/none"], "no finished shards"),
         (["--shards=SHARDS", "more"], "Received: more"),
         (["--shards=SHARDS", "--frames=last"], "frames"),

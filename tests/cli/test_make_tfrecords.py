@@ -129,7 +129,7 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "must have a value"),
+        ([], "is needed"),
         (["--dataset=ucf"], "dataset"),
         (["--resize=128"], "`resize` must be HEIGHTxWIDTH, for example 128x170. Received: '128'"),
         (["--resize=0x5"], "`resize` must be HEIGHTxWIDTH"),
@@ -148,7 +148,7 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
     ],
 )
 def test_bad_words_are_refused(folder, tmp_path, words, message, capsys):
-    if message not in ("dataset", "must have a value"):
+    if message not in ("dataset", "is needed"):
         given = [f"--videos={folder}", f"--output={tmp_path}/new", *words]
         words = given if "--dataset=csv" in words else ["--dataset=folder", *given]
     if message.startswith(("`workers", "either", "`resize")):
