@@ -10,7 +10,7 @@ def check_integer(name, value, least=None, most=None):
     """`value` as an int between `least` and `most`.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If `value` is not an integer within the bounds.
     """
     message = f"`{name}` must be an integer"
     message += "" if least is None else f" of at least {least}"
@@ -41,7 +41,7 @@ def check_number(name, value, least=None, above=None, below=None, most=None):
     """`value`, which must be a finite number inside of the bounds.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If `value` is not a finite number within the bounds.
     """
     bounds = {
         "of at least": (least, operator.ge),
@@ -65,7 +65,7 @@ def check_numbers(name, values, **bounds):
     """`values`, which must be a sequence of one number or more, inside of `check_number`'s bounds.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If `values` is not such a sequence.
     """
     if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
         raise ValueError(f"`{name}` must be a sequence of numbers. Received: {values!r}")

@@ -249,7 +249,7 @@ def check_text(name, path):
     """Refuse a path that is not UTF-8 text, where TensorFlow is to write.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If `path` is not UTF-8 text.
     """
     try:
         os.fspath(path).encode()

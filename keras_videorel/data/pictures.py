@@ -53,7 +53,7 @@ def check_rate(frame_rate):
     """`frame_rate`, which must be a number of pictures per second.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If `frame_rate` is not above 0 and at most 1000.
     """
     if not 0 < frame_rate <= 1000:
         raise ValueError(

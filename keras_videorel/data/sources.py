@@ -126,7 +126,7 @@ def check_folder(videos):
     """`videos`, which must be a folder.
 
     Raises:
-        FileNotFoundError: If it is none.
+        FileNotFoundError: If `videos` is not a folder.
     """
     videos = os.fspath(videos)
     if not files.is_folder(videos):
