@@ -45,7 +45,7 @@ def main(arguments):
 
 def _tell(results):
     print(
-        f"{results['videos']} videos, {results['clips']} clips x {results['crops']} crop{'s'[: results['crops'] > 1]} each, "
+        f"{results['videos']} videos, {results['clips']} clips x {results['crops']} crops each, "
         f"after {results['epochs']} epochs\n"
         f"top-1                {results['top1']:7.2%}   (chance {results['chance']:.2%})\n"
         + (
