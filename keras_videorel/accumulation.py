@@ -29,23 +29,25 @@ class AccumulatingModel(keras.Model):
         variables = self.trainable_variables
         devices = tf.distribute.get_strategy().num_replicas_in_sync
 
-        def add_part(place, sums):
+        def add_part(place, sums, losses):
             x, y = (part[place] for part in parts)
             with tf.GradientTape() as tape:
                 y_pred = self(x, training=True)
                 loss = self.compute_loss(x, y, y_pred)  # of a device: its part of the mean
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
-            self.metrics[0].update_state(loss * devices, sample_weight=tf.shape(y)[0])
             self.compute_metrics(x, y, y_pred)
-            return place + 1, [s + g for s, g in zip(sums, gradients, strict=True)]
+            sums = [s + g for s, g in zip(sums, gradients, strict=True)]
+            return place + 1, sums, losses + tf.cast(loss * devices, tf.float32)
 
         zeros = [tf.zeros(v.shape, v.dtype) for v in variables]
-        _, sums = tf.while_loop(
-            lambda place, _: place < self.steps,
+        _, sums, losses = tf.while_loop(
+            lambda place, *_: place < self.steps,
             add_part,
-            (0, zeros),
+            (0, zeros, 0.0),
             parallel_iterations=1,  # the activations of one part at a time
         )
+        # Once a step, as Keras does it: a resumed epoch then adds up the losses in the same order.
+        self.metrics[0].update_state(losses / self.steps, sample_weight=tf.shape(data[0])[0])
         self.optimizer.apply([s / self.steps for s in sums], variables)
         return self.get_metrics_result()
