@@ -7,9 +7,9 @@ PYTHON ?= python3
 # A process for each core, a file of tests after the other; not the files of one long test last.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 OLDEST_TESTS = tests/data tests/layers tests/export tests/prediction tests/cli
-BACKENDS_TESTS = tests/ops tests/layers tests/models tests/test_distribution.py
+BACKENDS_TESTS = tests/ops tests/layers tests/models tests/training/test_distribution.py
 # What oneDNN computes in another way than TensorFlow's own kernels: numbers, and where they end.
-ONEDNN_TESTS = tests/ops tests/layers tests/test_callbacks.py tests/test_optimization.py
+ONEDNN_TESTS = tests/ops tests/layers tests/training/test_callbacks.py tests/training/test_optimization.py
 export PYTHON
 
 .PHONY: help demo test test-backends test-io test-oldest lint bench study clean

@@ -256,9 +256,9 @@ def by_codec(folder):
 
 
 def main(_):
-    from keras_videorel import quiet
+    from keras_videorel import tensorflow_import
 
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     known = [d for d in DECODERS if d.__name__ not in ("decord", "torchcodec") or installed(d)]
     workers = os.cpu_count()
     context = multiprocessing.get_context("spawn")

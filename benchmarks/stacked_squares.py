@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from keras_videorel import training, workdir
 from keras_videorel.data import pipeline
 from keras_videorel.layers import SMART
 from keras_videorel.models import video_resnet
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
 
 flags.DEFINE_string("workdir", None, "Folder of a trained run of ARTNet (d).", required=True)
 flags.DEFINE_integer("clips", 48, "Test clips.")

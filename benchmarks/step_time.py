@@ -18,7 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import optimization, training
+from keras_videorel.runs import train as training
+from keras_videorel.training import optimization
 
 CLASSES = {"kinetics": 400, "ucf101": 101, "hmdb51": 51}
 # Training and test videos of each: ARTNet, Sec. 4.1; split 1 of the official lists.

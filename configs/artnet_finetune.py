@@ -34,7 +34,7 @@ Top-1 on RGB, mean of the three splits; ours: not run, needs the data sets and a
 The other rows of Table 6 are networks of others.
 """
 
-from keras_videorel.config import base, parse_argument, row_of, video_resnet
+from keras_videorel.runs.config import base, parse_argument, row_of, video_resnet
 
 # Training videos of split 1; steps, and steps between two decays, of the authors' files.
 DATA = {

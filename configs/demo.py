@@ -9,7 +9,7 @@ The networks of the relational LSTM (two_branch, local, nonlocal) take such a cl
 video and begin with a trained artnet_s. What each network reaches is in docs/results.md.
 """
 
-from keras_videorel.config import (
+from keras_videorel.runs.config import (
     RELATIONAL_LSTMS,
     base,
     parse_argument,

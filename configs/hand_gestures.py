@@ -11,7 +11,7 @@ A clip is every third frame of 46, most of a gesture. What this config reaches w
 is in docs/results.md.
 """
 
-from keras_videorel.config import base, parse_argument, video_resnet
+from keras_videorel.runs.config import base, parse_argument, video_resnet
 
 
 def get_config(argument=None):

@@ -57,7 +57,7 @@ Two-stream, mean of the three splits; ours: not run, needs the data sets.
 The other rows of Tables 4 and 5 are networks of others.
 """
 
-from keras_videorel.config import base, parse_argument, relational_lstm
+from keras_videorel.runs.config import base, parse_argument, relational_lstm
 
 # Sec. 5.2: epochs, epochs of decay, dropout.
 STREAMS = {

@@ -19,6 +19,8 @@ _PARTS = (
     "models",
     "ops",
     "prediction",
+    "reporting",
+    "runs",
     "training",
 )
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 
-from keras_videorel import quiet
+from keras_videorel import tensorflow_import
 from keras_videorel.extras import pip_install
 
 _PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
@@ -402,7 +402,7 @@ class _RemoteText:
 @contextlib.contextmanager
 def _remote(path):
     """`tf.io.gfile`, with errors as `OSError`."""
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     import tensorflow as tf
 
     scheme = path.split("://")[0]

@@ -1,6 +1,6 @@
 """Config of `tests.tiny_training`; its model is made there."""
 
-from keras_videorel.config import base
+from keras_videorel.runs.config import base
 
 
 def get_config():

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from keras_videorel import cli, quiet
+from keras_videorel import cli, tensorflow_import
 
 
 def tiny_model(config, classes, pretrained=True):
@@ -40,12 +40,13 @@ def weights(model):
 
 
 def main(options, argv):
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     import keras
     import numpy as np
     import tensorflow as tf
 
-    from keras_videorel import distribution, training
+    from keras_videorel.runs import train as training
+    from keras_videorel.training import distribution
 
     if "devices" in options:
         cpu = tf.config.list_physical_devices("CPU")[0]

@@ -51,7 +51,7 @@ def videorel(*words):
 def print_results(logits, labels, classes):
     """Accuracies of each network on the test clips, and within the pairs that differ in order."""
     from keras_videorel.data.synthetic import ORDER_PAIRS
-    from keras_videorel.metrics import accuracy, pair_accuracy
+    from keras_videorel.evaluation.metrics import accuracy, pair_accuracy
 
     names = [str(name) for name in classes]
     pairs = [[names.index(name) for name in pair] for pair in ORDER_PAIRS]

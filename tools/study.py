@@ -88,7 +88,7 @@ def run(data, model, seed, shards, *options):
 def within_pairs(path):
     """Accuracy within each pair of the embedded data set: which of the two scores higher."""
     from keras_videorel.data.synthetic import PAIRS
-    from keras_videorel.metrics import pair_accuracy
+    from keras_videorel.evaluation.metrics import pair_accuracy
 
     scores = np.load(path)
     classes = [str(name) for name in scores["classes"]]

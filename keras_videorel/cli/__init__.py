@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from keras_videorel import __version__, quiet
+from keras_videorel import __version__, tensorflow_import
 from keras_videorel.checks import check_number, did_you_mean
 
 COMMANDS = {
@@ -60,7 +60,7 @@ def run(command, argv=None):
     try:
         arguments = _parse(module, [f"videorel {command}", *argv])
         if getattr(module, "NEEDS_TENSORFLOW", True):
-            quiet.import_tensorflow()
+            tensorflow_import.import_tensorflow()
         return module.main(arguments) or 0
     except KeyboardInterrupt:
         return _fail(command, getattr(module, "INTERRUPTED", "interrupted"), 130)
@@ -118,7 +118,7 @@ def _parse(module, words):
 
 def _keys_like(error):
     """The flags of keys of a config that an unknown flag may mean: that end in its name."""
-    from keras_videorel.config_files import keys
+    from keras_videorel.runs.config_files import keys
 
     known = [f"--config.{key}" for key in keys()]
     exact = [flag for flag in known if flag.endswith(f".{error.flagname}")]
@@ -161,8 +161,8 @@ def run_config(flag_values, words):
 
     The config becomes the flag `config`, the keys that were set the flag `config_keys`.
     """
-    from keras_videorel import config_files, workdir
-    from keras_videorel.config import check_config
+    from keras_videorel.runs import config_files, workdir
+    from keras_videorel.runs.config import check_config
 
     flag_values(_without_keys(words), known_only=True)
     config = workdir.read_config(flag_values.workdir)
@@ -179,8 +179,8 @@ def file_config(flag_values, words):
 
     The flag `config` becomes the config; without a file the base one.
     """
-    from keras_videorel import config_files
-    from keras_videorel.config import base, check_config
+    from keras_videorel.runs import config_files
+    from keras_videorel.runs.config import base, check_config
 
     flag_values(_without_keys(words), known_only=True)
     config = base() if flag_values.config is None else config_files.load(flag_values.config)

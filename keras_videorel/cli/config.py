@@ -23,6 +23,6 @@ def parse(words):
 
 
 def main(arguments):
-    from keras_videorel import config_files
+    from keras_videorel.runs import config_files
 
     print(config_files.describe(FLAGS.config))

@@ -32,7 +32,7 @@ def parse(words):
 
 
 def main(arguments):
-    from keras_videorel import evaluation
+    from keras_videorel.runs import evaluate as evaluation
 
     _fewer_views(FLAGS.config, FLAGS.config_keys)
     evaluation.evaluate(FLAGS.config, FLAGS.workdir, FLAGS.scores, FLAGS.split, FLAGS.report, _tell)

@@ -75,7 +75,10 @@ def parse(words):
 
 
 def main(arguments):
-    from keras_videorel import evaluation, export, training, workdir
+    from keras_videorel import export
+    from keras_videorel.runs import evaluate as evaluation
+    from keras_videorel.runs import train as training
+    from keras_videorel.runs import workdir
 
     export.check_formats(FLAGS.formats)
     config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
@@ -117,9 +120,10 @@ def main(arguments):
 
 def _samples(config, model, labels, settings):
     """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
-    from keras_videorel import training, workdir
     from keras_videorel.data import pipeline
     from keras_videorel.export.samples import samples_of
+    from keras_videorel.runs import train as training
+    from keras_videorel.runs import workdir
 
     if FLAGS.calibration_videos:
         of_model = samples_of(model, labels, **settings)

@@ -59,7 +59,7 @@ flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0, flag_values=FLA
 
 
 def main(arguments):
-    from keras_videorel import scores, significance
+    from keras_videorel.evaluation import scores, significance
 
     splits, baseline = _parse_models()
     models = len(splits[0][0])
@@ -92,7 +92,7 @@ def main(arguments):
         scores.write(FLAGS.output, fused[0])
         print(f"scores  {FLAGS.output}")
     if FLAGS.report:
-        from keras_videorel import report
+        from keras_videorel.reporting import report
 
         path = report.write_report(
             FLAGS.report,
@@ -140,7 +140,7 @@ def _parse_models():
 
 def _read(splits, classes=None):
     """The scores of all files of all splits, their classes in the order of the first."""
-    from keras_videorel import fusion, scores
+    from keras_videorel.evaluation import fusion, scores
 
     members = [[scores.read(path) for path in paths] for paths, _ in splits]
     classes = members[0][0].classes if classes is None else classes
@@ -148,7 +148,7 @@ def _read(splits, classes=None):
 
 
 def _fuse(members, splits):
-    from keras_videorel import fusion
+    from keras_videorel.evaluation import fusion
 
     return [
         fusion.fuse(files, weights, FLAGS.softmax, paths)
@@ -198,7 +198,7 @@ def _parse_splits(flag):
 
 
 def _search(splits, reported):
-    from keras_videorel import fusion, scores
+    from keras_videorel.evaluation import fusion, scores
 
     given = [weights for _, weights in splits if weights is not None]
     if given:
@@ -215,7 +215,7 @@ def _search(splits, reported):
 
 def _weights_of(names, splits):
     """Text of each member's weight; of several, where the splits differ."""
-    from keras_videorel import fusion
+    from keras_videorel.evaluation import fusion
 
     each = [fusion.check_weights(weights, len(names)) for _, weights in splits]
     return {

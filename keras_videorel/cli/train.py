@@ -36,8 +36,8 @@ flags.DEFINE_boolean(
 
 
 def more_help():
-    from keras_videorel import config_files
-    from keras_videorel.config import base
+    from keras_videorel.runs import config_files
+    from keras_videorel.runs.config import base
 
     return f"Keys, their defaults and what they mean:\n\n{config_files.describe(base())}"
 
@@ -55,8 +55,10 @@ def parse(words):
 
 
 def main(arguments):
-    from keras_videorel import config_files, distribution, training, workdir
     from keras_videorel.models.summary import multiply_adds, trainable_parameters
+    from keras_videorel.runs import config_files, workdir
+    from keras_videorel.runs import train as training
+    from keras_videorel.training import distribution
 
     config, folder = FLAGS.config, FLAGS.workdir
     if FLAGS.print_config:

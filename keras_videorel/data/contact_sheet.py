@@ -7,7 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import IdentityTransform
 
-from keras_videorel import files, lettering
+from keras_videorel import files
+from keras_videorel import text as lettering
 from keras_videorel.checks import check_integer
 from keras_videorel.data import flow, inspection
 

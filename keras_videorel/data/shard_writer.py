@@ -6,7 +6,7 @@ import tempfile
 import uuid
 from typing import NamedTuple
 
-from keras_videorel import files, quiet
+from keras_videorel import files, tensorflow_import
 from keras_videorel.data import video
 
 
@@ -71,7 +71,7 @@ def write_shard(shard, settings, decoder, advance=None):
     Raises:
         OSError: If the shard cannot be written, or a decoding process was killed.
     """
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     import tensorflow as tf
 
     # Shards of equal name may be in the making at once.

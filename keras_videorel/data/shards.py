@@ -29,7 +29,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 import keras_videorel
-from keras_videorel import files, quiet
+from keras_videorel import files, tensorflow_import
 from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.data import decoder, drawing, official, pictures, shard_writer, sources
 from keras_videorel.data.flow import METHODS
@@ -173,7 +173,7 @@ def write_shards(
         write = functools.partial(_write_missing, settings, engine, workers, beam_options)
         return _add(again, videos, labels, rejected, listed, settings, write)
 
-    quiet.import_tensorflow()  # before threads begin
+    tensorflow_import.import_tensorflow()  # before threads begin
     made = not files.exists(output)
     files.make_folder(output)
     with _claimed(output, work, options, shards is None) as options:
@@ -537,7 +537,7 @@ def _stem(name):
 
 def _written_sides(output, options, manifest):
     """The sides of the clips in the shards, by their names."""
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     from keras_videorel.data import records
 
     names = [name for side, count in options["shards"].items() for name in _names(side, count)]
@@ -571,7 +571,7 @@ def _add(again, videos, labels, rejected, listed, settings, write):
     manifest = read_json(os.path.join(output, MANIFEST))
     added, plan = manifest.get("added", []), []
     indices = {label: index for index, label in enumerate(labels)}
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     files.make_folder(work)
     with _lock(os.path.join(work, "lock"), output):
         for name in files.list_folder(work):  # of a run that was stopped

@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from keras_videorel import lettering
+from keras_videorel import text as lettering
 from keras_videorel.checks import check_integer
 from keras_videorel.data import video
 from keras_videorel.files import written_whole

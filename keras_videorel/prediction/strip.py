@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from keras_videorel import lettering
+from keras_videorel import text as lettering
 from keras_videorel.files import written_whole
 from keras_videorel.prediction import maps
 

@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import cli, evaluation, workdir
-from keras_videorel.config import base
+from keras_videorel import cli
 from keras_videorel.data.pipeline import ShardInfo
 from keras_videorel.export import saved_model, streaming
 from keras_videorel.files import read_json
 from keras_videorel.models import TemporalSegmentNetwork
+from keras_videorel.runs import evaluate as evaluation
+from keras_videorel.runs import workdir
+from keras_videorel.runs.config import base
 from tests.shards import two_classes
 from tests.videos import write_video
 

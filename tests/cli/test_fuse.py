@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from keras_videorel import fusion, metrics, scores, significance
 from keras_videorel.cli import fuse, run
-from tests.test_fusion import random_pair, shuffled
+from keras_videorel.evaluation import fusion, metrics, scores, significance
+from tests.evaluation.test_fusion import random_pair, shuffled
 
 
 def renamed(member, prefix):

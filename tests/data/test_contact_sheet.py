@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import lettering
+from keras_videorel import text as lettering
 from keras_videorel.data import contact_sheet, flow, inspection, records
 
 GREYS = (0, 60, 120, 180, 240, 255)  # of the frames that are shown

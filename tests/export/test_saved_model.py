@@ -560,9 +560,11 @@ def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatc
 
 
 def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
-    from keras_videorel import cli, evaluation, workdir
-    from keras_videorel.config import base
+    from keras_videorel import cli
     from keras_videorel.data.pipeline import ShardInfo
+    from keras_videorel.runs import evaluate as evaluation
+    from keras_videorel.runs import workdir
+    from keras_videorel.runs.config import base
 
     model, _, segments, frames = strided
     config = base()

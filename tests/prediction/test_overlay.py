@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from keras_videorel import lettering
+from keras_videorel import text as lettering
 from keras_videorel.data import video
 from keras_videorel.prediction import Predictor, overlay
 from tests.prediction.conftest import BLUE, RED, coloured

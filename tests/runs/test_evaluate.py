@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_videorel import evaluation, metrics
+from keras_videorel.evaluation import metrics
+from keras_videorel.runs import evaluate as evaluation
 
 
 def test_accuracy_by_hand():
@@ -73,9 +74,10 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     """Scores of gray videos, counted by hand from the frames of 2 groups of 4 segments."""
     import keras
 
-    from keras_videorel import training, workdir
-    from keras_videorel.config import base
     from keras_videorel.data import pipeline
+    from keras_videorel.runs import train as training
+    from keras_videorel.runs import workdir
+    from keras_videorel.runs.config import base
     from tests.shards import gray_video, write_shards
 
     lengths, size = (16, 40, 3), (24, 32)

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 import keras_videorel
-from keras_videorel import figures, metrics, page, significance
 from keras_videorel.data import video
+from keras_videorel.evaluation import metrics, significance
+from keras_videorel.evaluation.scores import Scores
 from keras_videorel.files import opened, written_whole
-from keras_videorel.scores import Scores
+from keras_videorel.reporting import figures, page
 
 _PAIRS = 15  # of confused classes
 _CLIPS = 2000  # rows of a table; a browser takes long to lay out more

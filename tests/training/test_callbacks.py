@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import callbacks, training, workdir
-from keras_videorel.config import base
 from keras_videorel.data import pipeline, transforms
-from tests import runs
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
+from keras_videorel.runs.config import base
+from keras_videorel.training import callbacks
+from tests import tiny_runs as runs
 from tests.shards import two_classes, write_shards
 
 OPTIONS = {
@@ -54,7 +56,7 @@ def command(shards, tmp_path_factory):
     """Starts `videorel train` on the tiny network, with the config above, in a process."""
     path = tmp_path_factory.mktemp("config") / "tiny.py"
     path.write_text(
-        "from tests.test_callbacks import tiny_config\n"
+        "from tests.training.test_callbacks import tiny_config\n"
         f"def get_config():\n    config = tiny_config({str(shards)!r})\n"
         "    config.dtype_policy = 'mixed_float16'\n    return config\n"
     )
@@ -62,7 +64,7 @@ def command(shards, tmp_path_factory):
     def start(folder, *flags, **harm):
         words = ["train", f"--config={path}", f"--workdir={folder}", *flags]
         return subprocess.run(
-            [sys.executable, "-m", "tests.runs", json.dumps(harm), *words],
+            [sys.executable, "-m", "tests.tiny_runs", json.dumps(harm), *words],
             capture_output=True,
             text=True,
         )

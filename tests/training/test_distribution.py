@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import distribution, training, workdir
 from keras_videorel.data import pipeline
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
+from keras_videorel.training import distribution
 from tests import tiny_config, tiny_training
 from tests.conftest import ROOT
 from tests.shards import gray_video, two_classes, write_shards

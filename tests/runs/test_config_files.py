@@ -2,10 +2,10 @@
 
 import pytest
 
-from keras_videorel import config_files
-from keras_videorel.config import base, check_config
+from keras_videorel.runs import config_files
+from keras_videorel.runs.config import base, check_config
 
-FILE = """from keras_videorel.config import base
+FILE = """from keras_videorel.runs.config import base
 
 def get_config(argument=None):
     config = base()

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_videorel.accumulation import AccumulatingModel
-from keras_videorel.distribution import SGD
-from keras_videorel.metrics import TOP5_CLASSES
+from keras_videorel.evaluation.metrics import TOP5_CLASSES
+from keras_videorel.training.accumulation import AccumulatingModel
+from keras_videorel.training.distribution import SGD
 
 SCHEDULES = ("step", "plateau")
 _JIT_COMPILE = {"auto": "auto", "on": True, "off": False}
@@ -32,7 +32,7 @@ def learning_rate(config, epoch, losses=()):
     losses and of nothing else, so a run that goes on has the rates of one that never stopped.
 
     Args:
-        config: A config as `keras_videorel.config.base` makes it.
+        config: A config as `keras_videorel.runs.config.base` makes it.
         epoch: Number of the epoch, from 0.
         losses: Validation losses of the epochs before it, for `"plateau"`.
 
@@ -109,7 +109,7 @@ def compile_model(model, config):
 
     Args:
         model: A `keras.Model` giving logits.
-        config: A config as `keras_videorel.config.base` makes it.
+        config: A config as `keras_videorel.runs.config.base` makes it.
 
     Returns:
         What to call `fit` of: the model; or, where gradients are accumulated, an

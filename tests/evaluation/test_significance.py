@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from keras_videorel import metrics, significance
-from tests.test_fusion import make, random_pair, shuffled
+from keras_videorel.evaluation import metrics, significance
+from tests.evaluation.test_fusion import make, random_pair, shuffled
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (3, 3), (1, 4), (7, 2), (0, 9)])

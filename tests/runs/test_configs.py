@@ -13,8 +13,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import cli, models, optimization, training
+from keras_videorel import cli, models
 from keras_videorel.data import pipeline
+from keras_videorel.runs import train as training
+from keras_videorel.training import optimization
 from tests.shards import gray_video, write_shards
 
 CROPS = {"crop_scales": (1, 0.875, 0.75, 0.66), "mirror": True, "frame_stride": 1}

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_videorel import fusion, metrics
 from keras_videorel.checks import check_integer
+from keras_videorel.evaluation import fusion, metrics
 
 METRICS = ("top1", "top5", "average", "mean_class_accuracy")
 

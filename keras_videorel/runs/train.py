@@ -12,8 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import figures, files, models, workdir
-from keras_videorel.callbacks import (
+from keras_videorel import files, models
+from keras_videorel.data import pipeline
+from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.reporting import figures
+from keras_videorel.runs import workdir
+from keras_videorel.runs.config import MEAN, check_config
+from keras_videorel.training.callbacks import (
     Checkpoints,
     Position,
     Schedule,
@@ -22,11 +27,8 @@ from keras_videorel.callbacks import (
     ValidateAverages,
     forget_epochs,
 )
-from keras_videorel.config import MEAN, check_config
-from keras_videorel.data import pipeline
-from keras_videorel.data.transforms import TEST_SCALE
-from keras_videorel.distribution import distribution, synchronize_batch_normalization
-from keras_videorel.optimization import compile_model, learning_rate, sgd
+from keras_videorel.training.distribution import distribution, synchronize_batch_normalization
+from keras_videorel.training.optimization import compile_model, learning_rate, sgd
 
 
 def build_model(config, classes, pretrained=True):
@@ -36,7 +38,7 @@ def build_model(config, classes, pretrained=True):
     network; `RelationalLSTMResNet` takes the segments itself.
 
     Args:
-        config: A config as `keras_videorel.config.base` makes it.
+        config: A config as `keras_videorel.runs.config.base` makes it.
         classes: Number of classes.
         pretrained: Whether to load the `weights` that the config names, if it does; a
             checkpoint has its own.
@@ -108,8 +110,8 @@ def train(config, folder, override=False):
     """Train the model of a config, or go on where training in that folder stopped.
 
     Args:
-        config: A config as `keras_videorel.config.base` makes it.
-        folder: The run's folder, see `keras_videorel.workdir`.
+        config: A config as `keras_videorel.runs.config.base` makes it.
+        folder: The run's folder, see `keras_videorel.runs.workdir`.
         override: Whether to go on although values of `config.data`, `config.train` or
             `config.eval` differ from those that the run was begun with. `history.json` tells it.
 
@@ -304,7 +306,7 @@ def dry_run(config, folder=None, override=False):
     each device, continued in a straight line.
 
     Args:
-        config: A config as `keras_videorel.config.base` makes it.
+        config: A config as `keras_videorel.runs.config.base` makes it.
         folder: As for `train`; None: not looked at.
         override: As for `train`.
 

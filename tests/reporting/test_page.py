@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_videorel import page
+from keras_videorel.reporting import page
 
 
 def test_text_is_escaped_and_html_is_not():

@@ -8,12 +8,15 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_videorel import figures, report, scores, training, workdir
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
+from keras_videorel.evaluation import scores
+from keras_videorel.evaluation.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.files import read_json, write_json
-from keras_videorel.metrics import accuracy, confusion_matrix, log_softmax, losses
-from keras_videorel.training import load_model
+from keras_videorel.reporting import figures, report
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
+from keras_videorel.runs.train import load_model
 
 
 def video_scores(
@@ -81,7 +84,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     Args:
         config: The run's config; `config.eval` and `config.data.path` may differ from training.
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
-        scores_path: Optional `.npz` to write, see `keras_videorel.scores`.
+        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.scores`.
         split: The split to read.
         report_folder: Optional folder for `report.html` and its figures.
         on_results: Optional function, called with what is returned before it is written, so that

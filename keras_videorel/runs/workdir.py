@@ -22,8 +22,8 @@ import h5py
 from ml_collections import ConfigDict
 
 from keras_videorel.class_names import read_class_names
-from keras_videorel.config import base
 from keras_videorel.files import check_room, list_folder, read_json, write_json, written_whole
+from keras_videorel.runs.config import base
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.

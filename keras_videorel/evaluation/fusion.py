@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from keras_videorel import metrics
-from keras_videorel.scores import Scores
+from keras_videorel.evaluation import metrics
+from keras_videorel.evaluation.scores import Scores
 
 _NAMED = 3  # clips in an error
 

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_videorel import figures, metrics, report, significance
-from tests.test_fusion import make, random_pair
+from keras_videorel.evaluation import metrics, significance
+from keras_videorel.reporting import figures, report
+from tests.evaluation.test_fusion import make, random_pair
 from tests.videos import moving_square, write_video
 
 LOG = """epoch,learning_rate,loss,top1,val_loss,val_top1

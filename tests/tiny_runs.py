@@ -1,6 +1,6 @@
 """A tiny network for tests of training runs, and a run in a process of its own that can be hurt.
 
-python -m tests.runs '{"kill_at_step": 3}' train --config ... --workdir ...
+python -m tests.tiny_runs '{"kill_at_step": 3}' train --config ... --workdir ...
 """
 
 import json
@@ -13,9 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import callbacks, training, workdir
 from keras_videorel.cli import run
 from keras_videorel.data import pipeline
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
+from keras_videorel.training import callbacks
 
 
 def build_tiny(config, classes, pretrained=True):

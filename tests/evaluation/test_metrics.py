@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from keras_videorel import metrics
+from keras_videorel.evaluation import metrics
 
 
 def test_ranks_by_hand():

@@ -12,7 +12,7 @@ import types
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import did_you_mean
-from keras_videorel.config import ArgumentError, base
+from keras_videorel.runs.config import ArgumentError, base
 
 _FLAG = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 

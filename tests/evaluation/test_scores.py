@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_videorel import scores
-from keras_videorel.config import base
+from keras_videorel.evaluation import scores
+from keras_videorel.runs.config import base
 
 
 def some_scores():

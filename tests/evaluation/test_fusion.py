@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_videorel import fusion, metrics
-from keras_videorel.scores import Scores
+from keras_videorel.evaluation import fusion, metrics
+from keras_videorel.evaluation.scores import Scores
 
 
 def make(logits, labels=None, paths=None, classes=None):

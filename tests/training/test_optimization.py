@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import optimization
-from keras_videorel.config import base
+from keras_videorel.runs.config import base
+from keras_videorel.training import optimization
 
 
 def small_config(**train):

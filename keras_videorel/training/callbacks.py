@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_videorel import workdir
 from keras_videorel.files import written_whole
+from keras_videorel.runs import workdir
 
 
 class Position(keras.callbacks.Callback):

@@ -8,9 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import callbacks, evaluation, figures, metrics, optimization, training, workdir
-from keras_videorel.config import base, parse_argument, relational_lstm, video_resnet
-from tests import runs
+from keras_videorel.evaluation import metrics
+from keras_videorel.reporting import figures
+from keras_videorel.runs import evaluate as evaluation
+from keras_videorel.runs import train as training
+from keras_videorel.runs import workdir
+from keras_videorel.runs.config import base, parse_argument, relational_lstm, video_resnet
+from keras_videorel.training import callbacks, optimization
+from tests import tiny_runs as runs
 from tests.shards import gray_video, two_classes, write_shards
 
 

@@ -1,0 +1,1 @@
+"""Results as charts and as a page of HTML."""

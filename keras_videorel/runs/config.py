@@ -1,0 +1,271 @@
+"""The base config. A config file starts from it and sets what differs; its keys are locked.
+
+# configs/mine.py
+from keras_videorel.runs.config import base, video_resnet
+
+def get_config():
+    config = base(model=video_resnet("artnet_s", width=16))
+    config.data.path = "shards/mine"
+    config.train.epochs = 20
+    return config
+"""
+
+from ml_collections import ConfigDict
+
+from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+
+# The rows of ARTNet's Table 2, by the names that config arguments use.
+VIDEO_RESNETS = {
+    "c2d": {"name": "C2DResNet18"},
+    "c3d": {"name": "C3DResNet18"},
+    "c3d_34": {"name": "C3DResNet34"},
+    "relation_s": {"name": "RelationResNet18", "variant": "s"},
+    "relation_d": {"name": "RelationResNet18", "variant": "d"},
+    "artnet_s": {"name": "ARTNetResNet18", "variant": "s"},
+    "artnet_d": {"name": "ARTNetResNet18", "variant": "d"},
+}
+
+# The networks of Relational LSTM's Tables 1 and 3, which take `config.data.segments` snippets.
+RELATIONAL_LSTMS = {
+    "two_branch": {"name": "RelationalLSTMResNet", "branches": ("local", "nonlocal")},
+    "local": {"name": "RelationalLSTMResNet", "branches": ("local",)},
+    "nonlocal": {"name": "RelationalLSTMResNet", "branches": ("nonlocal",)},
+    "tsn": {"name": "SnippetClassifier"},
+}
+
+# Of the levels of the channels; that of flow, in the middle of 0 to 255, is rest.
+MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
+
+
+def row_of(model, variant=""):
+    """The key of a row of ARTNet's Table 2: `"artnet", "d"` and `"artnet_d"` are `"artnet_d"`.
+
+    Args:
+        model: One of `VIDEO_RESNETS`, or `"artnet"` or `"relation"`.
+        variant: Of these two: `"s"`, or `"d"`, which is also meant by none.
+
+    Returns:
+        A key of `VIDEO_RESNETS`.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if model not in ("artnet", "relation"):
+        if variant:
+            raise ValueError(
+                "`variant` is for model=artnet and model=relation alone. "
+                f"Received: model={model}, variant={variant}"
+            )
+        return video_resnet(model) and model
+    if variant not in ("", "s", "d"):
+        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
+    return f"{model}_{variant or 'd'}"
+
+
+def video_resnet(key, width=64, dropout=0.2):
+    """The `model` of a config: a row of ARTNet's Table 2.
+
+    Args:
+        key: One of `VIDEO_RESNETS`.
+        width: Channels of conv1.
+        dropout: Rate before the classifier.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if key not in VIDEO_RESNETS:
+        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
+    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
+
+
+def relational_lstm(key="two_branch", **arguments):
+    """The `model` of a config: the two-branch network, one of its branches, or TSN.
+
+    Args:
+        key: One of `RELATIONAL_LSTMS`.
+        **arguments: Further arguments of the constructor.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    if key not in RELATIONAL_LSTMS:
+        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
+    return {**RELATIONAL_LSTMS[key], **arguments}
+
+
+def base(model=None):
+    """Settings of a training run, with the values of ARTNet on Kinetics (Sec. 3.3).
+
+    Args:
+        model: Dict with the `name` of a constructor in `keras_videorel.models` and its
+            arguments, other than `classes` and `input_shape`.
+
+    Returns:
+        A locked `ConfigDict`: setting a key that is not there is an error.
+    """
+    model = video_resnet("artnet_d") if model is None else model
+    config = ConfigDict(
+        {
+            "seed": 0,  # of weights, samples and dropout
+            "dtype_policy": "float32",  # or "mixed_bfloat16", "mixed_float16"
+            "model": model,  # a constructor's name and its arguments
+            "data": {
+                "path": "shards",  # folder written by make-tfrecords
+                "split": 0,  # number of the official split; 0: the one the shards were made for
+                "stream": "rgb",  # or "flow", for shards made with --flow
+                "stacked": True,  # fields of a snippet on channels; False: clips of flow (ARTNet)
+                "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
+                "frames": 16,  # of a clip, or of each snippet
+                "frame_stride": 1,  # step between them
+                "crop_size": 112,  # height and width of a sample, in pixels
+                "crop_scales": (1.0, 0.875, 0.75, 0.66),  # sides of crops, of the shorter side
+                "test_scale": 0.0,  # of the shorter side, what test views show; 0: 7/8, as papers
+                "crop_positions": "random",  # or "fixed": the 13 of TSN
+                "mirror": True,  # off where left and right are different classes
+                "mean": MEAN["rgb"],  # of the channels
+                "std": 1.0,  # frames are (x - mean) / std
+                "shuffle_buffer": 256,  # samples that are shuffled at a time
+                "deterministic": True,  # False: what is ready first comes first
+                "lanes": 1,  # parts of a batch that read shards of their own; one a worker or more
+                "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
+            },
+            "train": {
+                "initialize_from": "",  # another run's folder: weights of layers of equal name
+                "epochs": 100,  # times that training goes through the clips
+                "batch_size": 256,  # clips of an update, on all devices together
+                "accumulation_steps": 1,  # parts that a device's share of them is computed in
+                "synchronized_batch_norm": False,  # statistics of the whole batch, not a device's
+                "learning_rate": 0.1,  # the highest
+                "warmup_epochs": 0,  # in which the rate rises linearly to it
+                "schedule": "step",  # or "plateau": where the validation loss saturates
+                "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps
+                "decay_factor": 0.1,  # what the rate is multiplied by, each time
+                "plateau_epochs": 5,  # without a new lowest loss, and the rate decays
+                "plateau_delta": 1e-4,  # by how much lower that must be
+                "momentum": 0.9,  # of SGD
+                "nesterov": False,  # Nesterov's momentum
+                "weight_decay": 5e-4,  # L2 on matrices
+                "gradient_clip_norm": 0.0,  # 0: none
+                "ema_momentum": 0.0,  # of moving averages of the weights, 0.999 say; 0: none
+                "jit_compile": "auto",  # XLA: on GPUs; or "on", "off"
+                "checkpoint_steps": 0,  # steps between checkpoints inside an epoch; 0: its end only
+            },
+            "eval": {
+                "clips": 25,  # or groups of snippets
+                "crops": 10,  # of each clip: 1, 5 or 10
+                "batch_size": 64,  # views at once
+                "averaged": "before",  # scores of views, "before" or "after" the softmax
+            },
+        }
+    )
+    return config.lock()
+
+
+# Bounds of the keys' values: integers, and numbers that must be finite.
+_INTEGERS = {
+    0: ("seed", "data.split", "data.segments", "train.warmup_epochs", "train.checkpoint_steps"),
+    1: (
+        "data.frames", "data.frame_stride", "data.crop_size", "data.shuffle_buffer", "data.lanes",
+        "train.epochs", "train.batch_size", "train.accumulation_steps", "train.plateau_epochs",
+        "eval.clips", "eval.batch_size",
+    ),
+}  # fmt: skip
+_NUMBERS = {
+    "data.std": {"above": 0},
+    "data.mean": {},
+    "data.crop_scales": {"above": 0, "most": 1},
+    "data.test_scale": {"least": 0, "most": 1},
+    "train.learning_rate": {"least": 0},
+    "train.decay_epochs": {"least": 0},
+    "train.decay_factor": {"above": 0},
+    "train.plateau_delta": {"least": 0},
+    "train.momentum": {"least": 0, "below": 1},
+    "train.weight_decay": {"least": 0},
+    "train.gradient_clip_norm": {"least": 0},
+    "train.ema_momentum": {"least": 0, "below": 1},
+    "model.dropout": {"least": 0, "below": 1},
+}
+_CHOICES = {
+    "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "data.stream": ("rgb", "flow"),
+    "data.crop_positions": ("random", "fixed"),
+    "train.schedule": ("step", "plateau"),
+    "train.jit_compile": ("auto", "on", "off"),
+    "eval.crops": (1, 5, 10),
+    "eval.averaged": ("before", "after"),
+}
+
+
+def check_config(config):
+    """Check the values of a config.
+
+    Raises:
+        ValueError: If a value is out of bounds, or no number.
+    """
+    for least, keys in _INTEGERS.items():
+        for key in keys:
+            check_integer(f"config.{key}", config[key], least)
+    for key, bounds in _NUMBERS.items():
+        group, _, name = key.partition(".")
+        value = config[group].get(name)
+        if value is None and group == "model":  # not an argument of that network
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        if not values and name != "decay_epochs":
+            raise ValueError(f"`config.{key}` must hold a number at least. Received: ()")
+        for number in values:
+            check_number(f"config.{key}", number, **bounds)
+    for key, choices in _CHOICES.items():
+        check_choice(f"config.{key}", config[key], choices)
+
+
+class ArgumentError(ValueError):
+    """A wrong argument of a config file, the part after the colon."""
+
+
+def parse_argument(argument, **defaults):
+    """The argument of a config file, `configs/FILE.py:key=value,key=value`, as a dict.
+
+    Args:
+        argument: The text after the colon, or `None`.
+        **defaults: Every key with its default, whose type the value takes; or with a tuple of
+            the values that it may take, the default first.
+
+    Returns:
+        A dict with the keys of `defaults`.
+
+    Raises:
+        ArgumentError: If a key is unknown, or a value none of these or not of its type.
+    """
+    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
+    values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
+    for part in filter(None, (argument or "").split(",")):
+        key, _, text = part.partition("=")
+        if key not in defaults:
+            raise ArgumentError(
+                f"the config's argument must be of the keys {', '.join(sorted(defaults))}"
+                f"{did_you_mean(key, defaults)}. Received: {part!r}"
+            )
+        kind = type(values[key])
+        if key in choices:
+            named = {str(choice): choice for choice in choices[key]}
+            if text not in named:
+                raise ArgumentError(
+                    f"`{key}` must be one of {', '.join(named)}{did_you_mean(text, named)}. "
+                    f"Received: {text!r}"
+                )
+            values[key] = named[text]
+            continue
+        try:
+            values[key] = kind(text)
+        except ValueError:
+            raise ArgumentError(
+                f"`{key}` must be of type {kind.__name__}. Received: {text!r}"
+            ) from None
+    return values

@@ -1,0 +1,1 @@
+"""How models learn: optimizers and schedules, gradient accumulation, callbacks, devices."""
