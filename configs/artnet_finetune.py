@@ -34,7 +34,7 @@ Top-1 on RGB, mean of the three splits; ours: not run, needs the data sets and a
 The other rows of Table 6 are networks of others.
 """
 
-from keras_videorel.runs.config import base, parse_argument, row_of, video_resnet
+from keras_videorel.runs.config import base, parse_argument, table2_key, video_resnet
 
 # Training videos of split 1; steps, and steps between two decays, of the authors' files.
 DATA = {
@@ -54,7 +54,7 @@ def get_config(argument=None):
         graph=("paper", "caffe"),
     )
     videos, total_steps, decay_steps = DATA[argument["data"]]
-    row = row_of(argument["model"], argument["variant"])
+    row = table2_key(argument["model"], argument["variant"])
     model = video_resnet(row, width=64, dropout=0.5)
     source = row if argument["pretraining"] == "clips" else f"{row}_tsn"
     if argument["graph"] == "caffe":

@@ -49,7 +49,7 @@ segments, 78.7 and 80.0 as the average of top-1 and top-5; on the test part 77.3
 (`--config.data.split=1`, for shards of all three tables; with those, 2 is the validation part).
 """
 
-from keras_videorel.runs.config import MEAN, base, parse_argument, row_of, video_resnet
+from keras_videorel.runs.config import MEAN, base, parse_argument, table2_key, video_resnet
 
 TRAINING_VIDEOS = 240_000  # "around", Sec. 4.1
 STEPS = 250_000  # Sec. 3.3
@@ -60,7 +60,7 @@ def get_config(argument=None):
     argument = parse_argument(
         argument, model="artnet", variant="", modality=("rgb", "flow"), segments=(1, 2)
     )
-    row = row_of(argument["model"], argument["variant"])
+    row = table2_key(argument["model"], argument["variant"])
     config = base(model=video_resnet(row, width=64, dropout=0.2))
     config.data.path = "shards/kinetics400"
     config.data.stream = argument["modality"]

@@ -6,20 +6,24 @@ import numbers
 import operator
 
 
-def check_integer(name, value, least=None, most=None):
-    """`value` as an int between `least` and `most`.
+def check_integer(name, value, min_value=None, max_value=None):
+    """`value` as an int between `min_value` and `max_value`.
 
     Raises:
         ValueError: If `value` is not an integer within the bounds.
     """
     message = f"`{name}` must be an integer"
-    message += "" if least is None else f" of at least {least}"
-    message += "" if most is None else f"{'' if least is None else ' and'} at most {most}"
+    message += "" if min_value is None else f" of at least {min_value}"
+    message += (
+        "" if max_value is None else f"{'' if min_value is None else ' and'} at most {max_value}"
+    )
     try:
         number = operator.index(None if isinstance(value, bool) else value)
     except TypeError:
         raise ValueError(f"{message}. Received: {value!r}") from None
-    if (least is not None and number < least) or (most is not None and number > most):
+    if (min_value is not None and number < min_value) or (
+        max_value is not None and number > max_value
+    ):
         raise ValueError(f"{message}. Received: {value!r}")
     return number
 
@@ -37,17 +41,17 @@ def check_choice(name, value, choices):
     return value
 
 
-def check_number(name, value, least=None, above=None, below=None, most=None):
+def check_number(name, value, min_value=None, above=None, below=None, max_value=None):
     """`value`, which must be a finite number inside of the bounds.
 
     Raises:
         ValueError: If `value` is not a finite number within the bounds.
     """
     bounds = {
-        "of at least": (least, operator.ge),
+        "of at least": (min_value, operator.ge),
         "above": (above, operator.gt),
         "below": (below, operator.lt),
-        "at most": (most, operator.le),
+        "at most": (max_value, operator.le),
     }
     bounds = {word: bound for word, bound in bounds.items() if bound[0] is not None}
     right = isinstance(value, numbers.Real) and not isinstance(value, bool)

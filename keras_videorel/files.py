@@ -316,7 +316,7 @@ def check_replaceable(path, manifest):
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def atomic_write(path):
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
     The temporary name is hidden and keeps the extension; a killed process leaves at most that
@@ -326,18 +326,18 @@ def written_whole(path):
     path = absolute(path)
     folder, name = os.path.split(path)
     make_folder(folder)
-    beside = os.path.join(folder, f".tmp-{name}")
-    remove(beside)
+    temporary = os.path.join(folder, f".tmp-{name}")
+    remove(temporary)
     try:
-        yield beside
-        if is_folder(beside):
+        yield temporary
+        if is_folder(temporary):
             remove(path)
-        rename(beside, path)
+        rename(temporary, path)
     finally:
-        remove(beside)
+        remove(temporary)
 
 
-def check_room(path, size):
+def preallocate(path, size):
     """Take room on the disk for a local file, for a writer that cannot bear a full one.
 
     Args:
@@ -354,7 +354,7 @@ def check_room(path, size):
 
 def write_json(path, content):
     """Write `content` as indented JSON."""
-    with written_whole(path) as beside, opened(beside, "w") as file:
+    with atomic_write(path) as temporary, opened(temporary, "w") as file:
         json.dump(content, file, indent=2)
         file.write("\n")
 

@@ -1,6 +1,6 @@
 """`videorel render-videos` from a checkout; --help lists its flags."""
 
-from keras_videorel.cli import leave, run
+from keras_videorel.cli import exit, run
 
 if __name__ == "__main__":
-    leave(run("render-videos"))
+    exit(run("render-videos"))

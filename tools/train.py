@@ -1,6 +1,6 @@
 """`videorel train` from a checkout; --help lists its flags."""
 
-from keras_videorel.cli import leave, run
+from keras_videorel.cli import exit, run
 
 if __name__ == "__main__":
-    leave(run("train"))
+    exit(run("train"))

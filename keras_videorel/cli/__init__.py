@@ -75,7 +75,7 @@ def run(command, argv=None):
             flag_values[name].unparse()
 
 
-def leave(status):
+def exit(status):
     """End the process with an exit status."""
     if "tensorflow_io" in sys.modules:
         # Its S3 file system aborts when the interpreter tears it down, after all is done.
@@ -108,7 +108,7 @@ def _parse(module, words):
     for name in module.FLAGS:
         flag = module.FLAGS[name]
         if isinstance(flag.value, int | float) and not isinstance(flag.value, bool):
-            check_number(f"--{name}", flag.value, least=0)
+            check_number(f"--{name}", flag.value, min_value=0)
     if arguments and not getattr(module, "TAKES_WORDS", False):
         file = "config" in module.FLAGS and config_file_among(arguments)
         close = f" (did you mean --config {file}?)" if file else ""
@@ -212,7 +212,7 @@ def main():
         close = did_you_mean(command.lower(), COMMANDS)
         print(f"videorel: error: no command {words[0]!r}{close}\n\n{_usage()}", file=sys.stderr)
         sys.exit(2)
-    leave(run(command, words[1:]))
+    exit(run(command, words[1:]))
 
 
 def _usage():

@@ -38,7 +38,7 @@ flags.mark_flags_as_required(["caffemodel", "output"], flag_values=FLAGS)
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.files import opened, written_whole
+    from keras_videorel.files import atomic_write, opened
     from keras_videorel.models.summary import trainable_parameters
 
     output = FLAGS.output
@@ -48,12 +48,12 @@ def main(arguments):
     labels = _read_labels(FLAGS.labels, FLAGS.classes) if FLAGS.labels else None
     conversion = caffe.convert(FLAGS.caffemodel, FLAGS.model, FLAGS.classes, FLAGS.width)
     model = conversion.model
-    with written_whole(output) as beside:
-        (model.save if output.endswith(".keras") else model.save_weights)(beside)
+    with atomic_write(output) as temporary:
+        (model.save if output.endswith(".keras") else model.save_weights)(temporary)
     print(conversion)
     print(f"{model.name}, {trainable_parameters(model):,} trainable parameters, in {output}")
     if labels:
-        with written_whole(f"{name}.labels.txt") as beside, opened(beside, "w") as file:
+        with atomic_write(f"{name}.labels.txt") as temporary, opened(temporary, "w") as file:
             file.writelines(f"{label}\n" for label in labels)
         print(f"names of its classes in {name}.labels.txt")
 

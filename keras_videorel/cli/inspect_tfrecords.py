@@ -240,7 +240,10 @@ def _write_report(problems):
     from keras_videorel import files
     from keras_videorel.data.inspection import Problem
 
-    with files.written_whole(FLAGS.report) as beside, files.opened(beside, "w", newline="") as file:
+    with (
+        files.atomic_write(FLAGS.report) as temporary,
+        files.opened(temporary, "w", newline="") as file,
+    ):
         csv.writer(file, lineterminator="\n").writerows([Problem._fields, *problems])
 
 

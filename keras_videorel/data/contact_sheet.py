@@ -160,5 +160,5 @@ def _save(page, texts, path):
         baseline = height - y - 0.7 * _LINE
         shown = figure.text(x, baseline, text, transform=IdentityTransform(), **style)
         lettering.shorten(shown, most, renderer)
-    with files.written_whole(path) as beside:
-        figure.savefig(beside, format="png", dpi=_DPI)
+    with files.atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)

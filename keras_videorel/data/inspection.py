@@ -411,7 +411,7 @@ def describe(layout, clips, output):
         "keys": layout.manifest["keys"],
     }
     labels = os.path.join(output, shards.LABELS)
-    with files.written_whole(labels) as beside, files.opened(beside, "w") as file:
+    with files.atomic_write(labels) as temporary, files.opened(temporary, "w") as file:
         file.writelines(f"{label}\n" for label in layout.labels)
     files.write_json(path, manifest)
     return manifest

@@ -186,11 +186,12 @@ def sample_shape(segments, frames, size, stream="rgb", stacked=True):
             "`segments` must be 0 (clips) or the number of segments. "
             f"Received: segments={segments!r}"
         )
-    check_integer("frames", frames, least=1)
+    check_integer("frames", frames, min_value=1)
     if np.shape(size) not in ((), (2,)):
         raise ValueError(f"`crop_size` must be an integer or two. Received: crop_size={size!r}")
     height, width = (
-        check_integer("crop_size", n, least=1) for n in (size if np.ndim(size) else (size, size))
+        check_integer("crop_size", n, min_value=1)
+        for n in (size if np.ndim(size) else (size, size))
     )
     if not segments:
         return (frames, height, width, _CHANNELS[stream])
@@ -280,18 +281,18 @@ def training_batches(
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
     check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
-    check_numbers("crop_scales", crop_scales, above=0, most=1)
-    check_integer("shuffle_buffer", shuffle_buffer, least=1)
+    check_numbers("crop_scales", crop_scales, above=0, max_value=1)
+    check_integer("shuffle_buffer", shuffle_buffer, min_value=1)
     check_integer("seed", seed)
-    check_integer("first_epoch", first_epoch, least=0)
+    check_integer("first_epoch", first_epoch, min_value=0)
     if epochs not in (None, math.inf):
-        check_integer("epochs", epochs, least=first_epoch)
+        check_integer("epochs", epochs, min_value=first_epoch)
     _check_sampling(info, stream, frame_stride, mean, std)
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
     paths = tf.constant(shard_files(info, split))
     steps = steps_per_epoch(info, batch_size, split, lanes)
-    check_integer("first_step", first_step, least=0, most=steps)
+    check_integer("first_step", first_step, min_value=0, max_value=steps)
     if service:
         _check_service(service)
     if epochs is None and (first_step or service):
@@ -407,8 +408,8 @@ def steps_per_epoch(info, batch_size, split="train", lanes=1):
     Raises:
         ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
     """
-    check_integer("batch_size", batch_size, least=1)
-    check_integer("lanes", lanes, least=1)
+    check_integer("batch_size", batch_size, min_value=1)
+    check_integer("lanes", lanes, min_value=1)
     if batch_size % lanes:
         raise ValueError(
             "`batch_size` must be a multiple of `lanes`. "
@@ -479,7 +480,7 @@ def clip_views(
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
     _check_sampling(info, stream, frame_stride, mean, std)
-    check_integer("clips", clips, least=1)
+    check_integer("clips", clips, min_value=1)
     wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[stream])
     transforms.check_crops(crops)
     transforms.check_test_scale(test_scale)
@@ -589,7 +590,7 @@ def _stack(fields, frames):
 
 def _check_sampling(info, stream, frame_stride, mean, std):
     """Raise a `ValueError` for bad numbers, or if the shards lack the stream or its channels."""
-    check_integer("frame_stride", frame_stride, least=1)
+    check_integer("frame_stride", frame_stride, min_value=1)
     check_numbers("mean", mean)
     check_numbers("std", std if np.ndim(std) else [std], above=0)
     if stream == "flow" and not info.flow:

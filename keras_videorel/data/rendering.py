@@ -30,7 +30,7 @@ from keras_videorel.data.synthetic import (
     trajectory,
     unit_vector,
 )
-from keras_videorel.files import write_json, written_whole
+from keras_videorel.files import atomic_write, write_json
 
 SPLITS = ("train", "test")
 COLUMNS = ("path", "label", "split", "speed", "background", "disc", "square")
@@ -289,15 +289,15 @@ def write_video(path, labels, seed, size=112):
         size: As of `render_clip`.
     """
     clips = [render_clip(label, "test", 0, seed, size) for label in labels]
-    with written_whole(path) as beside:
-        _encode(np.concatenate(clips), beside)
+    with atomic_write(path) as temporary:
+        _encode(np.concatenate(clips), temporary)
 
 
 def _write_clip(output, clip, size):
     path = Path(output, clip.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        _encode(_render(clip, size), beside)
+    with atomic_write(path) as temporary:
+        _encode(_render(clip, size), temporary)
 
 
 def _start_worker():
@@ -422,6 +422,6 @@ def write_dataset(
     writer.writerow(COLUMNS)
     writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
     path = output / "clips.csv"
-    with written_whole(path) as beside:
-        Path(beside).write_bytes(table.getvalue().encode())
+    with atomic_write(path) as temporary:
+        Path(temporary).write_bytes(table.getvalue().encode())
     return path

@@ -161,7 +161,7 @@ def uniform_samples(num_frames, count, segments, length, stride=1):
     return tf.reshape(indices, (-1, segments * length))
 
 
-def most_samples(num_frames, segments, length, stride=1):
+def max_samples(num_frames, segments, length, stride=1):
     """The places of a clip in a video, or of a snippet in its longest segment.
 
     `uniform_samples` gives up to that many without repeating one.

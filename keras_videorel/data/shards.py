@@ -421,7 +421,7 @@ def _finish(plan, reports, labels, options, rejected, listed, output, work, befo
 
 @contextlib.contextmanager
 def _written(path):
-    with files.written_whole(path) as beside, files.opened(beside, "w", newline="") as file:
+    with files.atomic_write(path) as temporary, files.opened(temporary, "w", newline="") as file:
         yield file
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_videorel.files import read_bytes, written_whole
+from keras_videorel.files import atomic_write, read_bytes
 
 
 class Scores(NamedTuple):
@@ -65,7 +65,7 @@ def write(path, scores):
         ValueError: If the scores do not fit together.
     """
     _check(scores)
-    with written_whole(path) as beside, open(beside, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             paths=np.array(scores.paths, np.str_),

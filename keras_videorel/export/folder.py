@@ -13,7 +13,7 @@ from keras_videorel.export.litert import export_litert
 from keras_videorel.export.model_card import model_card
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import with_logits
-from keras_videorel.files import check_replaceable, write_json, written_whole
+from keras_videorel.files import atomic_write, check_replaceable, write_json
 
 MANIFEST = "export.json"
 # What each format is called in the folder.
@@ -215,12 +215,12 @@ def export_model(
     verification = [] if verification is None else list(verification)
     expected = [model(x, training=False) for x in verification]
     figures, failures = {}, {}
-    with written_whole(path) as beside:
-        os.makedirs(beside)
+    with atomic_write(path) as temporary:
+        os.makedirs(temporary)
         for name, file in FORMATS.items():  # the SavedModel first, by itself
             if name not in formats:
                 continue
-            target = beside if name == "saved_model" else os.path.join(beside, file)
+            target = temporary if name == "saved_model" else os.path.join(temporary, file)
             try:
                 if name in _PRECISIONS:
                     figures[file] = export_litert(
@@ -245,19 +245,19 @@ def export_model(
             except ValueError as error:
                 failures[name] = error
                 if name == "saved_model":  # which shares its folder, and came first
-                    shutil.rmtree(beside)
-                    os.makedirs(beside)
+                    shutil.rmtree(temporary)
+                    os.makedirs(temporary)
                 elif os.path.isdir(target):
                     shutil.rmtree(target)
                 elif os.path.exists(target):
                     os.remove(target)
         if not figures:
             raise ExportError(figures, failures)
-        with open(os.path.join(beside, "labels.txt"), "w", encoding="utf-8") as text:
+        with open(os.path.join(temporary, "labels.txt"), "w", encoding="utf-8") as text:
             text.writelines(f"{label}\n" for label in samples.labels)
         manifest = {"model": model.name, **samples.settings(), **relations.sizes(model)}
-        write_json(os.path.join(beside, MANIFEST), {**manifest, "formats": figures})
-        with open(os.path.join(beside, "README.md"), "w", encoding="utf-8") as text:
+        write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
+        with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:
             text.write(model_card(model, samples, figures, training))
     if failures:
         raise ExportError(figures, failures)

@@ -13,7 +13,7 @@ from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.folding import fold
 from keras_videorel.export.quantization import quantize
 from keras_videorel.extras import check_importable
-from keras_videorel.files import plain_path, written_whole
+from keras_videorel.files import atomic_write, plain_path
 
 # Least share of samples on which a file must agree with Keras.
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
@@ -100,14 +100,14 @@ def export_litert(
         verification = [noise.normal(size=shape).astype("float32") for _ in range(8)]
 
     content = _convert(folded, precision, calibration, is_classifier)
-    with written_whole(path) as beside:
-        with open(beside, "wb") as file:
+    with atomic_write(path) as temporary:
+        with open(temporary, "wb") as file:
             file.write(content)
         figures = {
             "precision": precision,
             "bytes": len(content),
             "operators": operators(content),
-            **_compare(beside, network, verification, threads),
+            **_compare(temporary, network, verification, threads),
         }
         name = os.path.basename(os.fspath(path))
         check_agreement(name, figures, least_agreement, REMEDIES[precision])

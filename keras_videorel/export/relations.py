@@ -53,7 +53,7 @@ def with_relations(model):
 
     def call(x):
         output, sequences = features(x, training=False)
-        _, omega = layer.relation_maps(sequences, per_gate=True)
+        _, omega = layer.attention_maps(sequences, per_gate=True)
         shape = (-1, omega.shape[1], omega.shape[2], positions, positions)
         return output, ops.cast(ops.reshape(omega, shape), "float32")
 

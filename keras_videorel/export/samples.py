@@ -62,7 +62,7 @@ class Samples:
         A short video has room for fewer different samples than `clips`.
         """
         taken = self.segments, self.frames, self.frame_stride
-        count = tf.minimum(self.clips, sampling.most_samples(num_frames, *taken))
+        count = tf.minimum(self.clips, sampling.max_samples(num_frames, *taken))
         return sampling.uniform_samples(num_frames, count, *taken)
 
     def prepare(self, images):
@@ -144,17 +144,17 @@ def samples_of(
             f"`mean` must have a number for each of the {channels} channels. Received: mean={mean}"
         )
     transforms.check_test_scale(test_scale)
-    check_integer("clips", clips, least=1)
-    check_integer("frame_stride", frame_stride, least=1)
+    check_integer("clips", clips, min_value=1)
+    check_integer("frame_stride", frame_stride, min_value=1)
     if isinstance(frame_size, int):
-        check_integer("frame_size", frame_size, least=1)
+        check_integer("frame_size", frame_size, min_value=1)
     else:
         if np.shape(frame_size) != (2,):
             raise ValueError(
                 "`frame_size` must be (height, width), or the shorter side. "
                 f"Received: frame_size={frame_size!r}"
             )
-        frame_size = tuple(check_integer("frame_size", side, least=1) for side in frame_size)
+        frame_size = tuple(check_integer("frame_size", side, min_value=1) for side in frame_size)
     shape = tuple(model.input_shape[1:])
     return Samples(
         labels, stream, segments, frames, frame_stride, frame_size, clips, (height, width),

@@ -16,11 +16,11 @@ from keras_videorel.export.folding import fold, is_graph
 from keras_videorel.export.samples import samples_of
 from keras_videorel.export.scores import scores, with_logits
 from keras_videorel.files import (
+    atomic_write,
     check_replaceable,
     plain_path,
     read_json,
     write_json,
-    written_whole,
 )
 from keras_videorel.layers import RelationalLSTM, SegmentConsensus, UnfoldSegments
 
@@ -89,8 +89,8 @@ def export_stream(
         frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
     )  # fmt: skip
     check_replaceable(path, MANIFEST)
-    with written_whole(path) as beside:
-        write(with_logits(model, from_logits), beside, samples)
+    with atomic_write(path) as temporary:
+        write(with_logits(model, from_logits), temporary, samples)
     return path
 
 

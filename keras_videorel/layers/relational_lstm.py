@@ -134,7 +134,7 @@ class RelationalLSTM(keras.layers.RNN):
             raise ValueError(f"{self.name!r} must be built before its initial state has a size")
         return super().get_initial_state(batch_size)
 
-    def relation_maps(self, sequences, initial_state=None, per_gate=False):
+    def attention_maps(self, sequences, initial_state=None, per_gate=False):
         """The weights of `r(X_t, X_t)` and `r(X_t, H_{t-1})`: who looks where.
 
         Args:
@@ -159,7 +159,7 @@ class RelationalLSTM(keras.layers.RNN):
         steps = ops.unstack(self._at_positions(sequences), axis=1)
         maps = []
         for x in reversed(steps) if self.go_backwards else steps:
-            maps.append(self.cell.relation_maps(x, states[0]))
+            maps.append(self.cell.attention_maps(x, states[0]))
             _, states = self.cell(self.cell.project_inputs(x), states)
         if self.go_backwards:
             maps.reverse()

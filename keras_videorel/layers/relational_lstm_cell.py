@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_videorel.layers.square_pooling import positive_integer
-from keras_videorel.ops.relation import project, relate
+from keras_videorel.ops.relation import attend, project
 
 GATES = 4  # i, f, g, o: input, forget, candidate, output, in the order of keras.layers.LSTM
 
@@ -238,7 +238,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         Returns:
             `(Z, omega)`: `(..., positions, 4, units)` and `(..., 4, positions, positions)`.
         """
-        return relate(
+        return attend(
             project(x, self.theta_x),
             project(x, self.phi_x),
             project(x, self.g_x),
@@ -255,11 +255,11 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         Returns:
             As `relate_inputs`.
         """
-        return relate(
+        return attend(
             queries, project(h, self.phi_h), project(h, self.g_h), use_scale=self.use_scale
         )
 
-    def relation_maps(self, x, h):
+    def attention_maps(self, x, h):
         """The weights alone of `r(X_t, X_t)` and `r(X_t, H_{t-1})`.
 
         Args:

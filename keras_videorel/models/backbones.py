@@ -192,7 +192,7 @@ def split_backbone(network, cut, name):
     return trunk, keras.Model(middle, network.output, name="local")
 
 
-def with_checkpoints(trunk, backbone):
+def with_gradient_checkpointing(trunk, backbone):
     """The trunk in about sqrt(n) parts of its n residual units, for gradient checkpointing."""
     units = [
         layer.name for layer in trunk.layers if re.fullmatch(BACKBONES[backbone].units, layer.name)

@@ -20,7 +20,7 @@ from keras_videorel.models.backbones import (
     known_momentum,
     snippet_shape,
     split_backbone,
-    with_checkpoints,
+    with_gradient_checkpointing,
     with_normalization,
 )
 from keras_videorel.models.temporal_segment_network import fold_segments, positive_segments
@@ -116,7 +116,7 @@ def RelationalLSTMResNet(
     trunk, local = split_backbone(network, BACKBONES[backbone].cut, backbone)
     trunk = with_normalization(trunk, momentum)
     if gradient_checkpointing:
-        trunk = with_checkpoints(trunk, backbone)
+        trunk = with_gradient_checkpointing(trunk, backbone)
 
     snippets = keras.Input((segments, *shape), name="snippets")
     x = trunk(fold_segments(snippets))  # (batch * segments, [time,] height, width, channels)

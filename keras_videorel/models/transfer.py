@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 
-class Transfer(NamedTuple):
+class WeightsReport(NamedTuple):
     """What `initialize_from` did.
 
     Attributes:
@@ -53,7 +53,7 @@ def initialize_from(model, source, same_classes=True):
             not, the classifier, the last layer with weights, stays as it is.
 
     Returns:
-        A `Transfer`: what was loaded, what was adapted, what was left alone and why.
+        A `WeightsReport`: what was loaded, what was adapted, what was left alone and why.
 
     Raises:
         ValueError: If no layer of the source has a counterpart.
@@ -85,7 +85,7 @@ def initialize_from(model, source, same_classes=True):
             f"`source` must have layers of the same names as the model. Received: {source.name!r}, "
             f"whose layers have nothing in common with those of {model.name!r}"
         )
-    return Transfer(loaded, adapted, skipped)
+    return WeightsReport(loaded, adapted, skipped)
 
 
 def _leaves(model):

@@ -74,7 +74,7 @@ def nonlocal_operation(
     queries = _with_relations(x) if theta is None else project(x, theta)
     keys = _with_relations(y) if phi is None else project(y, phi)
     values = _with_relations(y) if g is None else project(y, g)
-    z, weights = relate(
+    z, weights = attend(
         queries, keys, values, compatibility=compatibility, w=w, use_scale=use_scale
     )
     if all(matrix is None or len(matrix.shape) == 2 for matrix in (theta, phi, g)):
@@ -95,7 +95,7 @@ def project(x, kernel):
     return ops.tensordot(x, kernel if len(kernel.shape) == 3 else kernel[:, None], axes=1)
 
 
-def relate(queries, keys, values, *, compatibility="embedded_gaussian", w=None, use_scale=False):
+def attend(queries, keys, values, *, compatibility="embedded_gaussian", w=None, use_scale=False):
     """`nonlocal_operation` on features that are embedded already.
 
     Args:

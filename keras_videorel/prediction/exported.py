@@ -52,7 +52,7 @@ class SavedModel:
         """Logits float32 `(batch, classes)` of samples, uint8 `(batch, sampled, h, w, c)`."""
         return self._score(clips=tf.constant(clips))["logits"].numpy()
 
-    def relate(self, clips):
+    def attend(self, clips):
         """Logits, and relations float32 `(batch, T, 4, positions, positions)`."""
         outputs = self._relate(clips=tf.constant(clips))
         return outputs["logits"].numpy(), outputs["relations"].numpy()

@@ -12,7 +12,7 @@ import numpy as np
 from keras_videorel import text as lettering
 from keras_videorel.checks import check_integer
 from keras_videorel.data import video
-from keras_videorel.files import written_whole
+from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
@@ -79,10 +79,10 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
     check_integer("top", top, 1)
     windows = predictor.windows(source) if windows is None else windows
     timeline = _timeline(windows, predictor.settings, position, gate)
-    with video.iter_frames(source, size, threads=0) as reader, written_whole(path) as beside:
+    with video.iter_frames(source, size, threads=0) as reader, atomic_write(path) as temporary:
         first, image = next(reader)
         painter = _Painter(predictor, timeline, image.shape[:2], top, gate)
-        with _Encoder(beside, painter.size, reader.frame_rate) as encoder:
+        with _Encoder(temporary, painter.size, reader.frame_rate) as encoder:
             for time, frame in itertools.chain([(first, image)], reader):
                 encoder.add(time - first, painter.paint(time - first, frame))
                 if on_frame is not None:

@@ -105,7 +105,7 @@ class Predictor:
         """
         check_integer("top", top, 1)
         frames = video.count_frames(path, threads=0)
-        count = min(self.settings["clips"], int(sampling.most_samples(frames, *self._taken)))
+        count = min(self.settings["clips"], int(sampling.max_samples(frames, *self._taken)))
         indices = sampling.uniform_samples(frames, count, *self._taken).numpy()
         clips = self._read(path, indices, frames)
         # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
@@ -247,7 +247,7 @@ class Predictor:
     def _evaluate(self, clips, relations):
         """Logits of samples, and the relations of the first, or None."""
         if relations and self.has_relations:
-            logits, maps = self._model.relate(clips)
+            logits, maps = self._model.attend(clips)
             return logits, maps[0]
         return self._model.score(clips), None
 

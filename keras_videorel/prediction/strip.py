@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from keras_videorel import text as lettering
-from keras_videorel.files import written_whole
+from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
 
 EXTENSIONS = (".png", ".pdf", ".svg")
@@ -65,11 +65,11 @@ def write(predictor, source, path, *, top=5, position=None, gate="mean"):
         predictor.settings,
         gate,
     )
-    with written_whole(path) as beside:
+    with atomic_write(path) as temporary:
         # One picture everywhere: no date in it.
         metadata = {".png": None, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
         extension = os.path.splitext(path)[1].lower()
-        figure.savefig(beside, dpi=_DPI, metadata=metadata[extension])
+        figure.savefig(temporary, dpi=_DPI, metadata=metadata[extension])
     return path
 
 

@@ -7,7 +7,7 @@ import math
 import matplotlib
 import numpy as np
 
-from keras_videorel.files import written_whole
+from keras_videorel.files import atomic_write
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -136,6 +136,6 @@ def _as_text(names):
 
 
 def _save(figure, path):
-    with written_whole(path) as beside:
-        figure.savefig(beside, dpi=120)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     plt.close(figure)

@@ -13,7 +13,7 @@ import keras_videorel
 from keras_videorel.data import video
 from keras_videorel.evaluation import metrics, significance
 from keras_videorel.evaluation.scores import Scores
-from keras_videorel.files import opened, written_whole
+from keras_videorel.files import atomic_write, opened
 from keras_videorel.reporting import figures, page
 
 _PAIRS = 15  # of confused classes
@@ -97,7 +97,7 @@ def write_report(
         ("Environment", _facts(environment_facts() if environment is None else environment)),
     ]
     path = os.path.join(folder, "report.html")
-    with written_whole(path) as beside, opened(beside, "w") as file:
+    with atomic_write(path) as temporary, opened(temporary, "w") as file:
         file.write(page.document(title, lead, sections))
     return path
 
@@ -464,8 +464,8 @@ def _clips(folder, scores):
     ]
     heads = ["clip", "true class", "taken for", "probability", "of the true class", "loss"]
     with (
-        written_whole(os.path.join(folder, "clips.csv")) as beside,
-        opened(beside, "w", newline="") as file,
+        atomic_write(os.path.join(folder, "clips.csv")) as temporary,
+        opened(temporary, "w", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(heads)

@@ -37,7 +37,7 @@ RELATIONAL_LSTMS = {
 MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 
 
-def row_of(model, variant=""):
+def table2_key(model, variant=""):
     """The key of a row of ARTNet's Table 2: `"artnet", "d"` and `"artnet_d"` are `"artnet_d"`.
 
     Args:
@@ -179,17 +179,17 @@ _INTEGERS = {
 _NUMBERS = {
     "data.std": {"above": 0},
     "data.mean": {},
-    "data.crop_scales": {"above": 0, "most": 1},
-    "data.test_scale": {"least": 0, "most": 1},
-    "train.learning_rate": {"least": 0},
-    "train.decay_epochs": {"least": 0},
+    "data.crop_scales": {"above": 0, "max_value": 1},
+    "data.test_scale": {"min_value": 0, "max_value": 1},
+    "train.learning_rate": {"min_value": 0},
+    "train.decay_epochs": {"min_value": 0},
     "train.decay_factor": {"above": 0},
-    "train.plateau_delta": {"least": 0},
-    "train.momentum": {"least": 0, "below": 1},
-    "train.weight_decay": {"least": 0},
-    "train.gradient_clip_norm": {"least": 0},
-    "train.ema_momentum": {"least": 0, "below": 1},
-    "model.dropout": {"least": 0, "below": 1},
+    "train.plateau_delta": {"min_value": 0},
+    "train.momentum": {"min_value": 0, "below": 1},
+    "train.weight_decay": {"min_value": 0},
+    "train.gradient_clip_norm": {"min_value": 0},
+    "train.ema_momentum": {"min_value": 0, "below": 1},
+    "model.dropout": {"min_value": 0, "below": 1},
 }
 _CHOICES = {
     "dtype_policy": ("float32", "mixed_bfloat16", "mixed_float16"),

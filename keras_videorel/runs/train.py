@@ -20,12 +20,12 @@ from keras_videorel.runs import workdir
 from keras_videorel.runs.config import MEAN, check_config
 from keras_videorel.training.callbacks import (
     Checkpoints,
-    Position,
     Schedule,
     StepSeeds,
     StopOnNaN,
+    TrainingProgress,
     ValidateAverages,
-    forget_epochs,
+    truncate_log,
 )
 from keras_videorel.training.distribution import distribution, synchronize_batch_normalization
 from keras_videorel.training.optimization import compile_model, learning_rate, sgd
@@ -197,7 +197,7 @@ def _train(config, folder, spread, override):
         keras.config.set_dtype_policy(policy)
     log = os.path.join(folder, "logs", "train.csv")
     if spread.chief:
-        forget_epochs(log, start.epochs)
+        truncate_log(log, start.epochs)
     spread.check_agreement(checkpoint=start.epochs, step=start.steps)
     if spread.chief and (start.epochs or start.steps):
         part = f" and {start.steps} of {steps} steps" if start.steps else ""
@@ -212,7 +212,7 @@ def _train(config, folder, spread, override):
     if spread.chief:
         print(_plan(config, info, steps, watched, spread))
     batches = _training_batches(config, info, own_lanes, start)
-    position = Position(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
+    position = TrainingProgress(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
     callbacks = [
         position,
         Schedule(
@@ -433,7 +433,7 @@ def initialize(model, path, labels=None):
             another order, is not taken.
 
     Returns:
-        A `models.transfer.Transfer`: what was loaded, and what was not and why.
+        A `models.transfer.WeightsReport`: what was loaded, and what was not and why.
 
     Raises:
         FileNotFoundError: If there is no trained model.

@@ -22,7 +22,7 @@ import h5py
 from ml_collections import ConfigDict
 
 from keras_videorel.class_names import read_class_names
-from keras_videorel.files import check_room, list_folder, read_json, write_json, written_whole
+from keras_videorel.files import atomic_write, list_folder, preallocate, read_json, write_json
 from keras_videorel.runs.config import base
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
@@ -76,7 +76,7 @@ def open_run(workdir, config, info, write=True, override=False):
         check_shards(workdir, info)
     elif write:
         labels = os.path.join(workdir, "labels.txt")
-        with written_whole(labels) as beside, open(beside, "w", encoding="utf-8") as file:
+        with atomic_write(labels) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(f"{label}\n" for label in info.labels)
         write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
     if write and os.path.exists(path) and changes:
@@ -194,11 +194,11 @@ def save_checkpoint(model, workdir, epochs, steps=0, metrics=()):
     part = f"-step-{steps:06d}" if steps else ""
     path = os.path.join(workdir, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
     try:
-        with written_whole(path) as beside:
-            check_room(beside, _checkpoint_size(model))  # HDF5 crashes where a write fails
-            model.save_weights(beside)
+        with atomic_write(path) as temporary:
+            preallocate(temporary, _checkpoint_size(model))  # HDF5 crashes where a write fails
+            model.save_weights(temporary)
             if steps:
-                with h5py.File(beside, "a") as file:
+                with h5py.File(temporary, "a") as file:
                     file[_METRICS] = metrics
     except OSError as error:
         raise OSError(

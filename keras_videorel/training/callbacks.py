@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_videorel.files import written_whole
+from keras_videorel.files import atomic_write
 from keras_videorel.runs import workdir
 
 
-class Position(keras.callbacks.Callback):
+class TrainingProgress(keras.callbacks.Callback):
     """Where a run is, for the callbacks after it: the epoch, and the steps done of it.
 
     A run that goes on inside an epoch ends that epoch by the steps that were done before, and
@@ -54,7 +54,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         folder: The run's folder.
-        position: The run's `Position`.
+        position: The run's `TrainingProgress`.
         every: Steps after which there is another inside of an epoch; 0 for none.
         write: Whether to write them: one of several workers does.
     """
@@ -92,7 +92,7 @@ class StopOnNaN(keras.callbacks.Callback):
     skips has gradients that are not finite, and leaves the weights as they were: it goes on.
 
     Args:
-        position: The run's `Position`.
+        position: The run's `TrainingProgress`.
         clips: Function of an epoch and a step that tells which clips were in that batch.
     """
 
@@ -132,7 +132,7 @@ class StepSeeds(keras.callbacks.Callback):
 
     Args:
         seed: The run's seed.
-        position: The run's `Position`.
+        position: The run's `TrainingProgress`.
     """
 
     def __init__(self, seed, position):
@@ -182,7 +182,7 @@ class ValidateAverages(keras.callbacks.Callback):
         self.weights = []
 
 
-def forget_epochs(path, first_epoch):
+def truncate_log(path, first_epoch):
     """Drop the rows of a log that will be written again: those after the checkpoint."""
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -192,5 +192,8 @@ def forget_epochs(path, first_epoch):
     # A kill can tear the last one.
     whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
     kept = [row for row in whole if int(row[0]) < first_epoch]
-    with written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows([header, *kept] if kept else [])

@@ -369,7 +369,7 @@ def test_labels_survive_a_terminal_without_letters(exported, tmp_path):
 )
 def test_help(monkeypatch, capsys, words, start):
     monkeypatch.setattr(sys, "argv", ["videorel", *words])
-    monkeypatch.setattr(cli, "leave", sys.exit)
+    monkeypatch.setattr(cli, "exit", sys.exit)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     out, err = capsys.readouterr()

@@ -43,7 +43,7 @@ def error_of(capsys, *words):
     return err
 
 
-def row_of(out, name):
+def table2_key(out, name):
     return next(line for line in out.splitlines() if line.startswith(f"{name} "))
 
 
@@ -60,18 +60,18 @@ def test_two_streams(folder, capsys, tmp_path):
     result = significance.measure("fused", [expected])
     low, high = (100 * bound for bound in result.intervals["top1"])
     found = result.mean
-    assert row_of(out, "fused").split() == [
+    assert table2_key(out, "fused").split() == [
         "fused", f"{found['top1']:.2%}", f"[{low:.2f},", f"{high:.2f}]", f"{found['top5']:.2%}",
         f"{found['average']:.2%}", f"{found['mean_class_accuracy']:.2%}", "94.40%",
     ]  # fmt: skip
     alone = metrics.accuracy(rgb.logits, rgb.labels)
-    assert row_of(out, "rgb1").split()[1:3] == ["0.45", f"{alone['top1']:.2%}"]
+    assert table2_key(out, "rgb1").split()[1:3] == ["0.45", f"{alone['top1']:.2%}"]
     assert "41 videos of 7 classes" in out and f"scores  {output}" in out
     written = scores.read(output)
     np.testing.assert_array_equal(written.logits, expected.logits)
     assert [part["weight"] for part in written.settings["fused"]] == [0.45, 0.55]
     again = videorel_fuse(capsys, f"--scores={output}")
-    assert again[0] == 0 and f"{found['top1']:.2%}" in row_of(again[1], "fused")
+    assert again[0] == 0 and f"{found['top1']:.2%}" in table2_key(again[1], "fused")
 
 
 def test_three_splits_against_another_model(folder, capsys, tmp_path):
@@ -86,7 +86,7 @@ def test_three_splits_against_another_model(folder, capsys, tmp_path):
     ours = [fusion.fuse(pair) for pair in zip(*splits[:2], strict=True)]
     each = [metrics.accuracy(s.logits, s.labels)["top1"] for s in ours]
     assert "splits: " + ", ".join(f"{top1:.2%}" for top1 in each) in out
-    assert f"{np.mean(each):.2%}" in row_of(out, "fused")
+    assert f"{np.mean(each):.2%}" in table2_key(out, "fused")
     assert "41 + 42 + 43 videos of 7 classes in 3 splits" in out
     found = significance.compare(ours, splits[2], resamples=500)
     assert f"with fused alone: {found.gained} videos; with tsn1 alone: {found.lost}" in out
@@ -105,8 +105,8 @@ def test_weights_of_validation_clips(folder, capsys):
     validation = [scores.read(folder / f"val_{name}.npz") for name in ("rgb", "flow")]
     weights = fusion.search_weights(validation)
     assert status == 0 and weights != [0.5, 0.5]
-    assert row_of(out, "rgb1").split()[1] == f"{weights[0]:.3g}"
-    assert row_of(out, "flow1").split()[1] == f"{weights[1]:.3g}"
+    assert table2_key(out, "rgb1").split()[1] == f"{weights[0]:.3g}"
+    assert table2_key(out, "flow1").split()[1] == f"{weights[1]:.3g}"
     same = [f"--search={folder}/{name}1.npz" for name in ("rgb", "flow")]
     assert "`search` must be of other clips" in error_of(capsys, *words, *same)
     assert "given once for each of the 2 models. Received: 1 files" in error_of(
@@ -138,7 +138,7 @@ def test_paths_with_spaces_and_colons(folder, capsys, tmp_path):
     odd = tmp_path / "c:3"
     odd.write_bytes((folder / "flow1.npz").read_bytes())
     status, out, _ = videorel_fuse(capsys, f"--split='{path}':0.25 {odd}:0.75")
-    assert status == 0 and row_of(out, "c:3").split()[1] == "0.75"
+    assert status == 0 and table2_key(out, "c:3").split()[1] == "0.75"
     assert videorel_fuse(capsys, f"--scores={path}", f"--scores={odd}")[0] == 0
 
 

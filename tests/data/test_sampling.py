@@ -119,9 +119,9 @@ def test_samples_are_clips_or_snippets():
 
 def test_most_samples():
     """With that many groups none repeats another; with one more in equal segments, one does."""
-    assert int(sampling.most_samples(20, 0, 16)) == 5
+    assert int(sampling.max_samples(20, 0, 16)) == 5
     for num_frames, segments, length, stride in CASES:
-        most = int(sampling.most_samples(num_frames, segments, length, stride))
+        most = int(sampling.max_samples(num_frames, segments, length, stride))
         counts = [most] if num_frames % segments else [most, most + 1]
         for count in counts:
             groups = sampling.uniform_samples(num_frames, count, segments, length, stride).numpy()

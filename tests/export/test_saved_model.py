@@ -289,7 +289,7 @@ def test_relations_are_those_of_the_cell_step_by_step(backbone, tmp_path):
     expected = []
     for step in tf.unstack(features, axis=1):
         flat = tf.reshape(step, (2, layer.cell.positions, 3))
-        expected.append(layer.cell.relation_maps(flat, h)[1])
+        expected.append(layer.cell.attention_maps(flat, h)[1])
         _, (h, c) = layer.cell(step, [h, c])
     expected = np.stack(expected, axis=1)  # (batch, T, 4, positions, positions)
     np.testing.assert_allclose(outputs["relations"], expected, rtol=1e-3, atol=1e-6)

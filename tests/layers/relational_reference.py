@@ -28,7 +28,7 @@ def compatibility(x_i, y_j, theta, phi, form, w=None, scaled=False):
     return product if form == "dot_product" else np.exp(product)
 
 
-def relate(x, y, theta=None, phi=None, g=None, form="embedded_gaussian", w=None, scaled=False):
+def attend(x, y, theta=None, phi=None, g=None, form="embedded_gaussian", w=None, scaled=False):
     """Eq. 2: Z = r(X, Y) of X (N, C_x) and Y (M, C_y), and the weights omega (N, M)."""
     n, m = len(x), len(y)
     omega = np.zeros((n, m))
@@ -47,7 +47,7 @@ def step(x, h, c, weights, scaled=False):
     """Eq. 3: one step on X (N, C), H and C (N, units); also omega of r_x and r_h by gate."""
     gates, maps_x, maps_h = {}, [], []
     for k, gate in enumerate(GATES):
-        r_x, omega_x = relate(
+        r_x, omega_x = attend(
             x,
             x,
             weights["theta_x"][:, k],
@@ -55,7 +55,7 @@ def step(x, h, c, weights, scaled=False):
             weights["g_x"][:, k],
             scaled=scaled,
         )
-        r_h, omega_h = relate(
+        r_h, omega_h = attend(
             x,
             h,
             weights["theta_h"][:, k],

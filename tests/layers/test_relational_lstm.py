@@ -174,7 +174,7 @@ def test_mixed_precision_layer_is_rnn_of_the_cell(policy):
     tolerance = 0.02 if policy == "mixed_bfloat16" else 0.003
     assert_close(array(outputs).reshape(2, 4, -1), array(rnn(x)), tolerance)
     assert_close(outputs, expect(layer, x)["outputs"], 2 * tolerance)
-    _, maps_h = layer.relation_maps(x)
+    _, maps_h = layer.attention_maps(x)
     np.testing.assert_allclose(array(maps_h).sum((-1, -2)), 1, atol=0.02)
 
 
@@ -242,11 +242,11 @@ def test_relation_maps_are_the_papers(per_gate, scaled):
     for state in (None, [h, c], [h.reshape(2, -1), c.reshape(2, -1)]):
         given = {} if state is None else {"h": h, "c": c}
         expected = expect(layer, x, scaled=scaled, **given)
-        maps = layer.relation_maps(x, initial_state=state, per_gate=per_gate)
+        maps = layer.attention_maps(x, initial_state=state, per_gate=per_gate)
         for actual, name in zip(maps, ("maps_x", "maps_h"), strict=True):
             assert_close(actual, expected[name] if per_gate else expected[name].mean(2))
             np.testing.assert_allclose(array(actual).sum((-1, -2)), 1, atol=1e-5)
-    first = array(layer.relation_maps(x)[1])[:, 0]
+    first = array(layer.attention_maps(x)[1])[:, 0]
     np.testing.assert_allclose(first, 1 / 6, atol=1e-6)  # H_0 = 0 has nothing to look at
 
 
@@ -257,7 +257,7 @@ def test_relation_maps_leave_the_layer_as_it_is(backwards):
     x = normal(SHAPE, 1)
     before = array(layer(x))
     expected = expect(layer, x, go_backwards=backwards)
-    for actual, name in zip(layer.relation_maps(x), ("maps_x", "maps_h"), strict=True):
+    for actual, name in zip(layer.attention_maps(x), ("maps_x", "maps_h"), strict=True):
         in_order = expected[name][:, ::-1] if backwards else expected[name]
         assert_close(actual, in_order.mean(2))
     assert_close(layer(x), before, 1e-7)

@@ -39,8 +39,8 @@ def test_weights_and_statistics_are_those_without(normalization, tmp_path):
         model.compile(keras.optimizers.SGD(0.01), "mse")
         model.fit(x, y, epochs=3, verbose=0)
         trained.append([keras.ops.convert_to_numpy(v) for v in model.weights])
-    for without, with_checkpoints in zip(*trained, strict=True):
-        np.testing.assert_allclose(with_checkpoints, without, rtol=1e-5, atol=1e-6)
+    for without, with_gradient_checkpointing in zip(*trained, strict=True):
+        np.testing.assert_allclose(with_gradient_checkpointing, without, rtol=1e-5, atol=1e-6)
     statistics = [v for v in model.weights if v.path.endswith("moving_mean")]
     assert len(statistics) == 4
     assert all(np.abs(keras.ops.convert_to_numpy(v)).max() > 0 for v in statistics)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_videorel.ops import nonlocal_operation
-from tests.layers.relational_reference import relate
+from tests.layers.relational_reference import attend
 from tests.layers.tensors import array, normal
 
 N, M, C_X, C_Y, D, C_Z, R = 5, 7, 4, 6, 3, 2, 3
@@ -36,10 +36,10 @@ def expect(arguments, form, scaled=False, relations=False):
     zs, omegas = [], []
     for index in np.ndindex(*lead):
         if not relations:
-            z, omega = relate(x[index], y[index], **arguments, form=form, w=w, scaled=scaled)
+            z, omega = attend(x[index], y[index], **arguments, form=form, w=w, scaled=scaled)
         else:
             each = [
-                relate(
+                attend(
                     x[index],
                     y[index],
                     **{name: value[:, k] for name, value in arguments.items()},

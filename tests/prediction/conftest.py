@@ -49,11 +49,11 @@ def _add_relations(path):
     @tf.function(
         input_signature=[tf.TensorSpec((None, SEGMENTS, None, None, 3), tf.uint8, "clips")]
     )
-    def relate(clips):
+    def attend(clips):
         maps = tf.tile(relations()[np.newaxis], [tf.shape(clips)[0], 1, 1, 1, 1])
         return {"relations": maps, **signatures["clips"](clips=clips)}
 
-    tf.saved_model.save(module, path, signatures={**signatures, "relations": relate})
+    tf.saved_model.save(module, path, signatures={**signatures, "relations": attend})
     settings = read_json(f"{path}/export.json")
     write_json(f"{path}/export.json", {**settings, "spatial_shape": [2, 2]})
 

@@ -326,17 +326,17 @@ def test_a_torn_log_is_mended(tmp_path):
     path = tmp_path / "train.csv"
     rows = "epoch,loss,top1\r\n0,2.5,0.25\r\n1,2.25,0.5\r\n"
     path.write_bytes((rows + "2,2.0").encode())
-    callbacks.forget_epochs(str(path), 2)
+    callbacks.truncate_log(str(path), 2)
     assert path.read_bytes() == rows.encode()
-    callbacks.forget_epochs(str(path), 1)
+    callbacks.truncate_log(str(path), 1)
     assert path.read_bytes() == rows.split("1,2.25")[0].encode()
     path.write_bytes(b"")
-    callbacks.forget_epochs(str(path), 1)
+    callbacks.truncate_log(str(path), 1)
     assert path.read_bytes() == b""
     for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
         path.write_bytes(rows.encode() + torn)
         assert figures.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
-        callbacks.forget_epochs(str(path), 2)
+        callbacks.truncate_log(str(path), 2)
         assert path.read_bytes() == rows.encode()
 
 

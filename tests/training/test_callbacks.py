@@ -203,7 +203,7 @@ def test_the_plateau_schedule_needs_its_log(tiny, shards, tmp_path):
 
 def test_seeds_of_steps_differ(tiny, shards):
     model = runs.build_tiny(tiny_config(shards), 2)
-    position = callbacks.Position(steps=5)
+    position = callbacks.TrainingProgress(steps=5)
     seeds = callbacks.StepSeeds(0, position)
     seeds.set_model(model)
     variables = [v for v in model.variables if v.path.endswith("seed_generator_state")]
