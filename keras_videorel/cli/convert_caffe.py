@@ -4,9 +4,9 @@
         --model artnet_d --classes 400 --output artnet_d_kinetics.keras
 
 The model takes clips of RGB frames less their mean (123, 117, 104) and gives scores before the
-softmax. It is what config.train.initialize_from takes, for a config whose model is that network
-with graph="caffe"; a .weights.h5 file is what weights="..." of the constructor takes. Prints what
-went where. docs/architecture.md tells what was verified, and on what.
+softmax. A config fine-tunes it whose model is CaffeResNet18, with the file as
+config.train.initialize_from; a .weights.h5 file is what weights="..." of the constructor takes.
+Prints what went where. docs/architecture.md tells what was verified, and on what.
 """
 
 import os
