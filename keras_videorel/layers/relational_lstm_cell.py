@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_videorel.layers.square_pooling import positive_integer
+from keras_videorel.checks import check_integer
 from keras_videorel.ops.relation import attend, project
 
 GATES = 4  # i, f, g, o: input, forget, candidate, output, in the order of keras.layers.LSTM
@@ -127,7 +127,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         # keras.layers.LSTMCell keeps these arguments, their config, and one dropout mask for all
         # steps of a sequence; states, weights and the step are ours.
         super().__init__(
-            positive_integer("units", units),
+            check_integer("units", units, 1),
             activation=activation,
             recurrent_activation=recurrent_activation,
             use_bias=use_bias,
@@ -147,10 +147,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
             **kwargs,
         )
         self.dropout_mask_count = None  # one mask, which the four gates share
-        self.embedding_dim = (
-            self.units
-            if embedding_dim is None
-            else positive_integer("embedding_dim", embedding_dim)
+        self.embedding_dim = check_integer(
+            "embedding_dim", self.units if embedding_dim is None else embedding_dim, 1
         )
         self.use_scale = use_scale
         self.set_spatial_shape(spatial_shape)
@@ -162,7 +160,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
                 "`spatial_shape` must be the (height, width) of the feature maps. "
                 f"Received: spatial_shape={spatial_shape!r}"
             )
-        self.spatial_shape = tuple(positive_integer("spatial_shape", s) for s in spatial_shape)
+        self.spatial_shape = tuple(check_integer("spatial_shape", s, 1) for s in spatial_shape)
         self.positions = self.spatial_shape[0] * self.spatial_shape[1]
         self.output_size = self.positions * self.units
         self.state_size = [self.output_size, self.output_size]

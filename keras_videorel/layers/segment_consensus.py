@@ -3,9 +3,8 @@
 import keras
 from keras import ops
 
+from keras_videorel.checks import check_choice
 from keras_videorel.layers.time_mask import time_mask
-
-CONSENSUS = ("average", "max")
 
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
@@ -44,12 +43,7 @@ class SegmentConsensus(keras.layers.Layer):
 
     def __init__(self, consensus="average", **kwargs):
         super().__init__(**kwargs)
-        if consensus not in CONSENSUS:
-            raise ValueError(
-                f"`consensus` must be one of {', '.join(map(repr, CONSENSUS))}. "
-                f"Received: consensus={consensus!r}"
-            )
-        self.consensus = consensus
+        self.consensus = check_choice("consensus", consensus, ("average", "max"))
         self.input_spec = keras.layers.InputSpec(min_ndim=3)
         self.supports_masking = True
 

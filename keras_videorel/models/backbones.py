@@ -10,12 +10,12 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from keras_videorel.checks import check_choice, check_number
 from keras_videorel.layers import swap_batch_normalization
 from keras_videorel.models.checkpointed_model import checkpointed
 from keras_videorel.models.transfer import initialize_from
 from keras_videorel.models.video_resnet import ARTNetResNet18
 
-STREAMS = ("rgb", "flow")
 FLOW_FIELDS = 10  # of x and y, stacked on channels: a snippet of the temporal stream (Sec. 3)
 
 
@@ -112,14 +112,8 @@ def snippet_shape(backbone, stream, input_shape=None):
     Raises:
         ValueError: If an argument is unknown or does not fit.
     """
-    if backbone not in BACKBONES:
-        raise ValueError(
-            f"`backbone` must be one of {', '.join(map(repr, BACKBONES))}. "
-            f"Received: backbone={backbone!r}"
-        )
-    if stream not in STREAMS:
-        raise ValueError(f'`stream` must be "rgb" or "flow". Received: stream={stream!r}')
-    sizes = BACKBONES[backbone].snippet_shape
+    sizes = BACKBONES[check_choice("backbone", backbone, BACKBONES)].snippet_shape
+    check_choice("stream", stream, ("rgb", "flow"))
     if input_shape is None:
         channels = 3 if stream == "rgb" else 2 if len(sizes) == 3 else 2 * FLOW_FIELDS
         return (*sizes, channels)
@@ -243,8 +237,6 @@ def average_pool(x, name):
 
 def classify(x, classes, dropout, activation):
     """Dropout and the dense classifier."""
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Dropout(check_number("dropout", dropout, 0, below=1), name="dropout")(x)
     # Scores leave in float32 under mixed precision too, for the softmax and the loss.
     return layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(x)

@@ -4,6 +4,8 @@ import math
 
 from keras import backend, ops
 
+from keras_videorel.checks import check_choice
+
 COMPATIBILITIES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
 
@@ -141,11 +143,7 @@ def _with_relations(x):
 
 
 def _check(x, y, theta, phi, g, compatibility, w):
-    if compatibility not in COMPATIBILITIES:
-        raise ValueError(
-            f"`compatibility` must be one of {', '.join(map(repr, COMPATIBILITIES))}. "
-            f"Received: compatibility={compatibility!r}"
-        )
+    check_choice("compatibility", compatibility, COMPATIBILITIES)
     embedded = compatibility != "gaussian"
     for name, matrix, needed in (
         ("theta", theta, embedded),

@@ -57,9 +57,7 @@ def table2_key(model, variant=""):
                 f"Received: model={model}, variant={variant}"
             )
         return video_resnet(model) and model
-    if variant not in ("", "s", "d"):
-        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
-    return f"{model}_{variant or 'd'}"
+    return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
 
 
 def video_resnet(key, width=64, dropout=0.2):
@@ -76,9 +74,11 @@ def video_resnet(key, width=64, dropout=0.2):
     Raises:
         ValueError: If there is no such row.
     """
-    if key not in VIDEO_RESNETS:
-        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
-    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
+    return {
+        **VIDEO_RESNETS[check_choice("model", key, VIDEO_RESNETS)],
+        "width": width,
+        "dropout": dropout,
+    }
 
 
 def relational_lstm(key="two_branch", **arguments):
@@ -94,9 +94,7 @@ def relational_lstm(key="two_branch", **arguments):
     Raises:
         ValueError: If there is no such network.
     """
-    if key not in RELATIONAL_LSTMS:
-        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
-    return {**RELATIONAL_LSTMS[key], **arguments}
+    return {**RELATIONAL_LSTMS[check_choice("model", key, RELATIONAL_LSTMS)], **arguments}
 
 
 def base(model=None):

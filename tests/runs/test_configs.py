@@ -361,7 +361,7 @@ def docstring(root, name):
 
 def test_wrong_arguments(root):
     wrong = {
-        "kinetics.py:model=artnet,variant=x": "`variant` must be s or d. Received: 'x'",
+        "kinetics.py:model=artnet,variant=x": "`variant` must be one of s, d. Received: 'x'",
         "kinetics.py:model=c3d,variant=s": "`variant` is for model=artnet and model=relation",
         "kinetics.py:model=resnet": "`model` must be one of c2d, .*Received: 'resnet'",
         "kinetics.py:modality=depth": "`modality` must be one of rgb, flow. Received: 'depth'",
@@ -379,7 +379,7 @@ def test_wrong_arguments(root):
 def test_wrong_arguments_and_missing_shards_are_one_line(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for argument, message in (
-        ("model=artnet,variant=x", "`variant` must be s or d. Received: 'x'"),
+        ("model=artnet,variant=x", "`variant` must be one of s, d. Received: 'x'"),
         ("model=artnet,variant=d", "'shards/kinetics400' holds no finished shards"),
     ):
         config = f"{root}/configs/kinetics.py:{argument}"
