@@ -97,7 +97,7 @@ def plain_path(path):
     """A path that TensorFlow reads as it is.
 
     Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
-    text (TensorFlow 2.17 to 2.21): a local path with either gets a link of a plain name, for as
+    text (TensorFlow 2.21): a local path with either gets a link of a plain name, for as
     long as the block lasts.
     """
     if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):

@@ -49,7 +49,7 @@ class SegmentConsensus(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         mask = time_mask(mask)
-        # Of an empty batch, Keras's `max` is an error or of another shape, see also `initial`.
+        # Keras 3.15.1: `max` of an empty batch is an error or of another shape, see also `initial`.
         average = self.consensus == "average" or inputs.shape[0] == 0
         if mask is None and average:
             return ops.mean(inputs, axis=1)

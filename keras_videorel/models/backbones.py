@@ -72,7 +72,7 @@ def _explained_download(weights):
     try:
         yield
     except Exception as error:
-        # Keras raises a plain Exception for an address that it cannot reach.
+        # Keras 3.15.1 raises a plain Exception for an address that it cannot reach.
         if weights != "imagenet" or not (type(error) is Exception or isinstance(error, OSError)):
             raise
         address = re.search(r"https?://[^\s:]+", str(error))

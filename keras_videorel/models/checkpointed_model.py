@@ -9,8 +9,8 @@ class CheckpointedModel(keras.Model):
 
     They are computed again when gradients are taken: less memory, more time. The
     weights and the statistics of batch normalization go in and out as values, so gradients and
-    updates are those of the model without checkpointing; `keras.RematScope` would update the
-    statistics once more with every recomputation.
+    updates are those of the model without checkpointing; `keras.RematScope` (Keras 3.15.1) would
+    update the statistics once more with every recomputation, and fails in TensorFlow's graphs.
 
     Args:
         inputs: As for a functional `keras.Model`.

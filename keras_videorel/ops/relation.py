@@ -134,7 +134,7 @@ def _weights(queries, keys, compatibility, w, use_scale):
     if compatibility == "dot_product":
         return logits / positions
     if keys.shape[-2] == 1:
-        return ops.ones_like(logits)  # Keras warns of a softmax of one
+        return ops.ones_like(logits)  # Keras 3.15.1 warns of a softmax of one
     return ops.softmax(logits, axis=-1)
 
 
