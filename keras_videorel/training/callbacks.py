@@ -88,8 +88,9 @@ class StopOnNaN(keras.callbacks.Callback):
     """Stops with a `ValueError` when a step gives no number, before that reaches a checkpoint.
 
     The loss alone does not tell: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and
-    some poolings turn NaN into a number, but the gradients are NaN, and with them the weights. A step that float16
-    skips has gradients that are not finite, and leaves the weights as they were: it goes on.
+    some poolings turn NaN into a number, but the gradients are NaN, and with them the weights. A
+    step that float16 skips has gradients that are not finite, and leaves the weights as they were:
+    it goes on.
 
     Args:
         position: The run's `TrainingProgress`.
