@@ -6,6 +6,8 @@ Upload a video or record one; the page shows its labels, their course, and an an
 listens to this machine alone unless --host says otherwise. Needs the extra [serve].
 """
 
+import signal
+
 from absl import flags
 
 FLAGS = flags.FlagValues()
@@ -18,13 +20,13 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "port",
     7860,
-    "Port to listen on; 0 for any that is free.",
+    "Port to listen on; 0 for the first free one from 7860 on.",
     lower_bound=0,
     upper_bound=65535,
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "max_seconds", 60.0, "Longest video that is labelled.", lower_bound=1, flag_values=FLAGS
+    "max_seconds", 60.0, "Longest video that is labeled.", lower_bound=1, flag_values=FLAGS
 )
 flags.DEFINE_float(
     "max_megabytes", 100.0, "Largest file that is taken.", lower_bound=0.1, flag_values=FLAGS
@@ -34,5 +36,6 @@ flags.DEFINE_float(
 def main(_):
     from keras_videorel import serving
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     limits = serving.Limits(FLAGS.max_seconds, FLAGS.max_megabytes)
     serving.serve(FLAGS.models, host=FLAGS.host, port=FLAGS.port, limits=limits)
