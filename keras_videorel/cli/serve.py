@@ -20,7 +20,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "port",
     7860,
-    "Port to listen on; 0 for the first free one from 7860 on.",
+    "Port to listen on; 0 for any that is free.",
     lower_bound=0,
     upper_bound=65535,
     flag_values=FLAGS,

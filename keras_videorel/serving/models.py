@@ -25,14 +25,8 @@ def load_models(folder):
     """
     root = pathlib.Path(os.path.abspath(folder))
     files = [root / "export.json", *sorted(root.glob("[!.]*/export.json"))]
-    paths = [file.parent for file in files if file.exists()]
-    if not paths:
-        raise ValueError(
-            "`models` must be a folder of exported models (folders with export.json). "
-            f"Received: {os.fspath(folder)!r}"
-        )
     models, broken = {}, []
-    for path in paths:
+    for path in [file.parent for file in files if file.exists()]:
         name = os.fsencode(path.name).decode(errors="replace")  # the page can only show Unicode
         try:
             models[name] = Predictor(path)
@@ -41,5 +35,8 @@ def load_models(folder):
             _log.warning("%s cannot be used: %s: %s", name, type(error).__name__, reason)
             broken.append(name)
     if not models:
-        raise ValueError(f"`models` must hold a model that loads. Received: {os.fspath(folder)!r}")
+        raise ValueError(
+            "`models` must be a folder with an exported model (a folder with export.json) that "
+            f"loads. Received: {os.fspath(folder)!r}"
+        )
     return models, broken

@@ -111,7 +111,6 @@ def build(models, broken, limits, folder):
         ).success(_legend, course, legend, api_visibility="private")
         example.click(lambda: _example(folder), None, video, api_visibility="private")
         model.change(classes, model, names, api_visibility="private")
-    _refuse_addresses(page, folder)
     # Without `api_open=False`, Gradio answers requests that skip the queue.
     return page.queue(max_size=_MAX_WAITING, api_open=False)
 
@@ -125,27 +124,6 @@ def _notes(limits, broken):
         names = ", ".join(f"`{name}`" for name in broken)
         notes += f"\n\nNot usable, see the server's log: {names}."
     return notes
-
-
-def _refuse_addresses(page, folder):
-    """Refuse requests that name a video by its address.
-
-    Gradio 6.31 downloads such a video whatever its size, for any component of the page. It refuses
-    files of the server by itself.
-    """
-
-    def within(folder, move):
-        async def move_within(path):
-            if not pathlib.Path(path).resolve().is_relative_to(folder):
-                raise _error("Upload a file: addresses are not taken.")
-            return await move(path)
-
-        return move_within
-
-    for block in page.blocks.values():
-        block.async_move_resource_to_block_cache = within(
-            pathlib.Path(folder).resolve(), block.async_move_resource_to_block_cache
-        )
 
 
 def _example(folder):

@@ -9,7 +9,7 @@ def test_models_that_do_not_load_are_set_aside(saved_models, caplog):
     found, broken = load_models(saved_models)
     assert list(found) == ["colors"] and broken == ["damaged"]
     assert "damaged cannot be used: " in caplog.text
-    with pytest.raises(ValueError, match=r"`models` must be a folder of exported models"):
+    with pytest.raises(ValueError, match=r"`models` must be a folder with an exported model"):
         load_models(os.path.join(saved_models, "notes"))
 
 
