@@ -265,7 +265,6 @@ def _comparison(folder, comparison, names, ours, own_name, theirs, name):
     for kind, chosen in (("gains", gained), ("losses", lost)):
         if not chosen:
             continue
-        heading = f"The {len(chosen)} classes with the largest {kind}"
         classes = [ours.classes[i] for i in chosen]
         figure = charts.class_accuracy(
             classes, before[chosen], after[chosen], names=(name, own_name)
@@ -282,8 +281,8 @@ def _comparison(folder, comparison, names, ours, own_name, theirs, name):
             for i in chosen
         ]
         parts += [
-            element("h3", heading),
-            _chart(figure, f"Top-1 accuracy of {heading[0].lower()}{heading[1:]}"),
+            element("h3", f"Classes with the largest {kind}"),
+            _chart(figure, f"Top-1 accuracy of the classes with the largest {kind}"),
             html.table("Top-1 accuracy", ["", name, own_name, "difference", "videos"], rows),
         ]
     return join(parts)
