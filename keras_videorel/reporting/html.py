@@ -54,7 +54,7 @@ def document(title, lead, sections):
     Args:
         title: Its title.
         lead: The line under it.
-        sections: List of `(heading, content)`.
+        sections: List of `(heading, content)`, the content a list of `Html` and text.
 
     Returns:
         The page as text.
@@ -63,7 +63,7 @@ def document(title, lead, sections):
     for number, (heading, content) in enumerate(sections, 1):
         name = f"part-{number}"
         links.append(element("li", element("a", heading, href=f"#{name}")))
-        parts.append(element("section", element("h2", heading, id=name), content))
+        parts.append(element("section", element("h2", heading, id=name), *content))
     template = importlib.resources.files(__package__).joinpath("report.html")
     return string.Template(template.read_text(encoding="utf-8")).substitute(
         title=join([title]), lead=join([lead]), links=join(links), sections=join(parts, "\n")

@@ -94,7 +94,7 @@ def write_report(
         ("Hardest clips", _hardest(clips[:hardest], thumbnail)),
         ("All clips", _clips(folder, clips)),
         ("Scores and config", _origin(splits, config)),
-        ("Environment", html.table("What this ran on", ["", ""], facts.items(), left=(0, 1))),
+        ("Environment", [html.table("What this ran on", ["", ""], facts.items(), left=(0, 1))]),
     ]
     path = os.path.join(folder, "report.html")
     with atomic_write(path) as temporary, opened(temporary, "w") as file:
@@ -172,42 +172,24 @@ def _points(difference):
 
 
 def _results(results, names, scores):
-    first = results[0]
-    by_chance = metrics.chance(len(scores.classes))
+    first, by_chance = results[0], metrics.chance(len(scores.classes))
 
     def interval(result, key):
         low, high = result.intervals[key]
         return f"{100 * low:.2f} to {100 * high:.2f}"
 
-    most = np.bincount(scores.labels).max() / len(scores.labels)
-    tiles = [
-        (
-            name,
-            _percent(first.mean[key]),
-            f"{interval(first, key)}; chance {_percent(by_chance[key])}",
-        )
-        for key, name in names.items()
-    ]
+    def cell(result, key):
+        return join([_percent(result.mean[key]), element("small", interval(result, key))])
+
+    remarks = {k: f"{interval(first, k)}; chance {_percent(by_chance[k])}" for k in names}
+    most = _percent(np.bincount(scores.labels).max() / len(scores.labels))
     parts = [
-        html.tiles(tiles),
-        element(
-            "p",
-            f"Always naming the most frequent class would be right for {_percent(most)} of these "
-            "videos.",
-        ),
+        html.tiles([(name, _percent(first.mean[k]), remarks[k]) for k, name in names.items()]),
+        element("p", f"Always naming the most frequent class is right for {most} of the videos."),
     ]
     heads = ["", *names.values()]
     if len(results) > 1:
-        rows = [
-            [
-                result.name,
-                *(
-                    join([_percent(result.mean[key]), element("small", interval(result, key))])
-                    for key in names
-                ),
-            ]
-            for result in results
-        ]
+        rows = [[result.name, *(cell(result, key) for key in names)] for result in results]
         parts.append(html.table("All models, with 95% bootstrap intervals", heads, rows))
     if len(first.splits) > 1:
         rows = [
@@ -215,29 +197,20 @@ def _results(results, names, scores):
             for number, found in enumerate(first.splits, 1)
         ]
         parts.append(html.table(f"Splits of {first.name}", heads, rows))
-    parts.append(
-        element(
-            "p",
-            "Intervals are 95% percentile intervals of resampled videos: they say how much "
-            "the results depend on which videos were tested, not how much on the training's seed.",
-            class_="soft",
-        )
+    text = (
+        "Intervals are 95% percentile intervals of resampled videos: they say how much the results "
+        "depend on which videos were tested, not how much on the training's seed."
     )
-    return join(parts)
+    return [*parts, element("p", text, class_="soft")]
 
 
 def _published(rows):
-    cells = [
-        [
-            name,
-            _percent(ours),
-            _percent(paper),
-            "-" if None in (ours, paper) else _points(ours - paper),
-        ]
-        for name, ours, paper in rows
-    ]
+    cells = []
+    for name, ours, paper in rows:
+        difference = "-" if None in (ours, paper) else _points(ours - paper)
+        cells.append([name, _percent(ours), _percent(paper), difference])
     caption = "Top-1 accuracy beside the published one"
-    return html.table(caption, ["", "here", "paper", "difference"], cells)
+    return [html.table(caption, ["", "here", "paper", "difference"], cells)]
 
 
 def _comparison(folder, comparison, names, ours, own_name, theirs, name):
@@ -246,15 +219,13 @@ def _comparison(folder, comparison, names, ours, own_name, theirs, name):
         for key, difference in comparison.differences.items()
     ]
     caption = f"{own_name} less {name}, in percentage points"
-    parts = [
-        html.table(caption, ["", "difference", "95% interval"], rows),
-        element(
-            "p",
-            f"Right with {own_name} alone: {comparison.gained:,} videos; with {name} alone: "
-            f"{comparison.lost:,}. McNemar's test: p = {comparison.exact:.3g} (exact), "
-            f"{comparison.mid_p:.3g} (mid-p).",
-        ),
-    ]
+    text = (
+        f"Right with {own_name} alone: {comparison.gained:,} videos; with {name} alone: "
+        f"{comparison.lost:,}. McNemar's test: p = {comparison.exact:.3g} (exact), "
+        f"{comparison.mid_p:.3g} (mid-p)."
+    )
+    table = html.table(caption, ["", "difference", "95% interval"], rows)
+    parts = [table, element("p", text)]
     before = metrics.class_accuracy(theirs.logits, theirs.labels)
     after = metrics.class_accuracy(ours.logits, ours.labels)
     videos = np.bincount(ours.labels, minlength=len(ours.classes))
@@ -265,27 +236,20 @@ def _comparison(folder, comparison, names, ours, own_name, theirs, name):
     for kind, chosen in (("gains", gained), ("losses", lost)):
         if not chosen:
             continue
+        pair = before[chosen], after[chosen]
         classes = [ours.classes[i] for i in chosen]
-        figure = charts.class_accuracy(
-            classes, before[chosen], after[chosen], names=(name, own_name)
-        )
+        figure = charts.class_accuracy(classes, *pair, names=(name, own_name))
         if kind == "gains":
             charts.save(figure, os.path.join(folder, "gains.png"))
-        rows = [
-            [
-                breakable(ours.classes[i]),
-                *(f"{100 * shares[i]:.1f}%" for shares in (before, after)),
-                _points(gain[i]),
-                videos[i],
-            ]
-            for i in chosen
-        ]
+        shares = (map("{:.1%}".format, shares) for shares in pair)
+        points = map(_points, gain[chosen])
+        rows = zip(map(breakable, classes), *shares, points, videos[chosen], strict=True)
         parts += [
             element("h3", f"Classes with the largest {kind}"),
             _chart(figure, f"Top-1 accuracy of the classes with the largest {kind}"),
             html.table("Top-1 accuracy", ["", name, own_name, "difference", "videos"], rows),
         ]
-    return join(parts)
+    return parts
 
 
 def _chart(figure, alt, long=False):
@@ -307,12 +271,8 @@ def _curves(folder, columns):
         for epoch in epochs
     ]
     table = html.table("The log of training", ["epoch", *columns], rows, long=len(rows) > 30)
-    return join(
-        [
-            _chart(figure, f"Curves over the epochs: {'; '.join(ends)}"),
-            html.details(f"{len(epochs):,} epochs", table),
-        ]
-    )
+    chart = _chart(figure, f"Curves over the epochs: {'; '.join(ends)}")
+    return [chart, html.details(f"{len(epochs):,} epochs", table)]
 
 
 def _classes(folder, scores, training_clips):
@@ -339,16 +299,14 @@ def _classes(folder, scores, training_clips):
         for row, name in zip(rows, scores.classes, strict=False):
             row.insert(1, f"{training_clips.get(name, 0):,}")
         rows[-1].insert(1, "")
-    table = html.table(
+    caption = (
         "Precision: of the videos taken for the class, the share that is of it. Recall: of its "
         "videos, the share that is found. F1: their harmonic mean. The means are of the classes "
-        "with videos.",
-        heads,
-        rows,
-        long=len(rows) > _LONG,
+        "with videos."
     )
+    table = html.table(caption, heads, rows, long=len(rows) > _LONG)
     alt = f"Bars of the top-1 accuracy of {len(tested)} classes; the table below has their recall"
-    return join([element("p", text), _chart(figure, alt, long=len(tested) > _LONG), table])
+    return [element("p", text), _chart(figure, alt, long=len(tested) > _LONG), table]
 
 
 def _confusions(folder, scores):
@@ -366,14 +324,11 @@ def _confusions(folder, scores):
         f"Confusion matrix of {len(scores.classes)} classes: {counts.trace():,} of "
         f"{counts.sum():,} videos on the diagonal"
     )
-    parts = [
-        element(
-            "p",
-            "Rows are the true classes, columns the predicted ones. The stronger the color of a "
-            "cell, the larger its share of the row.",
-        ),
-        _chart(figure, alt, long=len(scores.classes) > 30),
-    ]
+    text = (
+        "Rows are the true classes, columns the predicted ones. The stronger the color of a cell, "
+        "the larger its share of the row."
+    )
+    parts = [element("p", text), _chart(figure, alt, long=len(scores.classes) > 30)]
     if rows:
         caption, heads = (
             "Pairs of classes, the most frequent first",
@@ -383,7 +338,7 @@ def _confusions(folder, scores):
             element("h3", "Most frequent confusions"),
             html.table(caption, heads, rows, left=(0, 1), long=len(rows) > 15),
         ]
-    return join(parts)
+    return parts
 
 
 def _ranked(scores):
@@ -391,15 +346,9 @@ def _ranked(scores):
     losses = metrics.losses(scores.logits, scores.labels)
     probabilities = np.exp(metrics.log_softmax(scores.logits))
     for row in np.argsort(-losses, kind="stable"):
-        label, guess = scores.labels[row], scores.logits[row].argmax()
-        yield (
-            scores.paths[row],
-            scores.classes[label],
-            scores.classes[guess],
-            probabilities[row, guess],
-            probabilities[row, label],
-            losses[row],
-        )
+        pair = scores.logits[row].argmax(), scores.labels[row]
+        guess, own = (scores.classes[index] for index in pair)
+        yield scores.paths[row], own, guess, *probabilities[row, pair], losses[row]
 
 
 def _hardest(clips, thumbnail):
@@ -416,7 +365,7 @@ def _hardest(clips, thumbnail):
             )
         )
     text = "The clips with the highest loss, the cross entropy of their scores."
-    return join([element("p", text), element("ul", *entries, class_="clips")])
+    return [element("p", text), element("ul", *entries, class_="clips")]
 
 
 def _clips(folder, clips):
@@ -436,7 +385,7 @@ def _clips(folder, clips):
     more = f"The first {_ROWS:,} of {len(clips):,}, the" if len(clips) > _ROWS else "The"
     text = f"{more} highest loss first. clips.csv, beside this page, has all of them."
     table = html.table("All clips", heads, shown, left=(0, 1, 2), long=len(shown) > 30)
-    return join([element("p", text), html.details(f"{len(shown):,} clips", table)])
+    return [element("p", text), html.details(f"{len(shown):,} clips", table)]
 
 
 def _origin(splits, config):
@@ -455,7 +404,7 @@ def _origin(splits, config):
     if config is not None:
         text = element("pre", json.dumps(config, indent=2, sort_keys=True, default=str))
         parts.append(html.details("The run's config", html.box("The run's config", text)))
-    return join(parts)
+    return parts
 
 
 def _brief(key, value):

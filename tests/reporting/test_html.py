@@ -25,7 +25,7 @@ def template():
 
 def test_the_template_is_filled_and_text_is_not_a_template():
     assert set(re.findall(r"\$(\w+)", template())) == {"title", "lead", "links", "sections"}
-    page = html.document("$lead <t>", "$5", [("One & all", html.element("p", "$title"))])
+    page = html.document("$lead <t>", "$5", [("One & all", [html.element("p", "$title")])])
     assert "<title>$lead &lt;t&gt;</title>" in page and '<p class="soft">$5</p>' in page
     assert '<li><a href="#part-1">One &amp; all</a></li>' in page
     assert '<section><h2 id="part-1">One &amp; all</h2><p>$title</p></section>' in page

@@ -202,7 +202,7 @@ def test_chance_and_the_most_frequent_class(page, models):
     ours, _ = models
     assert "chance 14.29%" in page.text and "chance 71.43%" in page.text
     most = np.bincount(ours.labels).max() / 80
-    assert f"the most frequent class would be right for {most:.2%} of" in page.text
+    assert f"the most frequent class is right for {most:.2%} of" in page.text
 
 
 def test_all_clips(page, models, folder):
