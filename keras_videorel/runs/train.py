@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import files, models
+from keras_videorel import caffe, files, models
+from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
 from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.reporting import charts
@@ -51,10 +52,9 @@ def build_model(config, classes, pretrained=True):
     """
     arguments = dict(config.model)
     name = arguments.pop("name")
-    constructor = getattr(models, name, None)
-    if name not in models.__all__ or not name[:1].isupper():
-        known = ", ".join(name for name in models.__all__ if name[:1].isupper())
-        raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
+    constructors = {key: getattr(models, key) for key in models.__all__ if key[:1].isupper()}
+    constructors["CaffeResNet18"] = caffe.CaffeResNet18
+    constructor = constructors[check_choice("config.model.name", name, constructors)]
     segments = config.data.segments
     data = config.data
     shape = pipeline.sample_shape(segments, data.frames, data.crop_size, data.stream, data.stacked)
