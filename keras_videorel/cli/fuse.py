@@ -18,47 +18,31 @@ files as there are models, of other clips: the weights with the highest top-1 th
 import os
 import shlex
 
-from absl import flags
-
+from keras_videorel.cli import Flags
 from keras_videorel.evaluation import fusion, scores, significance
 from keras_videorel.files import exists
 
 NEEDS_TENSORFLOW = False
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_multi_string(
-    "scores", [], "File of scores, with or without :WEIGHT.", flag_values=FLAGS
+FLAGS = Flags()
+FLAGS.strings("scores", [], "File of scores, with or without :WEIGHT.")
+FLAGS.strings("split", [], "Instead: the files of one split, between spaces.")
+FLAGS.strings(
+    "against", [], "Files of the model to compare with, between spaces; once for each split."
 )
-flags.DEFINE_multi_string(
-    "split", [], "Instead: the files of one split, between spaces.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "against",
-    [],
-    "Files of the model to compare with, between spaces; once for each split.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_multi_string(
+FLAGS.strings(
     "search",
     [],
     "File of scores of validation clips to choose the weights on, one for each model in the same "
     "order.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean("softmax", False, "Sum after the softmax.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "File for the fused scores, of one split.", flag_values=FLAGS)
-flags.DEFINE_string("report", None, "Folder for a page with figures.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "videos", None, "Folder of the videos, for pictures of them on the page.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "paper",
-    [],
-    "Published top-1 of a row of the table in percent, ROW:94.4.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0, flag_values=FLAGS)
+FLAGS.boolean("softmax", False, "Sum after the softmax.")
+FLAGS.string("output", None, "File for the fused scores, of one split.")
+FLAGS.string("report", None, "Folder for a page with figures.")
+FLAGS.string("videos", None, "Folder of the videos, for pictures of them on the page.")
+FLAGS.strings("paper", [], "Published top-1 of a row of the table in percent, ROW:94.4.")
+FLAGS.integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1)
+FLAGS.integer("seed", 0, "Seed of these.", lower_bound=0)
 
 
 def main(arguments):
