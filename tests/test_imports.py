@@ -26,7 +26,7 @@ ALLOWED = {
     },
     "training": {"training", "evaluation", "checks", "files", "runs"},
     "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},
-    "reporting": {"reporting", "evaluation", "data", "files"},
+    "reporting": {"reporting", "evaluation", "data", "files", "text"},
     "export": {"export", "layers", "data", "clip_spec", "extras", "files", "checks"},
     "prediction": {
         "prediction", "data", "clip_spec", "checks", "class_names", "extras", "files", "text"
