@@ -27,8 +27,9 @@ import os
 import shlex
 import sys
 
-from keras_videorel.cli import Flags, run_config
+from keras_videorel.cli import Flags
 
+TAKES_CONFIG = True
 FLAGS = Flags()
 FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
 FLAGS.string("output", None, "Folder to write, saved_models/NAME.", required=True)
@@ -49,10 +50,6 @@ FLAGS.float(
     lower_bound=0,
     upper_bound=1,
 )
-
-
-def parse(words):
-    return run_config(FLAGS, words)
 
 
 def main(arguments):
