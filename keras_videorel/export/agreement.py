@@ -58,6 +58,6 @@ def check_agreement(name, figures, least, remedy=""):
     if high < least:
         raise ValueError(
             f"{name} agrees with Keras on {figures['agreement']:.3f} of {figures['samples']} "
-            f"samples (95% interval {low:.3f} to {high:.3f}), less than least_agreement={least}. "
+            f"samples (95% interval {low:.3f} to {high:.3f}), less than min_agreement={least}. "
             f"{remedy}".strip()
         )

@@ -16,7 +16,7 @@ from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, plain_path
 
 # Least share of samples on which a file must agree with Keras.
-LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
+MIN_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
 # What to do where it does not.
 REMEDIES = {
     "fp32": "",
@@ -39,7 +39,7 @@ def export_litert(
     *,
     verification=None,
     from_logits=False,
-    least_agreement=None,
+    min_agreement=None,
     threads=2,
 ):
     """Export a model as a LiteRT file of built-in operators, run it, and compare it with Keras.
@@ -61,7 +61,7 @@ def export_litert(
             without any normal noise.
         from_logits: Whether the model gives logits. If not, a model that ends with a softmax
             is known as a classifier by that.
-        least_agreement: Least share of the samples for which the largest output must be that of
+        min_agreement: Least share of the samples for which the largest output must be that of
             Keras; 0.99, and 0.97 for 8 bits, by default. A file is refused where the 95% interval
             of the share lies below: a few samples show little.
         threads: Threads that the file is run with.
@@ -78,14 +78,14 @@ def export_litert(
             be folded, or the file does not agree with Keras; then there is no file.
         ImportError: If `ai-edge-litert` is not installed.
     """
-    check_choice("precision", precision, tuple(LEAST_AGREEMENT))
+    check_choice("precision", precision, tuple(MIN_AGREEMENT))
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
         raise ValueError(
             "`model` must be a built functional or Sequential Keras model of one input and one "
             f"output. Received: {model!r}"
         )
-    if least_agreement is None:
-        least_agreement = LEAST_AGREEMENT[precision]
+    if min_agreement is None:
+        min_agreement = MIN_AGREEMENT[precision]
     check_installed()
     shape = (1, *model.inputs[0].shape[1:])
     calibration = _samples("calibration", calibration, shape)
@@ -110,7 +110,7 @@ def export_litert(
             **_compare(temporary, network, verification, threads),
         }
         name = os.path.basename(os.fspath(path))
-        check_agreement(name, figures, least_agreement, REMEDIES[precision])
+        check_agreement(name, figures, min_agreement, REMEDIES[precision])
     return figures
 
 

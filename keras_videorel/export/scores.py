@@ -25,3 +25,18 @@ def scores(logits):
     """Outputs of a signature: `probabilities` and `logits`, float32 `(batch, classes)`."""
     logits = tf.cast(logits, tf.float32)
     return {"probabilities": tf.nn.softmax(logits), "logits": logits}
+
+
+def check_class_names(model, class_names):
+    """Names of a model's classes, a tuple; by default their numbers.
+
+    Raises:
+        ValueError: If they are not as many as the classes.
+    """
+    classes = model.output_shape[-1]
+    names = tuple(map(str, range(classes) if class_names is None else class_names))
+    if len(names) != classes:
+        raise ValueError(
+            f"`class_names` must name each of the model's {classes} classes. Received: {len(names)}"
+        )
+    return names

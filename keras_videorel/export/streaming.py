@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -11,10 +12,10 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.data import transforms
 from keras_videorel.export.folding import fold, is_graph
-from keras_videorel.export.samples import samples_of
-from keras_videorel.export.scores import scores, with_logits
+from keras_videorel.export.scores import check_class_names, scores, with_logits
 from keras_videorel.files import (
     atomic_write,
     check_replaceable,
@@ -38,16 +39,10 @@ _CONVOLUTIONAL = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers
 def export_stream(
     model,
     path,
-    labels=None,
+    clip: ClipSpec,
+    class_names: Sequence[str] | None = None,
     *,
-    from_logits=False,
-    stream="rgb",
-    frame_size=(128, 170),
-    segments=0,
-    frame_stride=1,
-    test_scale=TEST_SCALE,
-    mean=(123.0, 117.0, 104.0),
-    std=1.0,
+    from_logits: bool = False,
 ):
     """Export a network of snippets as a model of one snippet with its state in and out.
 
@@ -67,41 +62,24 @@ def export_stream(
     Args:
         model: A `keras.Model` as `step_model` takes it.
         path: The folder to write; an older one of its kind is replaced, any other one refused.
-        labels: As for `export_saved_model`, as are the others.
-        from_logits: Whether the model gives logits.
-        stream: `"rgb"` or `"flow"`.
-        frame_size: Size that frames are resized to.
-        segments: T of the model.
-        frame_stride: Step between the frames of a snippet.
-        test_scale: Share of a frame that the model is shown.
-        mean: Mean of the channels.
-        std: What they are then divided by.
+        clip: As for `export_model`, like the other arguments.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: As `export_saved_model`, and if the model is none of snippets, or cannot be
-            streamed.
+        ValueError: As `export_model`, and if the model cannot be streamed.
     """
-    samples = samples_of(
-        model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
-        frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
-    )  # fmt: skip
+    clip.check_model(model)
+    class_names = check_class_names(model, class_names)
     check_replaceable(path, MANIFEST)
     with atomic_write(path) as temporary:
-        write(with_logits(model, from_logits), temporary, samples)
+        write(with_logits(model, from_logits), temporary, clip.with_frame_size(), class_names)
     return path
 
 
-def write(model, folder, samples):
-    """Write the folder of `export_stream`.
-
-    Args:
-        model: A `keras.Model` as `step_model` takes it, to logits.
-        folder: A new folder.
-        samples: The `Samples` of the model.
-    """
+def write(model, folder, clip, class_names, clips=1):
+    """Write the folder of `export_stream` of a model to logits."""
     step = step_model(model)
     names = [name for name in step.input if name != "snippet"]
     shapes = {name: tuple(step.input[name].shape[1:]) for name in step.input}
@@ -120,14 +98,13 @@ def write(model, folder, samples):
 
     def take_frames(frames, *states):
         images = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], axis=0))
-        return take(samples.join(samples.prepare(images), shapes["snippet"]), *states)
+        prepared = transforms.prepare_frames(images, clip)
+        return take(transforms.join_frames(prepared, shapes["snippet"]), *states)
 
     def begin(batch_size):
         return {name: tf.zeros((batch_size, *shapes[name])) for name in names}
 
-    frames = tf.TensorSpec(
-        (None, samples.frames, None, None, samples.channels), tf.uint8, name="frames"
-    )
+    frames = tf.TensorSpec((None, clip.frames, None, None, clip.channels), tf.uint8, name="frames")
     archive = keras.export.ExportArchive()
     archive.track(step)
     archive.add_endpoint("step", take, input_signature=signature(None, step.input))
@@ -139,9 +116,7 @@ def write(model, folder, samples):
         begin,
         input_signature=[tf.TensorSpec((), tf.int32, name="batch_size")],
     )
-    archive.add_endpoint(
-        "labels", lambda: {"labels": tf.constant(samples.labels)}, input_signature=[]
-    )
+    archive.add_endpoint("labels", lambda: {"labels": tf.constant(class_names)}, input_signature=[])
     archive.write_out(folder, verbose=False)
     with open(os.path.join(folder, LITERT), "wb") as file:
         file.write(_litert(stepping(fold(step)), signature(1, step.input)))
@@ -150,8 +125,8 @@ def write(model, folder, samples):
         {
             "snippet": list(shapes["snippet"]),
             "states": {name: list(shapes[name]) for name in names},
-            "frames": samples.frames,
-            "frame_stride": samples.frame_stride,
+            "frames": clip.frames,
+            "frame_stride": clip.frame_stride,
         },
     )
 

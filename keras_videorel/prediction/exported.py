@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.checks import check_choice
+from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.class_names import read_class_names
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
 from keras_videorel.extras import pip_install
 from keras_videorel.files import plain_path, read_json
@@ -100,30 +101,18 @@ class LiteRTModel:
             raise ValueError(f"{path!r} has {classes} classes, but labels.txt {len(self.labels)}")
         ((self._input, taken),) = self._run.get_input_details().items()
         self._shape = tuple(taken["shape"].tolist())
-        keys = ("frame_size", "crop_size", "mean", "std")
-        self._settings = {key: settings[key] for key in keys} | {"test_scale": test_scale(settings)}
-        self._stream = settings.get("stream", "rgb")
+        self._clip = ClipSpec.from_json(settings)
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
     def score(self, clips):
         """As `SavedModel.score`; samples go one by one."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
-        prepared = transforms.prepare_frames(images, self._stream, **self._settings)
-        samples = transforms.join_frames(prepared, self._shape[1:], self._stream).numpy()
+        prepared = transforms.prepare_frames(images, self._clip)
+        samples = transforms.join_frames(prepared, self._shape[1:]).numpy()
         with self._lock:
             return np.concatenate(
                 [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
             )
-
-
-def test_scale(settings):
-    """The share of a frame that a model is shown, of its `export.json`.
-
-    Those written before there was such a setting were shown their input's pixels, unscaled.
-    """
-    return settings.get("test_scale") or min(
-        1.0, min(settings["crop_size"]) / np.min(settings["frame_size"])
-    )
 
 
 def load(folder, precision=None):
@@ -157,10 +146,11 @@ def load(folder, precision=None):
             f"{folder!r} has no {FILES[precision]}; `precision` can be {', '.join(there)}"
         )
     settings = read_json(manifest)
-    needed = ("segments", "frames", "frame_stride", "frame_size", "clips")
-    lacking = [key for key in needed if not isinstance(settings, dict) or key not in settings]
-    if lacking:
-        raise ValueError(f"{manifest!r} is damaged: it lacks {', '.join(lacking)}")
+    try:
+        ClipSpec.from_json(settings)
+        check_integer("clips", settings.get("clips"), min_value=1)
+    except ValueError as error:
+        raise ValueError(f"{manifest!r} is damaged: {error}") from None
     if precision == "saved_model":
         return SavedModel(folder, settings), settings, precision
     return LiteRTModel(folder, settings, FILES[precision]), settings, precision
