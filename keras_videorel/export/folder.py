@@ -182,8 +182,8 @@ def export_model(
     class_names = check_class_names(model, labels if class_names is None else class_names)
     clip = clip.with_frame_size()
     check_replaceable(path, MANIFEST)
-    if "tflite_int8" in formats:
-        calibration = rendered_samples(clip) if calibration is None else as_samples(calibration)
+    if "tflite_int8" in formats and calibration is None:
+        calibration = rendered_samples(clip)
     verification = [] if verification is None else as_samples(verification)
     model = with_logits(model, from_logits)
     expected = [model(x, training=False) for x in verification]

@@ -12,6 +12,7 @@ from keras_videorel.checks import check_choice
 from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.folding import fold
 from keras_videorel.export.quantization import quantize
+from keras_videorel.export.samples import as_samples
 from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, plain_path
 
@@ -33,15 +34,15 @@ LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the 
 
 def export_litert(
     model,
-    path,
-    precision="fp32",
+    path: str,
+    precision: str = "fp32",
     calibration=None,
     *,
     verification=None,
-    from_logits=False,
-    min_agreement=None,
-    threads=2,
-):
+    from_logits: bool = False,
+    min_agreement: float | None = None,
+    threads: int = 2,
+) -> dict:
     """Export a model as a LiteRT file of built-in operators, run it, and compare it with Keras.
 
     The model is folded first (`folding.fold`). The file takes one sample, `inputs`, float32
@@ -56,8 +57,8 @@ def export_litert(
             activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
             gives logits in float.
         calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
-            will see them; they set the ranges of the activations.
-        verification: Iterable of samples to compare on; by default those of calibration, or
+            will see them, or a dataset as of `train_dataset`; they set the ranges of activations.
+        verification: The same, for samples to compare on; by default those of calibration, or
             without any normal noise.
         from_logits: Whether the model gives logits. If not, a model that ends with a softmax
             is known as a classifier by that.
@@ -67,11 +68,9 @@ def export_litert(
         threads: Threads that the file is run with.
 
     Returns:
-        A dict of figures: `precision`, `bytes`, `operators` (their names), `samples` that were
-        compared, `agreement` (share with the same largest output) and its 95% interval
-        `agreement_interval`, `max_error` and `mean_error` of the logits or outputs, `largest` of
-        theirs in size, and `seconds` of a sample here,
-        best of all, beside `keras_seconds`.
+        A dict of figures: those of `agreement.compare`, and `precision`, `bytes`, `operators`
+        (their names), `largest` of the outputs in size, and `seconds` of a sample here, best of
+        all, beside `keras_seconds`.
 
     Raises:
         ValueError: If an argument is out of range, a sample has another shape, the model cannot
@@ -115,17 +114,7 @@ def export_litert(
 
 
 def operators(content):
-    """Names of a LiteRT file's operators, sorted.
-
-    Args:
-        content: The bytes of the file.
-
-    Returns:
-        A list of names.
-
-    Raises:
-        ValueError: If one is not built into LiteRT.
-    """
+    """Names of the operators of a LiteRT file's bytes, sorted, all built into LiteRT."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}
@@ -143,17 +132,14 @@ def operators(content):
 
 
 def check_installed():
-    """Refuse to go on without LiteRT's interpreter.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
+    """Raise an `ImportError` without LiteRT's interpreter."""
     check_importable("LiteRT files", "litert")
 
 
 def _samples(name, samples, shape):
     """A list of float32 arrays of one shape."""
-    samples = [] if samples is None else [np.asarray(s, "float32") for s in samples]
+    samples = [] if samples is None else as_samples(samples)
+    samples = [np.asarray(sample, "float32") for sample in samples]
     for sample in samples:
         if sample.shape != shape:
             raise ValueError(

@@ -6,15 +6,7 @@ from keras import ops
 
 
 def with_logits(model, from_logits):
-    """A model that gives logits: of one that gives probabilities, their logarithms.
-
-    Args:
-        model: A functional `keras.Model` to logits or probabilities.
-        from_logits: Whether it gives logits already.
-
-    Returns:
-        A `keras.Model` of the same weights and name.
-    """
+    """A model that gives logits: of one that gives probabilities, their logarithms."""
     if from_logits:
         return model
     logits = ops.log(ops.maximum(ops.cast(model.output, "float32"), 1e-30))
@@ -28,11 +20,7 @@ def scores(logits):
 
 
 def check_class_names(model, class_names):
-    """Names of a model's classes, a tuple; by default their numbers.
-
-    Raises:
-        ValueError: If they are not as many as the classes.
-    """
+    """Names of a model's classes, a tuple; by default their numbers."""
     classes = model.output_shape[-1]
     names = tuple(map(str, range(classes) if class_names is None else class_names))
     if len(names) != classes:

@@ -111,11 +111,8 @@ def write(model, folder, clip, class_names, clips=1):
     archive.add_endpoint(
         "step_frames", take_frames, input_signature=[frames, *signature(None, names)]
     )
-    archive.add_endpoint(
-        "initial_state",
-        begin,
-        input_signature=[tf.TensorSpec((), tf.int32, name="batch_size")],
-    )
+    batch_size = tf.TensorSpec((), tf.int32, name="batch_size")
+    archive.add_endpoint("initial_state", begin, input_signature=[batch_size])
     archive.add_endpoint("labels", lambda: {"labels": tf.constant(class_names)}, input_signature=[])
     archive.write_out(folder, verbose=False)
     with open(os.path.join(folder, LITERT), "wb") as file:
@@ -132,10 +129,7 @@ def write(model, folder, clip, class_names, clips=1):
 
 
 def scorer(folder):
-    """A function from groups of snippets to the logits after the last one, by LiteRT.
-
-    The LiteRT file holds what the SavedModel does, converted once more.
-    """
+    """A function from groups of snippets to the logits after the last one, by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     states = read_json(os.path.join(folder, MANIFEST))["states"]
@@ -171,9 +165,8 @@ def step_model(model):
     """A network of T snippets as a model of one, with its state as input and output.
 
     Fed with n snippets, one after the other, it gives after each what the network for n snippets
-    gives for all of them: the relational LSTM of the non-local branch is one step of its cell,
-    and the consensus of the local branch, or of a temporal segment network, keeps a sum and a
-    count. A step takes the same time and memory, however long the video is.
+    gives for all of them: a recurrent layer is one step of its cell, and a consensus keeps a sum
+    and a count. A step takes the same time and memory, however long the video is.
 
     Args:
         model: A functional or `Sequential` Keras model from `(batch, T, *snippet)` to scores. Each
@@ -218,15 +211,10 @@ def step_model(model):
 
 
 class _Steps:
-    """Calls the operations of a network of T snippets for one snippet, and collects the states.
-
-    Attributes:
-        states: Dict of inputs, in order.
-        next_states: Dict of outputs of the same names.
-    """
+    """Calls the operations of a network of T snippets for one snippet, and collects the states."""
 
     def __init__(self, segments):
-        self.states, self.next_states = {}, {}
+        self.states, self.next_states = {}, {}  # inputs, and outputs of the same names
         self._segments = segments
         self._marked = {}  # kind by id, with the tensor, for an id lives as long as that
 
