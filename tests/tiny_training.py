@@ -79,4 +79,4 @@ def main(options, argv):
 
 
 if __name__ == "__main__":
-    cli.leave(main(json.loads(sys.argv[1]), sys.argv[2:]))
+    cli.exit(main(json.loads(sys.argv[1]), sys.argv[2:]))

@@ -34,7 +34,7 @@ def multi_scale_box(
 
     Args:
         height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        width: Its width.
         scales: Ratios, in order.
         max_distort: How many places apart the two ratios may be.
         positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
@@ -44,9 +44,6 @@ def multi_scale_box(
 
     Returns:
         int32 tensor `(4,)`: top, left, height, width.
-
-    Raises:
-        ValueError: If `positions` is neither.
     """
     check_choice("positions", positions, CROP_POSITIONS)
     pairs = [
@@ -92,7 +89,7 @@ def view_boxes(height, width, size, crops, scale=TEST_SCALE):
 
     Args:
         height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        width: Its width.
         size: Height and width of the network's input, an integer or a pair; the boxes have its
             aspect.
         crops: 1 (center), 5 (corners, center) or 10 (those and their mirror images).
@@ -101,9 +98,6 @@ def view_boxes(height, width, size, crops, scale=TEST_SCALE):
 
     Returns:
         int32 tensor `(1 or 5, 4)`; mirroring is left to the caller, on decoded crops.
-
-    Raises:
-        ValueError: If `crops` is another number, or `scale` is not a share.
     """
     check_crops(crops)
     check_number("test_scale", scale, above=0, max_value=1)
@@ -142,14 +136,9 @@ def resize_box(frames, box, size):
 
 
 def resize(frames, size):
-    """Resize whole frames, with antialiasing.
+    """Frames `(count, height, width, channels)` of another size, float32, with antialiasing.
 
-    Args:
-        frames: `(count, height, width, channels)`.
-        size: `(height, width)`, or an integer: the shorter side, keeping the aspect.
-
-    Returns:
-        float32 tensor of the new size.
+    An integer as `size` is the shorter side: frames keep their aspect.
     """
     if isinstance(size, int):
         sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
@@ -164,9 +153,6 @@ def mirror(clip, stream="rgb"):
         clip: `(..., height, width, channels)`. For `stream="flow"` levels, uint8, with channels
             x, y, or x1, y1, x2, y2, ...
         stream: `"rgb"`, or `"flow"` for optical flow, whose x changes its sign: `255 - level`.
-
-    Returns:
-        A tensor like `clip`.
     """
     shape = tf.shape(clip)
     # TensorFlow reverses the middle one of three axes several times as fast as others.

@@ -24,19 +24,7 @@ FILES = {
 
 
 class SavedModel:
-    """A SavedModel of `export.export_saved_model`.
-
-    Args:
-        folder: The folder.
-        settings: What its `export.json` says.
-
-    Attributes:
-        labels: Names of the classes.
-        has_relations: Whether it gives relation maps.
-
-    Raises:
-        ValueError: If it is one of an older version.
-    """
+    """A SavedModel of `export.export_saved_model`, whose `export.json` says `settings`."""
 
     def __init__(self, folder, settings):
         with plain_path(folder) as path:
@@ -50,7 +38,7 @@ class SavedModel:
         self.has_relations = self._relate is not None and "spatial_shape" in settings
 
     def score(self, clips):
-        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, sampled, h, w, c)`."""
+        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, num_frames, h, w, c)`."""
         return self._score(clips=tf.constant(clips))["logits"].numpy()
 
     def attend(self, clips):
@@ -60,21 +48,7 @@ class SavedModel:
 
 
 class LiteRTModel:
-    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel.
-
-    Args:
-        folder: The folder of the file, with `labels.txt`.
-        settings: What its `export.json` says.
-        name: Name of the file.
-
-    Attributes:
-        labels: Names of the classes.
-        has_relations: Whether it gives relation maps: no.
-
-    Raises:
-        OSError: If the interpreter is not installed, or there are no labels.
-        ValueError: If the file is no LiteRT model of these classes.
-    """
+    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel."""
 
     has_relations = False
 
@@ -100,7 +74,7 @@ class LiteRTModel:
         if classes != len(self.labels):
             raise ValueError(f"{path!r} has {classes} classes, but labels.txt {len(self.labels)}")
         ((self._input, taken),) = self._run.get_input_details().items()
-        self._shape = tuple(taken["shape"].tolist())
+        self._shape = tuple(taken["shape"][1:].tolist())
         self._clip = ClipSpec.from_json(settings)
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
@@ -108,7 +82,7 @@ class LiteRTModel:
         """As `SavedModel.score`; samples go one by one."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
         prepared = transforms.prepare_frames(images, self._clip)
-        samples = transforms.join_frames(prepared, self._shape[1:]).numpy()
+        samples = transforms.join_frames(prepared, self._shape).numpy()
         with self._lock:
             return np.concatenate(
                 [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
@@ -128,7 +102,8 @@ def load(folder, precision=None):
 
     Raises:
         FileNotFoundError: If the folder holds no such model.
-        ValueError: If `precision` is none of `FILES`, or the model cannot be used.
+        ValueError: If `precision` is not one of `FILES`, or the model cannot be used.
+        OSError: If the interpreter of LiteRT is not installed.
     """
     folder = os.fspath(folder)
     manifest = os.path.join(folder, "export.json")
