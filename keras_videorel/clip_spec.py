@@ -1,6 +1,7 @@
 """How a sample is taken from a video."""
 
 import dataclasses
+import warnings
 
 from keras_videorel.checks import check_choice, check_integer, check_number, check_numbers
 
@@ -117,9 +118,14 @@ class ClipSpec:
         """This spec with a `frame_size`: if it has none, that of which a view is `crop_size`."""
         if self.frame_size is not None:
             return self
-        return dataclasses.replace(
-            self, frame_size=max(round(min(self.crop_size) / self.test_scale), 1)
+        shorter = max(round(min(self.crop_size) / self.test_scale), 1)
+        warnings.warn(
+            f"`clip` has no `frame_size`: frames are resized to a shorter side of {shorter} and "
+            "keep their aspect. If the shards hold frames of another aspect than the videos, give "
+            "the `clip` of `train_dataset(...)`, which has their size.",
+            stacklevel=3,
         )
+        return dataclasses.replace(self, frame_size=shorter)
 
     def check_model(self, model):
         """Raise a `ValueError` if a Keras model does not take samples of this shape."""

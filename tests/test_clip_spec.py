@@ -52,6 +52,12 @@ def test_json():
         ClipSpec.from_json([])
 
 
+def test_frame_size_of_a_view():
+    with pytest.warns(UserWarning, match=r"`clip` has no `frame_size`.*shorter side of 55 and"):
+        clip = ClipSpec(crop_size=(48, 64)).with_frame_size()
+    assert clip.frame_size == 55 and clip.with_frame_size() is clip
+
+
 def test_older_exports_cut_the_pixels_of_their_input():
     values = ClipSpec(crop_size=24, frame_size=(32, 40)).to_json()
     for key in ("test_scale", "stream", "flow_as_channels"):

@@ -206,11 +206,11 @@ def training_batches(
         deterministic: Whether the order must be the same each time. If not, what is ready first
             comes first; the crops of a record in an epoch stay the same.
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
-            workers, which must find the shards under the same path, make the batches; an epoch
-            is one worker's, and epochs mix. Needs `epochs`. Empty: this process does.
+            workers make the batches; an epoch is one worker's, and epochs mix. Needs `epochs`.
+            Empty: this process does.
         lanes: Equal parts that a batch consists of. Each epoch deals the shards, shuffled, to the
-            lanes in turn, and a lane reads its own alone: a shard is read in one lane. A lane whose
-            shards hold fewer clips than the others' fills up with the first ones of its own.
+            lanes in turn. A lane whose shards hold fewer clips than the others' fills up with the
+            first ones of its own.
         own_lanes: The lanes to read, a `range`; by default all of them, one after the other in
             each batch. Processes that read some each make the same batches together.
 
@@ -220,9 +220,8 @@ def training_batches(
         epoch.
 
     Raises:
-        ValueError: If an argument is out of range, the split has fewer clips than a batch, the
-            shards have no flow or another frame size than `clip`, `augment` changes shape or type,
-            `lanes` does not divide the batch, or there are fewer shards than lanes.
+        ValueError: If an argument is out of range, the shards do not fit `clip`, or `augment`
+            changes shape or type.
         OSError: If nothing answers at the address.
     """
     check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
@@ -346,11 +345,7 @@ def training_paths(
 
 
 def steps_per_epoch(info, batch_size, split="train", lanes=1):
-    """Whole batches in an epoch.
-
-    Raises:
-        ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
-    """
+    """Whole batches in an epoch, at least one."""
     check_integer("batch_size", batch_size, min_value=1)
     check_integer("lanes", lanes, min_value=1)
     if batch_size % lanes:
@@ -394,8 +389,7 @@ def clip_views(info, clip, split="test", *, clips=25, crops=10):
         scalars.
 
     Raises:
-        ValueError: If `clips` or `crops` is another number, or the shards have no flow or another
-            frame size than `clip`.
+        ValueError: If an argument is out of range, or the shards do not fit `clip`.
     """
     _check_stored(info, clip)
     check_integer("clips", clips, min_value=1)
@@ -465,19 +459,10 @@ def centered_views(info, clip, split="test"):
 
 
 def decode_once(jpegs, indices, box, channels=3):
-    """Decode the part inside a box of some of the JPEGs.
+    """Decode the part inside a box of some of the JPEGs, each once, as clips may overlap.
 
-    Clips overlap in short videos, and the last frame may repeat.
-
-    Args:
-        jpegs: String tensor `(frames,)`.
-        indices: Which of them, of any shape.
-        box: Top, left, height, width.
-        channels: 3, or 2 for flow.
-
-    Returns:
-        `(pictures, places)`: uint8 `(used, height, width, channels)`, each JPEG once; and where
-        each of `indices` is among them, int32 of their shape.
+    Returns `(pictures, places)`: uint8 `(used, height, width, channels)`, and where each of
+    `indices` is among them, int32 of their shape.
     """
     used, places = tf.unique(tf.reshape(indices, [-1]))
     pictures = _decode(tf.gather(jpegs, used), box, channels)

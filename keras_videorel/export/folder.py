@@ -84,34 +84,21 @@ def export_saved_model(
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB (or 1 channel,
-      gray; of 4, RGBA, the last is left out), any number of frames of any size: they are resized,
-      clips (or groups of snippets) are taken at equal distances (the last frame repeats in a
-      short video), of which the middle is resized to the network's input, normalized, scored, and
-      averaged before the softmax;
-    - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames, of which those that are
-      needed are decoded;
-    - `clips`: `clips`, uint8 `(batch, clip.num_frames, height, width, 3)`: the frames of a clip, or
-      of a group of snippets one after the other, that were taken already;
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, channels)`, any number of any
+      size: they are resized, up to `clips` samples are taken at equal distances, of which the
+      middle is resized to the network's input, normalized, scored, and averaged before the softmax;
+    - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames;
+    - `clips`: `clips`, uint8 `(batch, clip.num_frames, height, width, channels)`: the frames of a
+      sample that were taken already;
     - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`: what the network takes;
     - `relations`, of a network with a `RelationalLSTM`: `clips`, and gives beside the scores
-      `relations`, float32 `(batch, T, 4, positions, positions)`: the weights omega of
-      r(X_t, H_{t-1}) for each step t and gate (i, f, g, o), a row for each position of X_t. Rows
-      and columns are the positions of the feature map, `spatial_shape` of `export.json`, line by
-      line; for a network of clips `feature_times` maps of `spatial_shape[0] / feature_times`
-      lines stand one below the other, earliest first.
+      `relations`, float32 `(batch, T, 4, positions, positions)`; see `relations.with_relations`.
 
-    `labels` gives the names of the classes, a string tensor. The folder also holds `labels.txt`,
-    `export.json`, and a model card, `README.md`.
+    `labels` gives the names of the classes, a string tensor. Frames are RGB, gray (1 channel) or
+    RGBA. A model of optical flow takes fields in their place, as levels (`data.flow.to_levels`)
+    with 2 channels, in pixels of the frames as they come; its `jpegs` have x in red and y in green.
 
-    A model of optical flow takes fields in the place of frames, as levels (`data.flow.to_levels`),
-    uint8 with 2 channels, in pixels of the frames as they come: resizing scales them. Its `jpegs`
-    have x in red and y in green, as the shards.
-
-    The arguments, and the errors, are those of `export_model`.
-
-    Returns:
-        `path`.
+    The arguments, and the errors, are those of `export_model`. Returns `path`.
     """
     export_model(model, path, clip, class_names, clips=clips, from_logits=from_logits)
     return path
