@@ -565,6 +565,8 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch, ca
     assert settings.pop("formats").keys() == expected.pop("formats").keys() == {"saved_model.pb"}
     del settings["flow_as_channels"], expected["flow_as_channels"]  # has no effect on some
     assert settings == expected
-    with pytest.raises(SystemExit):
-        cli.run("export", [*words, "--config.data.frame_stride=1"])
+    clip = ClipSpec.from_json(read_json(tmp_path / "run" / "frames.json"))
+    assert clip == workdir.read_clip_spec(str(tmp_path / "run"))
+    assert clip.shape == model.input_shape[1:] and clip.frame_size == (28, 36)
+    assert cli.run("export", [*words, "--config.data.frame_stride=1"]) == 2
     assert "must take samples as the run" in capsys.readouterr().err
