@@ -210,6 +210,11 @@ def step_model(model):
     return keras.Model({"snippet": snippet, **steps.states}, outputs, name=f"{model.name}_step")
 
 
+def _not_streamed(what, layer):
+    name = f"{layer.name!r}, a {type(layer).__name__}"
+    return ValueError(f"`model` cannot be streamed: {what}. Received: {name}")
+
+
 class _Steps:
     """Calls the operations of a network of T snippets for one snippet, and collects the states."""
 
@@ -250,11 +255,8 @@ class _Steps:
                 if folded is not None:
                     return folded
         if len(kinds) > 1 or _SEQUENCE in kinds:
-            raise ValueError(
-                "`model` cannot be streamed: its snippets must meet in recurrent layers that go "
-                "forward, or a SegmentConsensus, of the model itself. "
-                f"Received: {operation.name!r}, a {type(operation).__name__}"
-            )
+            what = "its snippets must meet in recurrent layers, or a SegmentConsensus, of its own"
+            raise _not_streamed(what, operation)
         result = operation(*args, **kwargs)
         for output in keras.tree.flatten(result):
             self.marked(output, *kinds)
@@ -275,15 +277,9 @@ class _Steps:
 
     def _recurrent(self, layer, x):
         if layer.return_state or layer.go_backwards:
-            raise ValueError(
-                "`model` cannot be streamed: its recurrent layers must go forward and return no "
-                f"states. Received: {layer.name!r}"
-            )
+            raise _not_streamed("recurrent layers must go forward and return no states", layer)
         if isinstance(layer, _CONVOLUTIONAL):  # Keras cannot copy their cells
-            raise ValueError(
-                "`model` cannot be streamed: a RelationalLSTM, or a recurrent layer of features, "
-                f"can. Received: {layer.name!r}, a {type(layer).__name__}"
-            )
+            raise _not_streamed("recurrent layers must be of features, or RelationalLSTM", layer)
         initial = layer.get_initial_state(batch_size=1)
         states = [
             self._state(f"{layer.name}_{place}", state.shape[1:])
