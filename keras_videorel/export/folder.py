@@ -142,7 +142,7 @@ def export_model(
             its probabilities.
         calibration: What sets the ranges of values of `tflite_int8`: an iterable of samples
             `(1, *clip.shape)`, or a dataset as of `train_dataset`, of which 64 samples are taken.
-            By default rendered videos; clips as the model will see them make better ranges.
+            By default rendered videos, for RGB; clips as the model will see them are better.
         verification: The same, for samples on which each format is run and compared with the
             model.
         min_agreement: Least share of these samples with the same best class; 0.99, and 0.97 for

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.data import flow, rendering, sampling, transforms, video
+from keras_videorel.data import rendering, sampling, transforms, video
 
 NUM_SAMPLES = 64
 
@@ -29,13 +29,19 @@ def read_samples(path, clip, clips):
 
 
 def rendered_samples(clip):
-    """Samples `(1, *clip.shape)` of rendered videos, where there are no others."""
+    """Samples `(1, *clip.shape)` of rendered videos, where there are no others.
+
+    Raises:
+        ValueError: If the samples are of optical flow: what is rendered hardly moves.
+    """
+    if clip.stream != "rgb":
+        raise ValueError(
+            "`calibration` must be given for tflite_int8 of optical flow. Received: None"
+        )
     found = []
     for index in range(NUM_SAMPLES // 2):
         label = rendering.CLASSES[index % len(rendering.CLASSES)]
         frames = rendering.render_clip(label, "train", index, seed=0)
-        if clip.stream == "flow":
-            frames = np.stack([levels for _, levels in flow.with_flow(frames, "dis")])
         indices = sampling.uniform_samples(len(frames), 1, clip).numpy()
         prepared = transforms.prepare_frames(frames[indices[0]], clip)
         found.append(transforms.join_frames(prepared, clip.shape).numpy())
