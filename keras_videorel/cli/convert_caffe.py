@@ -4,36 +4,22 @@
         --model artnet_d --classes 400 --output artnet_d_kinetics.keras
 
 The model takes clips of RGB frames less their mean (123, 117, 104) and gives scores before the
-softmax. It is what config.train.initialize_from takes, for a config whose model is that network
-with graph="caffe"; a .weights.h5 file is what weights="..." of the constructor takes. Prints what
-went where. docs/architecture.md tells what was verified, and on what.
+softmax. A config fine-tunes it whose model is CaffeResNet18, with the file as
+config.train.initialize_from; a .weights.h5 file is what weights="..." of the constructor takes.
+Prints what went where. docs/architecture.md tells what was verified, and on what.
 """
 
 import os
 
-from absl import flags
+from keras_videorel.cli import Flags
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("caffemodel", None, "File to convert.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "model",
-    "artnet_d",
-    ["artnet_d", "artnet_s", "c3d"],
-    "Network of the file.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("classes", 400, "Classes of the file.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("width", 64, "Channels of conv1 in the file.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "labels",
-    None,
-    "Text file with a class name a line; copied beside the model.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "output", None, "File to write, NAME.keras or NAME.weights.h5.", flag_values=FLAGS
-)
-flags.mark_flags_as_required(["caffemodel", "output"], flag_values=FLAGS)
+FLAGS = Flags()
+FLAGS.string("caffemodel", None, "File to convert.", required=True)
+FLAGS.enum("model", "artnet_d", ["artnet_d", "artnet_s", "c3d"], "Network of the file.")
+FLAGS.integer("classes", 400, "Classes of the file.", lower_bound=1)
+FLAGS.integer("width", 64, "Channels of conv1 in the file.")
+FLAGS.string("labels", None, "Text file with a class name a line; copied beside the model.")
+FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", required=True)
 
 
 def main(arguments):

@@ -215,9 +215,7 @@ class _Folding:
         z = self._square_pooling(layer.relation, x)
         both = ops.concatenate([self._as_frames(f), self._as_frames(z)], axis=-1)
         both = self._from_frames(both, (*f.shape[:-1], both.shape[-1]))
-        h = self._convolve(layer.reduction, both)
-        if layer.final_normalization:
-            h = self._normalize(layer.reduction_normalization, h)
+        h = self._normalize(layer.reduction_normalization, self._convolve(layer.reduction, both))
         return self._activate(h, layer.final_activation)
 
     def _activation(self, layer, x):

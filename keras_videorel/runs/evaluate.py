@@ -11,7 +11,7 @@ from keras_videorel.evaluation import scores
 from keras_videorel.evaluation.metrics import confusion_matrix, losses
 from keras_videorel.evaluation.videos import video_metrics, video_scores
 from keras_videorel.files import read_json, write_json
-from keras_videorel.reporting import figures, report
+from keras_videorel.reporting import charts, report
 from keras_videorel.runs import workdir
 from keras_videorel.runs.config import clip_spec
 from keras_videorel.runs.train import load_model
@@ -25,7 +25,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
         scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.scores`.
         split: The split to read.
-        report_folder: Optional folder for `report.html` and its figures.
+        report_folder: Optional folder for `report.html` and its charts.
         on_results: Optional function, called with what is returned before it is written, so that
             it is not lost where that fails.
 
@@ -89,9 +89,8 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         )
     # Last, since the run may be in a folder that is only read.
     write_json(os.path.join(folder, "results.json"), results)
-    figures.save_confusion(
-        confusion_matrix(logits, targets), labels, os.path.join(folder, "figures", "confusion.png")
-    )
+    confusion = charts.confusion(confusion_matrix(logits, targets), labels)
+    charts.save(confusion, os.path.join(folder, "figures", "confusion.png"))
     return results
 
 

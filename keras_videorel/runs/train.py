@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import files, models
+from keras_videorel import caffe, files, models
+from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.reporting import figures
+from keras_videorel.reporting import charts
 from keras_videorel.runs import workdir
 from keras_videorel.runs.config import check_config, clip_spec
 from keras_videorel.training.callbacks import (
@@ -50,10 +51,9 @@ def build_model(config, classes, pretrained=True):
     """
     arguments = dict(config.model)
     name = arguments.pop("name")
-    constructor = getattr(models, name, None)
-    if name not in models.__all__ or not name[:1].isupper():
-        known = ", ".join(name for name in models.__all__ if name[:1].isupper())
-        raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
+    constructors = {key: getattr(models, key) for key in models.__all__ if key[:1].isupper()}
+    constructors["CaffeResNet18"] = caffe.CaffeResNet18
+    constructor = constructors[check_choice("config.model.name", name, constructors)]
     segments, shape = config.data.segments, clip_spec(config).shape
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
@@ -238,7 +238,8 @@ def _train(config, folder, spread, override):
         verbose=0 if not spread.chief else 1 if sys.stdout.isatty() else 2,
     )
     if spread.chief:
-        figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
+        curves = charts.curves(charts.read_log(log))
+        charts.save(curves, os.path.join(folder, "figures", "curves.png"))
     spread.check_agreement()  # the others end when the chief has written all
     return model
 
@@ -288,7 +289,7 @@ def device_name(devices=1):
 
 def last_accuracy(folder):
     """A line with the accuracy of the last epoch of a run."""
-    columns = figures.read_log(os.path.join(folder, "logs", "train.csv"))
+    columns = charts.read_log(os.path.join(folder, "logs", "train.csv"))
     values = {name: columns[name][-1][1] for name in ("top1", "val_top1") if columns.get(name)}
     names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
     found = ", ".join(f"{value:.2%} {names[name]}" for name, value in values.items())
@@ -392,7 +393,7 @@ def losses_before(log, epochs, config):
     Raises:
         ValueError: If the schedule needs them and they are not all there.
     """
-    columns = figures.read_log(log) if os.path.exists(log) else {}
+    columns = charts.read_log(log) if os.path.exists(log) else {}
     losses = [loss for _, loss in columns.get("val_loss", columns.get("loss", []))]
     if config.train.schedule == "plateau" and len(losses) != epochs:
         raise ValueError(

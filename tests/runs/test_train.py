@@ -10,7 +10,7 @@ import pytest
 
 from keras_videorel.evaluation import metrics
 from keras_videorel.evaluation.videos import video_scores
-from keras_videorel.reporting import figures
+from keras_videorel.reporting import charts
 from keras_videorel.runs import evaluate as evaluation
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
@@ -342,7 +342,7 @@ def test_a_torn_log_is_mended(tmp_path):
     assert path.read_bytes() == b""
     for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
         path.write_bytes(rows.encode() + torn)
-        assert figures.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
+        assert charts.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
         callbacks.truncate_log(str(path), 2)
         assert path.read_bytes() == rows.encode()
 
