@@ -13,6 +13,7 @@ def get_config():
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+from keras_videorel.clip_spec import MEAN, TEST_SCALE, ClipSpec
 
 # The rows of ARTNet's Table 2, by the names that config arguments use.
 VIDEO_RESNETS = {
@@ -32,9 +33,6 @@ RELATIONAL_LSTMS = {
     "nonlocal": {"name": "RelationalLSTMResNet", "branches": ("nonlocal",)},
     "tsn": {"name": "SnippetClassifier"},
 }
-
-# Of the levels of the channels; that of flow, in the middle of 0 to 255, is rest.
-MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 
 
 def table2_key(model, variant=""):
@@ -221,6 +219,33 @@ def check_config(config):
             check_number(f"config.{key}", number, **bounds)
     for key, choices in _CHOICES.items():
         check_choice(f"config.{key}", config[key], choices)
+
+
+def clip_spec(config, frame_size=None):
+    """The `ClipSpec` of a config.
+
+    By default a test view is 7/8 of the shorter side, as in both papers; or the nearest share that
+    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
+    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
+
+    Args:
+        config: A config as `base` makes it.
+        frame_size: Size of the stored frames, where it is known.
+    """
+    data, scales = config.data, config.data.crop_scales
+    is_default = data.stream == "flow" and data.mean == MEAN["rgb"]
+    return ClipSpec(
+        stream=data.stream,
+        segments=data.segments,
+        frames=data.frames,
+        frame_stride=data.frame_stride,
+        crop_size=data.crop_size,
+        mean=None if is_default else data.mean,
+        std=data.std,
+        flow_as_channels=data.stacked,
+        frame_size=frame_size,
+        test_scale=data.test_scale or min(max(scales), max(min(scales), TEST_SCALE)),
+    )
 
 
 class ArgumentError(ValueError):

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import flow, inspection, pipeline, record_checks, records, shards
+from tests.clips import evaluation_views, training_batches
 from tests.videos import moving_square, write_video
 
 SIZE = (16, 24)
@@ -600,10 +601,10 @@ def test_described_shards_train(others, tmp_path):
     inspection.describe(layout, inspection.scan(layout)[0], tmp_path / "described")
     info = pipeline.read_info(str(tmp_path / "described"))
     assert (info.labels, info.frame_size, info.clips) == (LABELS, SIZE, {"train": 7, "test": 2})
-    batches = pipeline.training_batches(info, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
+    batches = training_batches(info, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
     samples, labels = next(iter(batches))
     assert samples.shape == (7, 3, 12, 12, 3) and sorted(labels.numpy()) == [0] * 4 + [1] * 3
-    views = pipeline.evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
+    views = evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
     assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
 
 
@@ -684,7 +685,7 @@ def test_compressed_shards_are_read(others, kind):
     inspection.describe(layout, clips, others)
     info = pipeline.read_info(str(others))
     assert info.compression == kind
-    views = pipeline.evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
+    views = evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
     assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
 
 

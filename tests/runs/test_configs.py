@@ -16,6 +16,7 @@ import pytest
 from keras_videorel import cli, models
 from keras_videorel.data import pipeline
 from keras_videorel.runs import train as training
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.training import optimization
 from tests.shards import gray_video, write_shards
 
@@ -289,15 +290,15 @@ REDUCED = [
 def test_the_network_takes_what_the_data_gives(root, info, text):
     config = reduced(config_of(root, text))
     model = training.build_model(config, 2)
-    settings = training.clip_settings(config)
+    clip = clip_spec(config)
     batches = pipeline.training_batches(
         info,
+        clip,
         2,
         crop_scales=config.data.crop_scales,
         crop_positions=config.data.crop_positions,
-        **settings,
     )
-    views = pipeline.clip_views(info, clips=config.eval.clips, crops=config.eval.crops, **settings)
+    views = pipeline.clip_views(info, clip, clips=config.eval.clips, crops=config.eval.crops)
     assert batches.element_spec[0].shape == (2, *model.input_shape[1:])
     assert views.element_spec[0].shape == (config.eval.crops, *model.input_shape[1:])
     assert model.output_shape == (None, 2)

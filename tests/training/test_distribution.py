@@ -16,6 +16,7 @@ from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
 from keras_videorel.training import distribution
 from tests import tiny_config, tiny_training
+from tests.clips import training_batches
 from tests.conftest import ROOT
 from tests.shards import gray_video, two_classes, write_shards
 
@@ -59,7 +60,7 @@ def numbered_shards(folder, clips, shards):
 
 
 def batches_of(info, batch_size, lanes, own_lanes=None):
-    batches = pipeline.training_batches(
+    batches = training_batches(
         info, batch_size, lanes=lanes, own_lanes=own_lanes, epochs=5, **OPTIONS
     )
     return [(clips.numpy(), labels.numpy()) for clips, labels in batches]
@@ -107,9 +108,9 @@ def test_lanes_of_unequal_shards(tmp_path):
 def test_lanes_that_cannot_be(tmp_path):
     info = numbered_shards(tmp_path, 12, 3)
     with pytest.raises(ValueError, match=r"at most the number of shards.*lanes=4, shards=3"):
-        pipeline.training_batches(info, 12, lanes=4)
+        training_batches(info, 12, lanes=4)
     with pytest.raises(ValueError, match=r"multiple of `lanes`.*batch_size=7, lanes=2"):
-        pipeline.training_batches(info, 7, lanes=2)
+        training_batches(info, 7, lanes=2)
 
 
 # --- Who takes what -------------------------------------------------------------------------
