@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import flow, inspection, pipeline, record_checks, records, shards
+from keras_videorel.data.manifest import read_manifest
 from tests.videos import moving_square, write_video
 
 SIZE = (16, 24)
@@ -598,7 +599,7 @@ def test_describe(others, tmp_path):
 def test_described_shards_train(others, tmp_path):
     layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
     inspection.describe(layout, inspection.scan(layout)[0], tmp_path / "described")
-    info = pipeline.read_info(str(tmp_path / "described"))
+    info = read_manifest(str(tmp_path / "described"))
     assert (info.labels, info.frame_size, info.clips) == (LABELS, SIZE, {"train": 7, "test": 2})
     batches = pipeline.training_batches(info, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
     samples, labels = next(iter(batches))
@@ -613,7 +614,7 @@ def test_describe_in_their_own_folder(others):
     manifest = inspection.describe(layout, clips, others)
     assert manifest["files"] == PATTERNS
     assert inspect(others, "none") == (clips, [], [])
-    assert pipeline.read_info(str(others)).clips == {"train": 7, "test": 2}
+    assert read_manifest(str(others)).clips == {"train": 7, "test": 2}
     (others / "train.2").unlink()
     assert "7 clips of train, found are 4" in {p.problem for p in inspect(others)[2]}
     (others / "train.1").unlink()
@@ -638,7 +639,7 @@ def test_foreign_flow_counts_if_it_is_named(others):
     assert {p.problem for p in problems} == {"3 frames, but 1 of FORWARD_FLOW/image/encoded"}
     described = inspection.describe(layout, clips, others)
     assert described["options"]["flow"] == "unknown"
-    assert pipeline.read_info(str(others)).flow
+    assert read_manifest(str(others)).flow
 
 
 def test_foreign_labels_must_be_in_range(others):
@@ -682,7 +683,7 @@ def test_compressed_shards_are_read(others, kind):
     assert (clips, problems) == (expected, [])
     assert inspection.read_pictures(layout, clips[2])[0] == [jpeg(10 * i) for i in range(3)]
     inspection.describe(layout, clips, others)
-    info = pipeline.read_info(str(others))
+    info = read_manifest(str(others))
     assert info.compression == kind
     views = pipeline.evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
     assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
@@ -694,7 +695,7 @@ def test_damaged_and_mixed_compression(others):
     compress(others / "train.2", "GZIP")
     mixed = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
     for read in (
-        lambda: pipeline.read_info(str(others)),
+        lambda: read_manifest(str(others)),
         lambda: inspection.describe(mixed, inspection.scan(mixed)[0], others),
     ):
         with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
@@ -766,7 +767,7 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
     write_file(others / "train.1", [OTHER_KINDS[kind]])
     for read in (
         lambda: inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS),
-        lambda: pipeline.read_info(str(others)),
+        lambda: read_manifest(str(others)),
     ):
         with pytest.raises(ValueError, match=r"must be tf\.train\.SequenceExample") as error:
             read()
@@ -777,7 +778,7 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
 def test_our_own_shards_are_checked_before_training(tmp_path):
     png = cv2.imencode(".png", PICTURE)[1].tobytes()
     with pytest.raises(ValueError, match="Received: PNG frames, in"):
-        pipeline.read_info(str(write(tmp_path, _0=record(0, jpegs=[png] * 3))))
+        read_manifest(str(write(tmp_path, _0=record(0, jpegs=[png] * 3))))
 
 
 def test_a_kind_that_is_not_read_among_others(tmp_path):
