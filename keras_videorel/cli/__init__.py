@@ -1,7 +1,7 @@
 """The command line: `videorel COMMAND --flags`, and `tools/COMMAND.py --flags` in a checkout.
 
-Each command is a module of this package with a docstring (its help text), an absl `FlagValues`
-named `FLAGS` and a function `main(arguments)` that gets the words that are not flags. Bad input
+Each command is a module of this package with a docstring (its help text), `FLAGS = Flags()` with
+its flags and a function `main(arguments)` that gets the words that are not flags. Bad input
 is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`; it
 becomes one line on stderr and exit status 2. Ctrl-C becomes exit status 130, and the line
 `INTERRUPTED` of the module.
@@ -32,6 +32,25 @@ COMMANDS = {
     "convert-caffe": "turn weights of ARTNet's authors, a .caffemodel, into a Keras model",
     "summary": "print parameters and multiply-adds beside the paper's figures",
 }
+
+
+def _definer(define):
+    return lambda self, *args, **options: define(*args, flag_values=self, **options)
+
+
+class Flags(flags.FlagValues):
+    """The flags of a command. Defines one a line: `FLAGS.string("output", None, "Folder.")`.
+
+    Methods take absl's arguments: name, default, help, and `lower_bound=1`, `required=True`.
+    """
+
+    string = _definer(flags.DEFINE_string)
+    strings = _definer(flags.DEFINE_multi_string)  # given any number of times
+    list = _definer(flags.DEFINE_list)  # separated by commas
+    enum = _definer(flags.DEFINE_enum)
+    boolean = _definer(flags.DEFINE_boolean)
+    integer = _definer(flags.DEFINE_integer)
+    float = _definer(flags.DEFINE_float)
 
 
 def run(command, argv=None):

@@ -7,15 +7,11 @@ Without a file these are the defaults, of ARTNet on Kinetics. A config file sets
 `config = base()`, `config.train.epochs = 20`, `return config`.
 """
 
-from absl import flags
-
-from keras_videorel.cli import file_config
+from keras_videorel.cli import Flags, file_config
 
 NEEDS_TENSORFLOW = False
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "config", None, "Config file, FILE.py or FILE.py:key=value,...", flag_values=FLAGS
-)
+FLAGS = Flags()
+FLAGS.string("config", None, "Config file, FILE.py or FILE.py:key=value,...")
 
 
 def parse(words):

@@ -11,29 +11,15 @@ went where. docs/architecture.md tells what was verified, and on what.
 
 import os
 
-from absl import flags
+from keras_videorel.cli import Flags
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("caffemodel", None, "File to convert.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "model",
-    "artnet_d",
-    ["artnet_d", "artnet_s", "c3d"],
-    "Network of the file.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("classes", 400, "Classes of the file.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("width", 64, "Channels of conv1 in the file.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "labels",
-    None,
-    "Text file with a class name a line; copied beside the model.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "output", None, "File to write, NAME.keras or NAME.weights.h5.", flag_values=FLAGS
-)
-flags.mark_flags_as_required(["caffemodel", "output"], flag_values=FLAGS)
+FLAGS = Flags()
+FLAGS.string("caffemodel", None, "File to convert.", required=True)
+FLAGS.enum("model", "artnet_d", ["artnet_d", "artnet_s", "c3d"], "Network of the file.")
+FLAGS.integer("classes", 400, "Classes of the file.", lower_bound=1)
+FLAGS.integer("width", 64, "Channels of conv1 in the file.")
+FLAGS.string("labels", None, "Text file with a class name a line; copied beside the model.")
+FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", required=True)
 
 
 def main(arguments):

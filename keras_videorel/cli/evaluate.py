@@ -7,20 +7,13 @@ are after the softmax. Without a GPU, and without these flags, a config of more 
 evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
 """
 
-from absl import flags
+from keras_videorel.cli import Flags, run_config
 
-from keras_videorel.cli import run_config
-
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "scores", None, "Optional .npz file for every video's scores.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "report", None, "Optional folder for a page to look at, report.html.", flag_values=FLAGS
-)
-flags.DEFINE_string("split", "test", "Split of the shards to evaluate on.", flag_values=FLAGS)
-flags.mark_flag_as_required("workdir", flag_values=FLAGS)
+FLAGS = Flags()
+FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
+FLAGS.string("scores", None, "Optional .npz file for every video's scores.")
+FLAGS.string("report", None, "Optional folder for a page to look at, report.html.")
+FLAGS.string("split", "test", "Split of the shards to evaluate on.")
 
 
 CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minutes a video

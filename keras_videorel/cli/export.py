@@ -27,48 +27,29 @@ import os
 import shlex
 import sys
 
-from absl import flags
-
-from keras_videorel.cli import run_config
+from keras_videorel.cli import Flags, run_config
 from keras_videorel.data.manifest import read_manifest
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "Folder to write, saved_models/NAME.", flag_values=FLAGS)
-flags.DEFINE_list("formats", "saved_model", "What to write, see above.", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "clips",
-    10,
-    "Clips, or groups of snippets, averaged per video.",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_list(
+FLAGS = Flags()
+FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
+FLAGS.string("output", None, "Folder to write, saved_models/NAME.", required=True)
+FLAGS.list("formats", "saved_model", "What to write, see above.")
+FLAGS.integer("clips", 10, "Clips, or groups of snippets, averaged per video.", lower_bound=1)
+FLAGS.list(
     "calibration_videos",
     "",
     "Video files for the ranges of int8, and for the comparison, in place of the shards.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "calibration_samples", 64, "Samples for the ranges of int8.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "samples",
-    64,
-    "Samples that each file is compared with the model on.",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
+FLAGS.integer("calibration_samples", 64, "Samples for the ranges of int8.", lower_bound=1)
+FLAGS.integer("samples", 64, "Samples that each file is compared with the model on.", lower_bound=1)
+FLAGS.float(
     "least_agreement",
     None,
     "Least share of the compared samples for which a file must have the model's best class. By "
     "default 0.99, and 0.97 in 8 bits.",
     lower_bound=0,
     upper_bound=1,
-    flag_values=FLAGS,
 )
-flags.mark_flags_as_required(["workdir", "output"], flag_values=FLAGS)
 
 
 def parse(words):

@@ -7,24 +7,19 @@ videos/clips.csv with a row per clip. The same seed gives the same videos. A sec
 same options renders what is missing.
 """
 
-from absl import flags
-
+from keras_videorel.cli import Flags
 from keras_videorel.data import rendering
 
 NEEDS_TENSORFLOW = False  # its processes load what they need
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("output", None, "Folder to write to; made if need be.", flag_values=FLAGS)
-flags.DEFINE_integer("clips_per_class", 38, "Training clips per class.", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "test_clips_per_class",
-    None,
-    "Test clips per class; by default a third of clips_per_class.",
-    flag_values=FLAGS,
+FLAGS = Flags()
+FLAGS.string("output", None, "Folder to write to; made if need be.", required=True)
+FLAGS.integer("clips_per_class", 38, "Training clips per class.")
+FLAGS.integer(
+    "test_clips_per_class", None, "Test clips per class; by default a third of clips_per_class."
 )
-flags.DEFINE_integer("seed", 0, "Seed of the data set.", flag_values=FLAGS)
-flags.DEFINE_integer("size", 112, "Height and width in pixels.", flag_values=FLAGS)
-flags.DEFINE_integer("workers", None, "Processes; by default all cores.", flag_values=FLAGS)
-flags.mark_flag_as_required("output", flag_values=FLAGS)
+FLAGS.integer("seed", 0, "Seed of the data set.")
+FLAGS.integer("size", 112, "Height and width in pixels.")
+FLAGS.integer("workers", None, "Processes; by default all cores.")
 
 
 def main(arguments):

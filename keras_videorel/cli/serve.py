@@ -6,29 +6,16 @@ Upload a video or record one; the page shows its labels, their course, and an an
 listens to this machine alone unless --host says otherwise. Needs the extra [serve].
 """
 
-from absl import flags
+from keras_videorel.cli import Flags
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "models", "saved_models", "Folder of folders written by export.", flag_values=FLAGS
+FLAGS = Flags()
+FLAGS.string("models", "saved_models", "Folder of folders written by export.")
+FLAGS.string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.")
+FLAGS.integer(
+    "port", 7860, "Port to listen on; 0 for any that is free.", lower_bound=0, upper_bound=65535
 )
-flags.DEFINE_string(
-    "host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "port",
-    7860,
-    "Port to listen on; 0 for any that is free.",
-    lower_bound=0,
-    upper_bound=65535,
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "max_seconds", 60.0, "Longest video that is labelled.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_float(
-    "max_megabytes", 100.0, "Largest file that is taken.", lower_bound=0.1, flag_values=FLAGS
-)
+FLAGS.float("max_seconds", 60.0, "Longest video that is labelled.", lower_bound=1)
+FLAGS.float("max_megabytes", 100.0, "Largest file that is taken.", lower_bound=0.1)
 
 
 def main(_):

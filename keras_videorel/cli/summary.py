@@ -9,27 +9,20 @@ its networks agree. Those of networks of snippets are not counted.
 
 import inspect
 
-from absl import flags
+from keras_videorel.cli import Flags
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
+FLAGS = Flags()
+FLAGS.string(
     "model",
     "ARTNetResNet18",
     "Network: a constructor of keras_videorel.models, such as RelationalLSTMResNet.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum("variant", None, ["s", "d"], "Variant, of those that have it.", flag_values=FLAGS)
-flags.DEFINE_string("backbone", None, "Backbone, of those that have it.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "stream", None, ["rgb", "flow"], "Stream, of those that have it.", flag_values=FLAGS
-)
-flags.DEFINE_integer("classes", None, "Number of classes.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "width", None, "Channels of an ARTNet's conv1.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_list(
-    "input_shape", None, "[Time,] height, width and channels, 16,112,112,3.", flag_values=FLAGS
-)
+FLAGS.enum("variant", None, ["s", "d"], "Variant, of those that have it.")
+FLAGS.string("backbone", None, "Backbone, of those that have it.")
+FLAGS.enum("stream", None, ["rgb", "flow"], "Stream, of those that have it.")
+FLAGS.integer("classes", None, "Number of classes.", lower_bound=1)
+FLAGS.integer("width", None, "Channels of an ARTNet's conv1.", lower_bound=1)
+FLAGS.list("input_shape", None, "[Time,] height, width and channels, 16,112,112,3.")
 
 
 def main(arguments):

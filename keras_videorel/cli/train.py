@@ -8,30 +8,20 @@ Any key of the config is a flag: `--config.KEY=VALUE`, `--config.GROUP.KEY=VALUE
 
 import shlex
 
-from absl import flags
-
-from keras_videorel.cli import config_file_among, file_config
+from keras_videorel.cli import Flags, config_file_among, file_config
 
 INTERRUPTED = "interrupted; the same command goes on after the last checkpoint"
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "config", None, "Config file, FILE.py or FILE.py:key=value,...", flag_values=FLAGS
-)
-flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and results.", flag_values=FLAGS)
-flags.DEFINE_boolean(
+FLAGS = Flags()
+FLAGS.string("config", None, "Config file, FILE.py or FILE.py:key=value,...")
+FLAGS.string("workdir", None, "Folder for checkpoints, logs and results.")
+FLAGS.boolean(
     "override",
     False,
     "Go on in a folder with other values than it was begun with; history.json tells which.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
-    "print_config", False, "Print all keys and values, and do nothing.", flag_values=FLAGS
-)
-flags.DEFINE_boolean(
-    "dry_run",
-    False,
-    "Tell data, model, memory and time, measured by one step, and write nothing.",
-    flag_values=FLAGS,
+FLAGS.boolean("print_config", False, "Print all keys and values, and do nothing.")
+FLAGS.boolean(
+    "dry_run", False, "Tell data, model, memory and time, measured by one step, and write nothing."
 )
 
 
