@@ -11,6 +11,7 @@ _MODULES = (
     "decoder",
     "flow",
     "inspection",
+    "manifest",
     "official",
     "pipeline",
     "record_checks",
@@ -24,12 +25,16 @@ _MODULES = (
     "video",
 )
 
+_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
+
 
 def __getattr__(name):
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(_MODULES)
+    return sorted((*_MODULES, *_FUNCTIONS))

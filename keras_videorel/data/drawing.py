@@ -146,7 +146,8 @@ def _drawn_groups(videos, groups, fraction, seed):
             left[label] -= 1
 
     # Classes of few groups first: the others have more to choose from.
-    for label, own in sorted(counts.items(), key=lambda item: (len(item[1]), item[0])):
+    for label in sorted(counts, key=lambda label: (len(counts[label]), label)):
+        own = counts[label]
         target = math.floor(fraction * own.total() + 0.5)
         have = sum(own[group] for group in own if group in drawn)
         order = shuffled([group for group in own if group not in drawn | kept], seed)

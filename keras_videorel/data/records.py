@@ -250,9 +250,10 @@ def clip_contexts(path):
                 start += 1
             size |= head[start] << 7 * (start - 1)
             context = tf.train.Features.FromString(head[start + 1 : start + 1 + size])
+            keys = (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
+            values = (context.feature[key].bytes_list.value for key in keys)
             (name,), (label,), splits = (
-                [v.decode("utf-8", "surrogateescape") for v in context.feature[key].bytes_list.value]
-                for key in (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
+                [value.decode("utf-8", "surrogateescape") for value in own] for own in values
             )
             yield name, label, tuple(splits)
             place += HEADER.size + length + 4

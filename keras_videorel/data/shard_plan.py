@@ -31,10 +31,7 @@ def make_options(data, encoding, fold, seed, num_shards, num_workers):
         "flow": encoding.flow,
         "split": fold,
         "seed": seed,
-        "shards": {
-            split: min(num_shards or default_shards(n, num_workers), n, MAX_SHARDS)
-            for split, n in counts.items()
-        },
+        "shards": {split: shard_count(n, num_shards, num_workers) for split, n in counts.items()},
         "videos": summary(data),
     }
     if encoding.frame_rate != FRAME_RATE:
@@ -42,9 +39,10 @@ def make_options(data, encoding, fold, seed, num_shards, num_workers):
     return json.loads(json.dumps(options))
 
 
-def default_shards(num_clips, num_workers):
-    """Shards of a split: one per `CLIPS_PER_SHARD` clips, and at least one per worker."""
-    return max(math.ceil(num_clips / CLIPS_PER_SHARD), num_workers)
+def shard_count(num_clips, num_shards, num_workers):
+    if num_shards is None:
+        num_shards = max(math.ceil(num_clips / CLIPS_PER_SHARD), num_workers)
+    return min(num_shards, num_clips, MAX_SHARDS)
 
 
 def summary(data):
@@ -214,7 +212,8 @@ def finished(output):
     """The `Manifest` of a data set that is finished; None if there is none."""
     if not files.exists(os.path.join(output, MANIFEST)):
         return None
-    labels = manifest.read_class_names(os.path.join(output, LABELS))
+    path = os.path.join(output, LABELS)
+    labels = manifest.read_class_names(path) if files.exists(path) else []
     return manifest.manifest_of(output, manifest.read_content(output), labels)
 
 

@@ -89,26 +89,27 @@ def _compare(data, options, content, rejected, output):
             written[name] = (split, label, splits)
     tried = content.get("retry", {}).get("videos", {})
     names = {clip.name for clip in data.videos}
-    if data.drawn and not data.videos[0].splits:
-        # What is drawn depends on which files there are; with the same files it is another draw.
-        if names != written.keys() | tried.keys() or "added" in content:
-            before = {name: split for name, (split, *_) in written.items()}
-            before |= {name: row[2] for name, row in tried.items()}
-            stems = {_stem(name): row[2] for name, row in tried.items()}
-            videos = [
-                v._replace(split=before.get(v.name, stems.get(_stem(v.name), v.split)))
-                for v in data.videos
-            ]
-            data = data._replace(videos=videos)
+    # What is drawn depends on which files there are; with the same files it is another draw.
+    other_files = names != written.keys() | tried.keys() or "added" in content
+    if data.drawn and other_files and not data.videos[0].splits:
+        before = {_stem(name): row[2] for name, row in tried.items()}
+        before |= {name: split for name, (split, *_) in written.items()}
+        videos = [
+            v._replace(split=before.get(v.name, before.get(_stem(v.name), v.split)))
+            for v in data.videos
+        ]
+        data = data._replace(videos=videos)
 
     known = {*rejected, *map(_stem, rejected), *(row[-1] for row in tried.values())}
     listed, appeared, new, others = data.listed or {}, set(), [], False
     for clip in data.videos:
         if clip.name in written:
             others |= written[clip.name] != (clip.split, clip.label, clip.splits)
-        elif clip.name not in tried and {clip.name, listed.get(clip.name), _stem(clip.name)} & known:
+        elif clip.name in tried:
+            continue
+        elif {clip.name, listed.get(clip.name), _stem(clip.name)} & known:
             appeared.add(clip.name)
-        elif clip.name not in tried:
+        else:
             new.append(clip.name)
     shown = [
         f"{what}: {', '.join(own[:3])}{', ...' if len(own) > 3 else ''}"

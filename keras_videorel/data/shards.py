@@ -156,7 +156,8 @@ def write_shards(
     output = files.absolute(output)
     data = _check_videos(_with_labels(data, class_names, output))
     check_choice("engine", engine, ENGINES)
-    num_workers = check_integer("num_workers", num_workers or _available_cores(), 1)
+    num_workers = _available_cores() if num_workers is None else num_workers
+    num_workers = check_integer("num_workers", num_workers, 1)
     if num_shards is not None:
         check_integer("num_shards", num_shards, 1, shard_plan.MAX_SHARDS)
     encoding = decoder.Settings(

@@ -21,7 +21,7 @@ class Video(NamedTuple):
     Attributes:
         path: Path relative to the folder of the data set, with forward slashes, or absolute.
         label: Name of its class.
-        split: `"train"`, `"val"` or `"test"`; in the fold that shards are named by, also `"unused"`.
+        split: `"train"`, `"val"` or `"test"`; `"unused"` if the fold does not use it.
         splits: Its split in each fold; empty where there is one fold only.
         start: Where the segment begins, in seconds after the first frame; None for the beginning.
         end: Where the segment ends, likewise.

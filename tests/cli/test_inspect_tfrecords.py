@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from keras_videorel.cli import inspect_tfrecords, run
-from keras_videorel.data import folders, shards, sources
+from keras_videorel.data import shards
 from keras_videorel.data.manifest import read_manifest
 from tests.shards import two_classes
 from tests.videos import moving_square, write_video
@@ -21,10 +21,8 @@ def folder(tmp_path_factory):
         split, label = ("train", "test")[number % 3 == 0], f"class {number % 4}"
         path = folder / "videos" / split / label / f"{number}.mp4"
         write_video(path, moving_square(5 + number))
-    videos = folders.read_folder(folder / "videos")
-    options = {"root": folder / "videos", "size": (24, 32), "flow": "dis", "workers": 1}
-    labels = sources.label_names(videos)
-    shards.write_shards(videos, folder / "shards", labels, shards=2, **options)
+    options = {"frame_size": (24, 32), "flow": "dis", "num_workers": 1, "num_shards": 2}
+    shards.convert_folder(folder / "videos", folder / "shards", **options)
     return folder / "shards"
 
 

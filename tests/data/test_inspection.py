@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel.data import flow, inspection, pipeline, record_checks, records, shards
+from keras_videorel.data import flow, inspection, pipeline, record_checks, records, shards, sources
 from keras_videorel.data.manifest import read_manifest
 from tests.videos import moving_square, write_video
 
@@ -480,18 +480,17 @@ def test_our_own_shards(tmp_path):
     for number, path in enumerate(paths):
         write_video(tmp_path / "videos" / path, moving_square(4 + number, 40, 48))
     videos = [
-        shards.sources.Video(path, path.split("/")[0], sides[0], sides)
+        sources.Video(path, path.split("/")[0], sides[0], sides)
         for path, sides in zip(paths, [("train", "test"), ("test", "train")] * 3, strict=True)
     ]
     shards.write_shards(
-        videos,
+        sources.DataSet(videos, LABELS),
         tmp_path / "shards",
-        LABELS,
-        root=tmp_path / "videos",
-        short_side=32,
+        tmp_path / "videos",
+        32,
         flow="dis",
-        workers=1,
-        shards=2,
+        num_workers=1,
+        num_shards=2,
     )
     clips, problems, different = inspect(tmp_path / "shards")
     assert problems == different == [] and len(clips) == 6
