@@ -13,19 +13,11 @@ _POLL_SECONDS = 5.0
 
 
 def run(shards, conversion, options, advance):
-    """Write shards.
+    """Write shards of a `Conversion`; `advance` gets numbers of clips, as shards are written.
 
     The workers need this package and the paths of `conversion`: a shared or a remote file system.
-
-    Args:
-        shards: List of `shard_writer.Shard`.
-        conversion: A `shard_writer.Conversion`.
-        options: Options of the pipeline and its runner, as words of a command line.
-        advance: Called with a number of clips, as shards are seen to be written.
-
-    Raises:
-        ValueError: If an option is none of Beam's.
-        OSError: If the pipeline failed; the shards that are whole stay.
+    `options` are those of the pipeline and its runner, as words of a command line; a `ValueError`
+    if one is not Beam's. Where the pipeline fails (`OSError`), shards that are whole stay.
     """
     try:
         # Workers tell hundreds of lines of their own affairs, unless the caller wants them to.

@@ -31,24 +31,16 @@ NOTHING = Drawing()
 
 
 def draw(data, drawing, groups=None):
-    """Move parts of the training videos to the test and the validation split.
+    """Move parts of the training videos of a `DataSet` to the test and the validation split.
 
     Of each class the fraction is moved, to the next whole number of groups: clips of one group
     stay together, over all classes. A class of at least two groups keeps one in each split, unless
     the fraction is 0. A clip's split depends on the names of its class, and of those that share
     groups with it, only.
 
-    Args:
-        data: A `DataSet`.
-        drawing: A `Drawing`.
-        groups: Dict from names of videos to their groups; others are grouped by their recordings
-            (`drawing.pattern`), or else by their files.
-
-    Returns:
-        A `DataSet`.
-
-    Raises:
-        ValueError: If there are videos in these splits already, or the pattern matches no name.
+    `groups` is a dict from names of videos to their groups; others are grouped by their recordings
+    (`drawing.pattern`), or else by their files. A `ValueError` if there are videos in these splits
+    already, or the pattern matches no name.
     """
     videos, shares = data.videos, {"test": drawing.test, "val": drawing.val}
     for split, share in shares.items():

@@ -31,8 +31,7 @@ def read_folder(videos, drawing=NOTHING):
         A `DataSet`, its videos sorted by path.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no videos, or is laid out in another way.
+        ValueError: If the folder holds no videos, or is laid out in another way.
         OSError: If a folder cannot be listed.
     """
     videos = check_folder(videos)

@@ -9,18 +9,10 @@ from keras_videorel.data.shard_writer import write_shard
 
 
 def run(shards, conversion, num_workers, advance):
-    """Write shards.
+    """Write shards of a `Conversion`; `advance` is called after each clip, by a thread at a time.
 
     The work is done in the decoding processes; the threads only pass their JPEGs on to the files.
-
-    Args:
-        shards: List of `shard_writer.Shard`.
-        conversion: A `shard_writer.Conversion`.
-        num_workers: Number of threads and decoding processes.
-        advance: Called after each clip, by one thread at a time.
-
-    Raises:
-        OSError: If a shard cannot be written; the others in the making are given up.
+    If a shard cannot be written (`OSError`), the others in the making are given up.
     """
     pending, decoders, lock, stopped = deque(shards), [], threading.Lock(), threading.Event()
 

@@ -90,9 +90,8 @@ def manifest_of(path, content, labels, fold=0):
     size = options["size"] or options["short_side"]
     patterns = content.get("files", _FILES)
     clips = {split: counts["clips"] for split, counts in content["splits"].items()}
-    if fold in (0, options.get("split", 1)):
-        fold = 0
-    else:
+    fold = 0 if fold == options.get("split", 1) else fold
+    if fold:
         folds = content.get("official_splits", {})
         if str(fold) not in folds:
             there = f"one of {', '.join(sorted(folds))}" if folds else "0, there is one only"
@@ -146,11 +145,7 @@ def shard_name(split, index, count):
 
 
 def shard_files(manifest, split):
-    """The shards that hold the records of a split, sorted.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
+    """The shards that hold the records of a split, sorted; a `FileNotFoundError` if none do."""
     patterns = manifest.files.get(split, ())
     found = {path for pattern in patterns for path in files.matching(manifest.path, pattern)}
     if not found:
@@ -164,10 +159,7 @@ def shard_files(manifest, split):
 def shard_compression(folder, patterns, frames):
     """How the shards of a folder are compressed; the first record of each split is checked, too.
 
-    Args:
-        folder: The folder.
-        patterns: As `Manifest.files`.
-        frames: Key of the frames.
+    `patterns` are `Manifest.files`, and `frames` is the key of the frames.
     """
     from keras_videorel.data import records
 
@@ -190,22 +182,11 @@ def read_class_names(path):
     """Read the names of classes from a text file, a name per line in index order.
 
     Editors and spreadsheets add byte order marks, CRLF line ends, blanks around a name, spaces of
-    no width, or empty lines at the end of the file. None of them is part of a name.
-
-    Args:
-        path: The file, local or with a scheme.
-
-    Returns:
-        A list of names.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is not UTF-8 text, names no class, has an empty line between names, or
-            names a class twice.
+    no width, or empty lines at the end of the file. None of them is part of a name. A `ValueError`
+    if the file is not UTF-8 text, names no class or one twice, or has an empty line between names.
     """
     text = INVISIBLE.sub("", files.read_text(path))
     names = [line.strip() for line in text.rstrip().splitlines()]
-    wrong = None
     if any("\udc80" <= character <= "\udcff" for character in text):
         wrong = "text in another encoding; save the file as UTF-8"
     elif not names:
@@ -215,12 +196,12 @@ def read_class_names(path):
     elif len(set(names)) < len(names):
         place = next(i for i, name in enumerate(names) if name in names[:i])
         wrong = f"{names[place]!r} in lines {names.index(names[place]) + 1} and {place + 1}"
-    if wrong is not None:
-        raise ValueError(
-            "`labels` must be a file of UTF-8 text with a class name per line, each once. "
-            f"Received: {os.fspath(path)!r} with {wrong}"
-        )
-    return names
+    else:
+        return names
+    raise ValueError(
+        "`labels` must be a file of UTF-8 text with a class name per line, each once. "
+        f"Received: {os.fspath(path)!r} with {wrong}"
+    )
 
 
 def write_class_names(path, names):

@@ -34,22 +34,13 @@ _TRIMMED = 1.0  # seconds that a trimmed file may be longer than the times say
 
 
 class _Clip(NamedTuple):
-    """A clip of the lists.
+    """A clip of the lists."""
 
-    Attributes:
-        names: Names that its file may have, the best first. Of a segment, the first is that of a
-            trimmed file, and the others are of whole files.
-        label: Name of its class.
-        splits: Dict from fold to split.
-        segment: `(start, end)` in seconds; None for a whole file.
-        alone: Whether its whole file has no other segment.
-    """
-
-    names: tuple
+    names: tuple  # that its file may have, the best first; of a segment, first a trimmed file's
     label: str
-    splits: dict
-    segment: tuple | None = None
-    alone: bool = True
+    splits: dict  # by fold
+    segment: tuple | None = None  # (start, end) in seconds
+    alone: bool = True  # whether its whole file has no other segment
 
 
 def read_ucf101(annotations, videos, fold=1, rejected=()):
@@ -58,7 +49,7 @@ def read_ucf101(annotations, videos, fold=1, rejected=()):
     It is called "ucfTrainTestlist" in the authors' archive. The labels are in the order of
     `classInd.txt`. See the module for the arguments.
     """
-    annotations = _check_annotations(annotations, "classInd.txt")
+    annotations = _check_annotations(annotations)
     labels = _class_index(os.path.join(annotations, "classInd.txt"))
     splits = {}
     for number in _folds(annotations, r"(?:train|test)list0*(\d+)\.txt"):
@@ -161,13 +152,11 @@ READERS = {"ucf101": read_ucf101, "hmdb51": read_hmdb51, "kinetics": read_kineti
 # --- Annotations ----------------------------------------------------------------------------
 
 
-def _check_annotations(folder, needed=None):
+def _check_annotations(folder):
     if folder is None or not files.is_folder(folder):
         raise FileNotFoundError(
             f"`annotations` must be the folder of the official lists. Received: {folder!r}"
         )
-    if needed is not None and needed not in files.list_folder(folder):
-        raise FileNotFoundError(f"`annotations` must hold {needed}. Received: {folder!r}")
     return os.fspath(folder)
 
 

@@ -106,29 +106,23 @@ def read_options(path, output):
 
 
 def check_same(found, options, any_shards, output, others=""):
-    """A `ValueError` if shards were made with other options.
+    """Refuse other options than those that the shards in `output` were made with, `found`.
 
-    Args:
-        found: The options that they were made with.
-        options: Those of this run.
-        any_shards: Whether their number may differ.
-        output: Their folder.
-        others: What is known of other videos.
+    With `any_shards`, their number may differ. `others` tells what is known of other videos.
     """
-    wanted = {"frame_rate": FRAME_RATE, **options}
-    names = [n for n in found if n != "videos" and not (n == "shards" and any_shards)]
-    names = [n for n in names if found[n] != wanted[n]]
-    different = [
-        f"{'fold' if n == 'split' else n}: {_shown(found[n])} there, {_shown(wanted[n])} wanted"
-        for n in names
-    ]
-    if found["videos"] != wanted["videos"]:
-        there, here = found["videos"]["count"], wanted["videos"]["count"]
-        different.append(f"videos or labels: {there} there, {here} other ones wanted{others}")
+    wanted, different = {"frame_rate": FRAME_RATE, **options}, []
+    for name, there in found.items():
+        here = wanted[name]
+        if here == there or (name == "shards" and any_shards):
+            continue
+        if name == "videos":
+            there, here = there["count"], f"{here['count']} other ones"
+        name = {"split": "fold", "videos": "videos or labels"}.get(name, name)
+        different.append(f"{name}: {_shown(there)} there, {_shown(here)} wanted")
     if different:
         raise ValueError(
-            f"`output` holds shards of other options ({'; '.join(different)}); repeat those "
-            f"options, choose another `output` or delete this one. Received: {output!r}"
+            f"`output` holds shards of other options ({'; '.join(different)}{others}); repeat "
+            f"those options, choose another `output` or delete this one. Received: {output!r}"
         )
 
 
@@ -140,18 +134,10 @@ def _shown(value):
 
 
 def describe(shards, data, options, conversion, before=None):
-    """Write what describes shards that are whole, `dataset.json` last.
+    """Write what describes shards that are whole, and return it, a `Manifest`.
 
-    Args:
-        shards: List of `Shard`.
-        data: The `DataSet`.
-        options: As of `make_options`.
-        conversion: A `Conversion`; its folder of unfinished files is removed.
-        before: The content of `dataset.json` of a data set that the shards are added to; those
-            without a clip are removed.
-
-    Returns:
-        A `Manifest`.
+    `before` is the content of `dataset.json` of a data set that the shards are added to; those
+    without a clip are then removed.
     """
     older = before or {"splits": {}, "notes": []}
     splits, folds = dict(older["splits"]), dict(older.get("official_splits", {}))
@@ -171,7 +157,8 @@ def describe(shards, data, options, conversion, before=None):
             files.remove(conversion.shard_path(shard))
             continue
         added.append(shard.name)
-        splits[shard.split] = _sum(splits.get(shard.split), report, data.labels)
+        counts = {"clips": 0, "frames": 0, "shards": 0, "clips_per_label": {}}
+        _count(splits.setdefault(shard.split, counts), report, data.labels)
         for fold, counts in report["official_splits"].items():
             total = folds.setdefault(fold, dict.fromkeys(FOLD_SPLITS, 0))
             for split, count in counts.items():
@@ -194,18 +181,14 @@ def describe(shards, data, options, conversion, before=None):
     return finished(conversion.output)
 
 
-def _sum(counts, report, labels):
-    """Counts of a split with those of another shard."""
-    counts = counts or {"clips": 0, "frames": 0, "shards": 0, "clips_per_label": {}}
-    per_label = counts["clips_per_label"]
-    return {
-        "clips": counts["clips"] + sum(report["clips"].values()),
-        "frames": counts["frames"] + report["frames"],
-        "shards": counts["shards"] + 1,
-        "clips_per_label": {
-            label: per_label.get(label, 0) + report["clips"].get(label, 0) for label in labels
-        },
-    }
+def _count(counts, report, labels):
+    """Add those of another shard to the counts of a split."""
+    counts["clips"] += sum(report["clips"].values())
+    counts["frames"] += report["frames"]
+    counts["shards"] += 1
+    for label in labels:
+        clips = counts["clips_per_label"].get(label, 0) + report["clips"].get(label, 0)
+        counts["clips_per_label"][label] = clips
 
 
 def finished(output):

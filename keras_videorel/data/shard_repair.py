@@ -15,21 +15,12 @@ from keras_videorel.data.sources import Video
 
 
 def find_changes(data, options, any_shards, conversion):
-    """What is to be done for a finished data set.
-
-    Args:
-        data: The `DataSet` as it is now.
-        options: Options of this run; see `shard_plan.make_options`.
-        any_shards: Whether the number of shards is left open.
-        conversion: A `Conversion`.
+    """What is to be done for a finished data set; for arguments see `shard_plan.check_same`.
 
     Returns:
-        `(data, again)`: the data set in the splits that it was made with, and the videos to try;
-        None where nothing changed.
-
-    Raises:
-        FileNotFoundError: If the data set lacks a file.
-        ValueError: If it was made with other options, or of other videos or labels.
+        `(data, again)`: the `DataSet` in the splits that the shards have, and the videos to try;
+        None where nothing changed. A `ValueError` if the shards were made with other options, or
+        of other videos or labels.
     """
     output = conversion.output
     found = shard_plan.read_options(os.path.join(output, MANIFEST), output)
@@ -75,9 +66,8 @@ def _compare(data, options, content, rejected, output):
     """Set the videos as they are now against the shards.
 
     Returns:
-        `(data, appeared, others)`: the data set in the splits that it was made with; names of
-        videos that were rejected as missing or as no video, or that stand in for a rejected file;
-        which other videos are new, or gone, in words.
+        `(data, appeared, others)`: the data set in the splits of the shards; names of videos that
+        were missing, or stand in for a rejected file; which others are new, or gone, in words.
     """
     tensorflow_import.import_tensorflow()
     from keras_videorel.data import records
@@ -133,17 +123,7 @@ def _stem(name):
 
 
 def add(data, again, conversion, write):
-    """Write further shards, and describe the data set anew.
-
-    Args:
-        data: The `DataSet`.
-        again: Which of its videos to write.
-        conversion: A `Conversion`; nobody else writes to its folders.
-        write: Function that writes a list of `Shard`.
-
-    Returns:
-        A `Manifest`.
-    """
+    """Write the videos `again` to further shards, by `write`; returns the new `Manifest`."""
     output, rejected = conversion.output, shard_plan.read_rejected(conversion.output)
     content = manifest.read_content(output)
     options, retry = content["options"], content.get("retry", {})

@@ -56,33 +56,25 @@ class Conversion(NamedTuple):
         return {name for name in files.list_folder(self.output) if f"{name}.json" in reports}
 
 
-def write_shard(shard, conversion, decoder, advance=None):
-    """Write a shard and a report of it, a JSON file.
+def write_shard(shard, conversion, decoder, advance=lambda: None):
+    """Write a shard and a report of it, a JSON file, by a `decoder.Decoder`.
 
     The shard gets its name when it is whole. Another writer of the same shard, such as a second
-    attempt of a pipeline, writes the same bytes and does no harm.
-
-    Args:
-        shard: A `Shard`.
-        conversion: A `Conversion`.
-        decoder: A `decoder.Decoder`.
-        advance: Called after each clip.
+    attempt of a pipeline, writes the same bytes and does no harm. `advance` is called after each
+    clip. An `OSError` if the shard cannot be written, or a decoding process was killed.
 
     Returns:
         The report: `clips` (numbers by label), `official_splits` (numbers by fold and split),
         `frames`, `rejected` (pairs of name and reason), `retry` (by those names, what the files
         were: `files.fingerprint`) and `notes` (pairs of name and note).
-
-    Raises:
-        OSError: If the shard cannot be written, or a decoding process was killed.
     """
     tensorflow_import.import_tensorflow()
     import tensorflow as tf
 
     # Shards of equal name may be in the making at once.
     temporary = os.path.join(conversion.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
-    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "notes": []}
-    report["retry"] = {}
+    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "retry": {}}
+    report["notes"] = []
     try:
         with tempfile.TemporaryDirectory() as folder, tf.io.TFRecordWriter(temporary) as writer:
             for clip, label_index in shard.clips:
@@ -96,8 +88,7 @@ def write_shard(shard, conversion, decoder, advance=None):
                 else:
                     writer.write(_record(clip, label_index, encoded))
                     _count(report, clip, encoded)
-                if advance is not None:
-                    advance()
+                advance()
         if not files.is_remote(temporary):
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
@@ -127,33 +118,22 @@ def _reason(error, path):
     """Why a clip is left out; of a missing file, also what there is of a similar name."""
     near = []
     if error.reason == "no such file":
-        folder, name = os.path.split(path)
+        name = os.path.basename(path).lower()
         with contextlib.suppress(OSError):
-            there = files.list_folder(folder)
-            near = [n for n in there if n.lower() == name.lower()]
-            near += [n for n in there if _stem(n) == _stem(name)]
+            there = files.list_folder(os.path.dirname(path))
+            near = [n for n in there if n.lower() == name]
+            stem = os.path.splitext(name)[0]
+            near += [n for n in there if os.path.splitext(n.lower())[0] == stem]
     return f"{error.reason} ({near[0]} is there)" if near else error.reason
-
-
-def _stem(name):
-    return os.path.splitext(name)[0].lower()
 
 
 def _record(clip, label_index, encoded):
     from keras_videorel.data import records
 
     return records.encode(
-        encoded.jpegs,
-        encoded.timestamps,
-        label_index,
-        clip.label,
-        clip.name,
-        encoded.height,
-        encoded.width,
-        encoded.frame_rate,
-        flow=encoded.flow,
-        splits=clip.splits,
-    )
+        encoded.jpegs, encoded.timestamps, label_index, clip.label, clip.name, encoded.height,
+        encoded.width, encoded.frame_rate, encoded.flow, clip.splits,
+    )  # fmt: skip
 
 
 def _count(report, clip, encoded):

@@ -71,7 +71,8 @@ def convert_folder(
         output: Folder of the shards; made if need be.
         frame_size: `(height, width)` of the stored frames, or an integer: the length of their
             shorter side, at the aspect ratio of the video. By default (128, 170).
-        flow: Optical flow to store beside the frames: `"none"`, `"tvl1"` or `"dis"`.
+        flow: Optical flow to store beside the frames: `"none"`, `"tvl1"` (as both papers) or
+            `"dis"` (a hundred times faster).
         test_fraction: Part of each class for the test split.
         val_fraction: Part of each class for the validation split, taken from training.
         num_workers: Number of decoding processes; by default one per available core.
@@ -118,26 +119,23 @@ def write_shards(
     class_names=None,
     seed=0,
 ):
-    """Write the clips of a data set as TFRecord shards.
+    """Write the clips of a data set as TFRecord shards; see `convert_folder`.
 
-    Videos that give no frames are left out and listed with the reason in `rejected.csv`. A second
-    call with the same videos and options makes the shards that are missing, and tries again what
-    was rejected and has changed.
+    A second call with the same videos and options makes the shards that are missing, and tries
+    again what was rejected and has changed.
 
     Args:
         data: A `sources.DataSet`.
-        output: Folder of the shards; made if need be.
+        output: As for `convert_folder`.
         root: Folder that the relative paths of the videos start from.
-        frame_size: `(height, width)` of the stored frames, or an integer: the length of their
-            shorter side; the aspect ratio is kept. By default `DEFAULT_SIZE`.
+        frame_size: As for `convert_folder`.
         jpeg_quality: Quality of the stored frames, 1 to 100.
-        flow: Optical flow to store beside the frames: `"none"`, `"tvl1"` (as both papers) or
-            `"dis"` (a hundred times faster); see `keras_videorel.data.flow`.
+        flow: As for `convert_folder`.
         fold: Number of the official split that shards are named by.
         frame_rate: Pictures per second of videos that are folders of pictures.
         num_shards: Number of shards of each split, at most one per clip. By default one per 64
             clips, and at least one per worker.
-        num_workers: Number of decoding processes; by default one per available core.
+        num_workers: As for `convert_folder`.
         engine: `"local"`, or `"beam"` for an Apache Beam pipeline (extra `[beam]`).
         beam_options: Options of Beam and its runner, as words of a command line.
         time_limit: Seconds that a video may take without giving a frame.
@@ -148,9 +146,9 @@ def write_shards(
         The `manifest.Manifest` of the shards.
 
     Raises:
-        ValueError: If an argument is not valid, the folder holds something else, such as shards
-            made with other options, or all videos are rejected.
-        OSError: If a file cannot be written, or a decoding process was killed.
+        ValueError: If an argument is not valid, `output` holds something else, such as shards made
+            with other options, or all videos are rejected.
+        OSError: As `convert_folder`.
     """
     files.check_text("output", output)
     output = files.absolute(output)
@@ -161,7 +159,7 @@ def write_shards(
     if num_shards is not None:
         check_integer("num_shards", num_shards, 1, shard_plan.MAX_SHARDS)
     encoding = decoder.Settings(
-        _check_size(frame_size),
+        _check_size(DEFAULT_SIZE if frame_size is None else frame_size),
         check_integer("jpeg_quality", jpeg_quality, 1, 100),
         check_choice("flow", flow, FLOWS),
         pictures.check_rate(frame_rate),
@@ -300,20 +298,18 @@ def _with_labels(data, class_names, output):
 
 def _check_videos(data):
     """A data set whose labels, splits and names are valid."""
+    names = set()
     for label in data.labels:
-        if data.labels.count(label) > 1:
-            raise ValueError(f"`labels` must differ. Received: {label!r} twice")
         sources.check_label(label, repr(label))
+        if label in names:
+            raise ValueError(f"`labels` must differ. Received: {label!r} twice")
+        names.add(label)
     if not data.videos:
         raise ValueError("`videos` must hold at least one video. Received: none")
     names = set()
     for clip in data.videos:
         for split in (clip.split, *clip.splits):
-            if split not in SPLITS:
-                raise ValueError(
-                    f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r} of "
-                    f"{clip.name}"
-                )
+            check_choice(f"split of {clip.name}", split, SPLITS)
         if len(clip.splits) != len(data.videos[0].splits):
             raise ValueError(
                 f"`splits` must be as many for each video. Received: {len(clip.splits)} of "
@@ -333,16 +329,13 @@ def _check_videos(data):
 
 
 def _check_size(frame_size):
-    frame_size = DEFAULT_SIZE if frame_size is None else frame_size
-    try:
-        height, width = frame_size
-    except TypeError:
+    if not hasattr(frame_size, "__len__"):
         return check_integer("frame_size", frame_size, 1, 8192)
-    except ValueError:
+    if len(frame_size) != 2:
         raise ValueError(
             f"`frame_size` must be (height, width) or an integer. Received: {frame_size!r}"
-        ) from None
-    return check_integer("frame_size", height, 1, 8192), check_integer("frame_size", width, 1, 8192)
+        )
+    return tuple(check_integer("frame_size", side, 1, 8192) for side in frame_size)
 
 
 def _available_cores():

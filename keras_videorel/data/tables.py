@@ -24,7 +24,7 @@ def read_csv(annotations, videos, drawing=NOTHING):
     that does not exist is listed here and rejected later, with its reason.
 
     Args:
-        annotations: The file, UTF-8, with columns between commas, semicolons or tabs.
+        annotations: The file, as `read_table` reads it.
         videos: The folder that relative paths start from.
         drawing: A `Drawing`; see `draw`.
 
@@ -34,7 +34,6 @@ def read_csv(annotations, videos, drawing=NOTHING):
     Raises:
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the table is not valid, or lists a clip twice.
-        OSError: If the table cannot be read.
     """
     videos, annotations = check_folder(videos), os.fspath(annotations)
     check_drawing(drawing)
@@ -85,18 +84,12 @@ def read_csv(annotations, videos, drawing=NOTHING):
 def read_table(path, columns, more=()):
     """Rows of a table with a head line; columns lie between commas, semicolons or tabs.
 
-    Args:
-        path: The file: UTF-8, or UTF-16 with a byte order mark.
-        columns: Names of the columns that must be there, in any case and order.
-        more: Names of columns that may be there.
+    The file is UTF-8, or UTF-16 with a byte order mark. `columns` must be there, in any case and
+    order; `more` may be there.
 
     Yields:
         `(place, line, row)`: where the row is, in words; its line number; a dict of all columns'
         texts, without blanks around them, empty for what is not there.
-
-    Raises:
-        ValueError: If the file is no such table.
-        OSError: If it cannot be read.
     """
     try:
         text = files.read_text(path)

@@ -525,7 +525,7 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
     ("videos", "labels", "message"),
     [
         ([], ["x"], "at least one video"),
-        ([Video("a", "x", "valid")], ["x"], "`split` must be one of train, val, test, unused"),
+        ([Video("a", "x", "valid")], ["x"], "`split of a` must be one of train, val, test, unused"),
         (
             [Video("a", "x", "train", ("train", "test")), Video("b", "x", "train")],
             ["x"],
