@@ -17,19 +17,18 @@ ALLOWED = {
     "extras": {"extras"},
     "tensorflow_import": {"tensorflow_import"},
     "files": {"files", "tensorflow_import", "extras"},
-    "class_names": {"class_names", "files"},
     "text": {"text"},
     "clip_spec": {"clip_spec", "checks"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "data": {
-        "data", "checks", "class_names", "clip_spec", "extras", "files", "tensorflow_import", "text"
+        "data", "checks", "clip_spec", "extras", "files", "tensorflow_import", "text"
     },
     "training": {"training", "evaluation", "checks", "files", "runs"},
     "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},
     "reporting": {"reporting", "evaluation", "data", "files", "text"},
     "export": {"export", "layers", "data", "clip_spec", "extras", "files", "checks"},
     "prediction": {
-        "prediction", "data", "clip_spec", "checks", "class_names", "extras", "files", "text"
+        "prediction", "data", "clip_spec", "checks", "extras", "files", "text"
     },
     "serving": {"serving", "prediction", "data", "extras"},
     "runs": {

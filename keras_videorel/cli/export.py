@@ -28,6 +28,7 @@ import shlex
 import sys
 
 from keras_videorel.cli import Flags
+from keras_videorel.data.manifest import read_manifest
 
 TAKES_CONFIG = True
 FLAGS = Flags()
@@ -108,7 +109,7 @@ def _samples(config, clip):
         found = list(itertools.islice(found, max(FLAGS.calibration_samples, FLAGS.samples)))
         return found[: FLAGS.calibration_samples], found[: FLAGS.samples]
     try:
-        info = pipeline.read_info(config.data.path, config.data.split)
+        info = read_manifest(config.data.path, config.data.fold)
     except OSError as error:
         if "tflite_int8" not in FLAGS.formats:
             return None, None

@@ -118,7 +118,8 @@ def _keys():
 
 
 def _print_tables(layout, clips):
-    from keras_videorel.data import inspection, shards
+    from keras_videorel.data import inspection
+    from keras_videorel.data.manifest import SPLITS
 
     splits, official = inspection.count(layout, clips)
     print(f"{layout.folder}: {len(layout.labels):,} labels, {len(clips):,} clips")
@@ -139,10 +140,10 @@ def _print_tables(layout, clips):
     )
     if official:
         rows = [
-            (number, *(f"{sides.get(side, 0):,}" for side in shards.SIDES))
+            (number, *(f"{sides.get(side, 0):,}" for side in SPLITS))
             for number, sides in official.items()
         ]
-        _print_rows(("official split", *shards.SIDES), rows)
+        _print_rows(("official split", *SPLITS), rows)
 
     labels = layout.labels if FLAGS.all else layout.labels[:LABELS_SHOWN]
     rows = [

@@ -12,6 +12,7 @@ _MODULES = (
     "decoder",
     "flow",
     "inspection",
+    "manifest",
     "official",
     "pipeline",
     "record_checks",
@@ -25,6 +26,8 @@ _MODULES = (
     "video",
 )
 
+_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
+
 
 # Functions that are shown here, and the modules that hold them.
 _FUNCTIONS = {
@@ -35,6 +38,8 @@ _FUNCTIONS = {
 
 
 def __getattr__(name):
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _FUNCTIONS:

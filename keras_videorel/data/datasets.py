@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_videorel.checks import check_integer
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 
 
 def train_dataset(
@@ -65,7 +66,7 @@ def train_dataset(
         ValueError: If an argument is out of range, `augment` changes shape or type, or there are
             fewer clips than `batch_size`.
     """
-    info = pipeline.read_info(path, fold)
+    info = read_manifest(path, fold)
     batches = pipeline.training_batches(
         info, clip, batch_size, mirror=mirror, crop_scales=crop_scales,
         crop_positions=crop_positions, augment=augment, shuffle_buffer=shuffle_buffer, seed=seed,
@@ -96,7 +97,7 @@ def test_dataset(
         FileNotFoundError: If there are no such shards.
         ValueError: If an argument is out of range.
     """
-    info = pipeline.read_info(path, fold)
+    info = read_manifest(path, fold)
     check_integer("batch_size", batch_size, min_value=1)
     views = pipeline.centered_views(info, clip, split).batch(batch_size)
     return _described(views.prefetch(tf.data.AUTOTUNE), info, clip)

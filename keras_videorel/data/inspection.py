@@ -12,11 +12,19 @@ from typing import NamedTuple
 import tensorflow as tf
 from tqdm import tqdm
 
-import keras_videorel
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.class_names import read_class_names
-from keras_videorel.data import pipeline, record_checks, records, shards
+from keras_videorel.data import record_checks, records
+from keras_videorel.data.manifest import (
+    FOLD_SPLITS,
+    LABELS,
+    MANIFEST,
+    SPLITS,
+    read_class_names,
+    read_content,
+    shard_compression,
+    write_manifest,
+)
 
 DECODE = ("all", "first", "none")
 
@@ -108,21 +116,17 @@ def read_layout(folder):
         FileNotFoundError: If there is no manifest, or no labels.
         ValueError: If they are none.
     """
-    path = os.path.join(folder, shards.MANIFEST)
-    if not files.exists(path):
-        raise FileNotFoundError(
-            f"{folder!r} holds no finished shards (no {shards.MANIFEST}): make them with "
-            "`videorel make-tfrecords`, or name the files of others with `train` and `labels`"
-        )
     try:
-        manifest = files.read_json(path)
-        options, _ = manifest["options"], manifest["splits"]
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(f"{path!r} is no manifest of shards") from None
-    layout = _layout(folder, os.path.join(folder, shards.LABELS), manifest)
+        manifest = read_content(folder)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder!r} holds no finished shards (no {MANIFEST}): make them with "
+            "`videorel make-tfrecords`, or name the files of others with `train` and `labels`"
+        ) from None
+    layout = _layout(folder, os.path.join(folder, LABELS), manifest)
     if "files" not in manifest:
         layout.required.update(record_checks.CONTEXT, record_checks.LISTS)
-        if options.get("flow", "none") != "none":
+        if manifest["options"].get("flow", "none") != "none":
             layout.required.add(records.FLOW_ENCODED)
     return layout
 
@@ -158,7 +162,7 @@ def foreign_layout(folder, labels, patterns, keys):
 
 def _layout(folder, labels, manifest):
     patterns = manifest.get(
-        "files", {side: [f"{side}-?????-of-?????.tfrecord"] for side in shards.SIDES}
+        "files", {split: [f"{split}-?????-of-?????.tfrecord"] for split in SPLITS}
     )
     found = {
         split: sorted({path for pattern in own for path in files.matching(folder, pattern)})
@@ -307,7 +311,7 @@ def count(layout, clips):
         if 0 <= clip.label < len(layout.labels):
             counts["clips_per_label"][layout.labels[clip.label]] += 1
         for number, side in enumerate(clip.sides, 1):
-            sides = official.setdefault(str(number), dict.fromkeys(shards.OLD_SIDES, 0))
+            sides = official.setdefault(str(number), dict.fromkeys(FOLD_SPLITS, 0))
             sides[side] = sides.get(side, 0) + 1
     return splits, official
 
@@ -327,7 +331,7 @@ def compare(layout, clips):
     def check(what, said, found):
         if said != found:
             problem = f"{said} {what}, found are {found}"
-            problems.append(Problem(shards.MANIFEST, None, None, "", problem))
+            problems.append(Problem(MANIFEST, None, None, "", problem))
 
     splits, official = count(layout, clips)
     for split in {**manifest["splits"], **splits}:
@@ -338,7 +342,7 @@ def compare(layout, clips):
             clips_said = said.get("clips_per_label", {}).get(label, clips_found)
             check(f"{split} clips of {label}", clips_said, clips_found)
     for number, said in manifest.get("official_splits", {}).items():
-        for side in shards.SIDES:
+        for side in SPLITS:
             found = official.get(number, {}).get(side, 0)
             check(f"{side} clips in official split {number}", said.get(side, 0), found)
     return _missing_files(layout) + problems
@@ -381,7 +385,7 @@ def describe(layout, clips, output):
     Raises:
         ValueError: If there are no clips, or `output` has shards with a manifest of their own.
     """
-    path = os.path.join(output, shards.MANIFEST)
+    path = os.path.join(output, MANIFEST)
     if files.exists(path) and "files" not in files.read_json(path):
         raise ValueError(
             f"`output` must not be a folder of `make-tfrecords`. Received: {os.fspath(output)!r}"
@@ -389,7 +393,7 @@ def describe(layout, clips, output):
     if not clips:
         raise ValueError(f"there is no clip to describe in {layout.folder!r}")
     patterns = layout.manifest["files"]
-    pipeline.shard_compression(layout.folder, patterns, layout.keys["frames"])
+    shard_compression(layout.folder, patterns, layout.keys["frames"])
     folder = files.absolute(layout.folder)
     if files.absolute(output) != folder:
         patterns = {split: [files.join(folder, p) for p in own] for split, own in patterns.items()}
@@ -401,8 +405,6 @@ def describe(layout, clips, output):
         "shards": {split: len(own) for split, own in layout.files.items()},
     }
     manifest = {
-        "schema_version": shards.SCHEMA_VERSION,
-        "library": f"keras_videorel {keras_videorel.__version__}",
         "options": options,
         "splits": count(layout, clips)[0],
         "rejected": 0,
@@ -410,8 +412,5 @@ def describe(layout, clips, output):
         "files": patterns,
         "keys": layout.manifest["keys"],
     }
-    labels = os.path.join(output, shards.LABELS)
-    with files.atomic_write(labels) as temporary, files.opened(temporary, "w") as file:
-        file.writelines(f"{label}\n" for label in layout.labels)
-    files.write_json(path, manifest)
-    return manifest
+    write_manifest(output, manifest, layout.labels)
+    return read_content(output)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from keras_videorel import files
-from keras_videorel.data import records, shards
+from keras_videorel.data import records
+from keras_videorel.data.manifest import MANIFEST, SPLITS
 
 FRAMING = records.HEADER.size + 4  # bytes around a record
 
@@ -267,11 +268,11 @@ def _check_sides(sides, split, manifest):
     if "files" in manifest:  # others know of no official splits
         return []
     count, number = len(manifest.get("official_splits", ())), manifest["options"].get("split", 1)
-    unknown = [side for side in sides if side not in shards.SIDES]
+    unknown = [side for side in sides if side not in SPLITS]
     if len(sides) != count:
-        return [f"{records.CLIP_SPLITS} has {len(sides)} sides, {shards.MANIFEST} {count} splits"]
+        return [f"{records.CLIP_SPLITS} has {len(sides)} sides, {MANIFEST} {count} splits"]
     if unknown:
-        sides = ", ".join(shards.SIDES)
+        sides = ", ".join(SPLITS)
         return [f"{records.CLIP_SPLITS} must hold some of {sides}. Received: {unknown[0]!r}"]
     if sides and sides[number - 1] != split:
         return [f"is {sides[number - 1]!r} in official split {number}, but in a {split} shard"]
@@ -286,11 +287,11 @@ def _check_size(size, context, manifest):
     options = manifest.get("options", {})
     wanted, short_side = options.get("size"), options.get("short_side")
     if wanted and tuple(wanted) != size:
-        problems.append(f"frames are of {_by(size)}, {shards.MANIFEST} says {_by(wanted)}")
+        problems.append(f"frames are of {_by(size)}, {MANIFEST} says {_by(wanted)}")
     exact = "files" not in manifest  # what `describe` writes is the least
     if short_side and (min(size) != short_side if exact else min(size) < short_side):
         problems.append(
-            f"frames are of {_by(size)}, {shards.MANIFEST} says a shorter side of {short_side}"
+            f"frames are of {_by(size)}, {MANIFEST} says a shorter side of {short_side}"
         )
     return problems
 

@@ -33,7 +33,7 @@ CLIP_END = "clip/end/timestamp"  # microseconds, the end of the last frame
 CLIP_LABEL_INDEX = "clip/label/index"
 CLIP_LABEL_STRING = "clip/label/string"  # MediaSequence
 CLIP_LABEL_TEXT = "clip/label/text"  # DMVR
-CLIP_SPLITS = "clip/splits"  # of data sets with several official splits: the side in each
+CLIP_SPLITS = "clip/splits"  # of data sets with several folds: the split in each
 FLOW_FORMAT = "FORWARD_FLOW/image/format"  # "JPEG"
 
 # What manifests, and flags, call the keys that shards of other writers may name otherwise.
@@ -82,8 +82,8 @@ def encode(
         width: Width of the frames in pixels.
         frame_rate: Frames per second.
         flow: JPEG of the optical flow of each frame, bytes; None for none.
-        splits: Side of the clip, `"train"`, `"test"` or `"unused"`, in each official split of its
-            data set; nothing where there is one split.
+        splits: Split of the clip, `"train"`, `"test"` or `"unused"`, in each fold of its data set;
+            nothing where there is one fold.
 
     Returns:
         The serialized `tf.train.SequenceExample`, bytes.
@@ -114,8 +114,8 @@ def encode(
         CLIP_LABEL_TEXT: _bytes(label),
     }
     if splits:
-        sides = tf.train.BytesList(value=[side.encode() for side in splits])
-        context[CLIP_SPLITS] = tf.train.Feature(bytes_list=sides)
+        names = tf.train.BytesList(value=[split.encode() for split in splits])
+        context[CLIP_SPLITS] = tf.train.Feature(bytes_list=names)
     if flow is not None:
         context[FLOW_FORMAT] = _bytes(b"JPEG")
     example = tf.train.SequenceExample(context=tf.train.Features(feature=context))
@@ -229,16 +229,15 @@ _COMPRESSED = (
 )
 
 
-def clip_paths(path):
-    """What identifies the clips of a shard that `encode` made; their frames are not read.
+def clip_contexts(path):
+    """The clips of a shard that `encode` made; their frames are not read.
 
     Args:
         path: The shard, a TFRecord file without compression.
 
-    Returns:
-        A list of names.
+    Yields:
+        `(name, label, splits)`: what identifies a clip, its class, and its split in each fold.
     """
-    found = []
     with tf.io.gfile.GFile(path, "rb") as file:
         end, place = file.size(), 0
         while place < end:
@@ -251,10 +250,13 @@ def clip_paths(path):
                 start += 1
             size |= head[start] << 7 * (start - 1)
             context = tf.train.Features.FromString(head[start + 1 : start + 1 + size])
-            (name,) = context.feature[CLIP_DATA_PATH].bytes_list.value
-            found.append(name.decode("utf-8", "surrogateescape"))
+            keys = (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
+            values = (context.feature[key].bytes_list.value for key in keys)
+            (name,), (label,), splits = (
+                [value.decode("utf-8", "surrogateescape") for value in own] for own in values
+            )
+            yield name, label, tuple(splits)
             place += HEADER.size + length + 4
-    return found
 
 
 _LARGEST_LOOKED_AT = 1 << 26  # bytes of a record

@@ -7,6 +7,7 @@ from tqdm import tqdm
 from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation.metrics import accuracy, log_softmax
 
 
@@ -49,7 +50,7 @@ def evaluate_videos(
         ValueError: If the model takes other samples or has other classes, or an argument is out of
             range.
     """
-    info = pipeline.read_info(path, fold)
+    info = read_manifest(path, fold)
     clip.check_model(model)
     if model.output_shape[-1] != len(info.labels):
         raise ValueError(

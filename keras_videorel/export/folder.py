@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.data.manifest import write_class_names
 from keras_videorel.export import litert, onnx, relations, saved_model, streaming
 from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.litert import MIN_AGREEMENT, export_litert
@@ -216,8 +217,7 @@ def export_model(
                 os.makedirs(temporary, exist_ok=True)
         if not figures:
             raise ExportError(figures, failures)
-        with open(os.path.join(temporary, "labels.txt"), "w", encoding="utf-8") as text:
-            text.writelines(f"{name}\n" for name in class_names)
+        write_class_names(os.path.join(temporary, "labels.txt"), class_names)
         manifest = {"model": model.name, **clip.to_json(), "clips": clips, **relations.sizes(model)}
         write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
         with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:

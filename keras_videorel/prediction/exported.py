@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.class_names import read_class_names
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
+from keras_videorel.data.manifest import read_class_names
 from keras_videorel.extras import pip_install
 from keras_videorel.files import plain_path, read_json
 

@@ -7,10 +7,11 @@ import os
 import numpy as np
 
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_content, read_manifest
 from keras_videorel.evaluation import scores
 from keras_videorel.evaluation.metrics import confusion_matrix, losses
 from keras_videorel.evaluation.videos import video_metrics, video_scores
-from keras_videorel.files import read_json, write_json
+from keras_videorel.files import write_json
 from keras_videorel.reporting import charts, report
 from keras_videorel.runs import workdir
 from keras_videorel.runs.config import clip_spec
@@ -35,7 +36,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
     """
-    info = pipeline.read_info(config.data.path, config.data.split)
+    info = read_manifest(config.data.path, config.data.fold)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
@@ -48,7 +49,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         views,
         config.eval.clips,
         config.eval.batch_size,
-        {"before": "logits", "after": "probabilities"}[config.eval.averaged],
+        config.eval.average,
         info.clips.get(split),
         hardest,
     )
@@ -68,10 +69,10 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
             "model": model.name,
             "clips": config.eval.clips,
             "crops": config.eval.crops,
-            "split": config.data.split,
-            "side": split,
+            "fold": config.data.fold,
+            "split": split,
             "stream": config.data.stream,
-            "averaged": config.eval.averaged,
+            "average": config.eval.average,
             "epochs": epochs,
         },
     )
@@ -98,10 +99,10 @@ def _training_clips(folder):
     """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
     data = workdir.read_config(folder).data
     try:
-        manifest = read_json(os.path.join(data.path, "dataset.json"))
-        if data.split not in (0, manifest["options"].get("split", 1)):
+        content = read_content(data.path)
+        if data.fold not in (0, content["options"].get("split", 1)):
             return None
-        return manifest["splits"]["train"]["clips_per_label"]
+        return content["splits"]["train"]["clips_per_label"]
     except (OSError, ValueError, KeyError):
         return None
 

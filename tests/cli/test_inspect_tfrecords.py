@@ -7,7 +7,8 @@ import cv2
 import pytest
 
 from keras_videorel.cli import inspect_tfrecords, run
-from keras_videorel.data import folders, pipeline, shards, sources
+from keras_videorel.data import shards
+from keras_videorel.data.manifest import read_manifest
 from tests.shards import two_classes
 from tests.videos import moving_square, write_video
 
@@ -20,10 +21,8 @@ def folder(tmp_path_factory):
         split, label = ("train", "test")[number % 3 == 0], f"class {number % 4}"
         path = folder / "videos" / split / label / f"{number}.mp4"
         write_video(path, moving_square(5 + number))
-    videos = folders.read_folder(folder / "videos")
-    options = {"root": folder / "videos", "size": (24, 32), "flow": "dis", "workers": 1}
-    labels = sources.label_names(videos)
-    shards.write_shards(videos, folder / "shards", labels, shards=2, **options)
+    options = {"frame_size": (24, 32), "flow": "dis", "num_workers": 1, "num_shards": 2}
+    shards.convert_folder(folder / "videos", folder / "shards", **options)
     return folder / "shards"
 
 
@@ -145,7 +144,7 @@ def test_describe(tmp_path, capsys):
     words = describe_words(folder, tmp_path / "described")
     status, text, _ = inspect(capsys, *words, "--path_key=clip/data_path")
     assert status == 0 and f'config.data.path = "{tmp_path / "described"}"' in text
-    info = pipeline.read_info(str(tmp_path / "described"))
+    info = read_manifest(str(tmp_path / "described"))
     assert (info.frame_size, info.clips) == ((28, 36), {"train": 4, "test": 2})
     assert info.labels == ["right", "left"]
     assert inspect(capsys, "--shards", tmp_path / "described")[0] == 0

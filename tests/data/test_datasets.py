@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_videorel as kv
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from tests.shards import gray_video, write_shards
 
 CLIP = kv.ClipSpec(frames=3, crop_size=16, std=255.0)
@@ -22,7 +23,7 @@ def shards(tmp_path_factory):
 
 
 def test_datasets_are_the_batches_of_the_pipeline(shards):
-    info = pipeline.read_info(shards)
+    info = read_manifest(shards)
     train = kv.data.train_dataset(shards, CLIP, 4, seed=3, mirror=False)
     test = kv.data.test_dataset(shards, CLIP, 2)
     assert train.class_names == test.class_names == ["dark", "bright"]

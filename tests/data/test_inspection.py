@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel.data import flow, inspection, pipeline, record_checks, records, shards
+from keras_videorel.data import flow, inspection, record_checks, records, shards, sources
+from keras_videorel.data.manifest import read_manifest
 from tests.clips import evaluation_views, training_batches
 from tests.videos import moving_square, write_video
 
@@ -480,18 +481,17 @@ def test_our_own_shards(tmp_path):
     for number, path in enumerate(paths):
         write_video(tmp_path / "videos" / path, moving_square(4 + number, 40, 48))
     videos = [
-        shards.sources.Video(path, path.split("/")[0], sides[0], sides)
+        sources.Video(path, path.split("/")[0], sides[0], sides)
         for path, sides in zip(paths, [("train", "test"), ("test", "train")] * 3, strict=True)
     ]
     shards.write_shards(
-        videos,
+        sources.DataSet(videos, LABELS),
         tmp_path / "shards",
-        LABELS,
-        root=tmp_path / "videos",
-        short_side=32,
+        tmp_path / "videos",
+        32,
         flow="dis",
-        workers=1,
-        shards=2,
+        num_workers=1,
+        num_shards=2,
     )
     clips, problems, different = inspect(tmp_path / "shards")
     assert problems == different == [] and len(clips) == 6
@@ -599,7 +599,7 @@ def test_describe(others, tmp_path):
 def test_described_shards_train(others, tmp_path):
     layout = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
     inspection.describe(layout, inspection.scan(layout)[0], tmp_path / "described")
-    info = pipeline.read_info(str(tmp_path / "described"))
+    info = read_manifest(str(tmp_path / "described"))
     assert (info.labels, info.frame_size, info.clips) == (LABELS, SIZE, {"train": 7, "test": 2})
     batches = training_batches(info, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
     samples, labels = next(iter(batches))
@@ -614,7 +614,7 @@ def test_describe_in_their_own_folder(others):
     manifest = inspection.describe(layout, clips, others)
     assert manifest["files"] == PATTERNS
     assert inspect(others, "none") == (clips, [], [])
-    assert pipeline.read_info(str(others)).clips == {"train": 7, "test": 2}
+    assert read_manifest(str(others)).clips == {"train": 7, "test": 2}
     (others / "train.2").unlink()
     assert "7 clips of train, found are 4" in {p.problem for p in inspect(others)[2]}
     (others / "train.1").unlink()
@@ -639,7 +639,7 @@ def test_foreign_flow_counts_if_it_is_named(others):
     assert {p.problem for p in problems} == {"3 frames, but 1 of FORWARD_FLOW/image/encoded"}
     described = inspection.describe(layout, clips, others)
     assert described["options"]["flow"] == "unknown"
-    assert pipeline.read_info(str(others)).flow
+    assert read_manifest(str(others)).flow
 
 
 def test_foreign_labels_must_be_in_range(others):
@@ -683,7 +683,7 @@ def test_compressed_shards_are_read(others, kind):
     assert (clips, problems) == (expected, [])
     assert inspection.read_pictures(layout, clips[2])[0] == [jpeg(10 * i) for i in range(3)]
     inspection.describe(layout, clips, others)
-    info = pipeline.read_info(str(others))
+    info = read_manifest(str(others))
     assert info.compression == kind
     views = evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
     assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
@@ -695,7 +695,7 @@ def test_damaged_and_mixed_compression(others):
     compress(others / "train.2", "GZIP")
     mixed = inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS)
     for read in (
-        lambda: pipeline.read_info(str(others)),
+        lambda: read_manifest(str(others)),
         lambda: inspection.describe(mixed, inspection.scan(mixed)[0], others),
     ):
         with pytest.raises(ValueError, match=r"the same compression. Received: none in .* GZIP in"):
@@ -767,7 +767,7 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
     write_file(others / "train.1", [OTHER_KINDS[kind]])
     for read in (
         lambda: inspection.foreign_layout(others, others / "names.txt", PATTERNS, KEYS),
-        lambda: pipeline.read_info(str(others)),
+        lambda: read_manifest(str(others)),
     ):
         with pytest.raises(ValueError, match=r"must be tf\.train\.SequenceExample") as error:
             read()
@@ -778,7 +778,7 @@ def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
 def test_our_own_shards_are_checked_before_training(tmp_path):
     png = cv2.imencode(".png", PICTURE)[1].tobytes()
     with pytest.raises(ValueError, match="Received: PNG frames, in"):
-        pipeline.read_info(str(write(tmp_path, _0=record(0, jpegs=[png] * 3))))
+        read_manifest(str(write(tmp_path, _0=record(0, jpegs=[png] * 3))))
 
 
 def test_a_kind_that_is_not_read_among_others(tmp_path):
