@@ -146,6 +146,7 @@ def test_parts_load_when_they_are_used():
         "assert 'layers' in dir(kv) and kv.__version__\n"
         "assert not {'keras_videorel.layers', 'keras_videorel.data'} & set(sys.modules)\n"
         "kv.layers.SMART, kv.models.ARTNetResNet18, kv.ops.nonlocal_operation\n"
+        "kv.ClipSpec, kv.Predictor, kv.data.train_dataset, kv.evaluation.evaluate_videos\n"
         "kv.data.sampling, kv.evaluation.__doc__, kv.export.export_model\n"
         "try: kv.lairs\n"
         "except AttributeError as error: assert 'lairs' in str(error)\n"
