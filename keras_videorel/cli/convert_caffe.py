@@ -24,9 +24,8 @@ FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", re
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.data.manifest import write_class_names
-    from keras_videorel.files import atomic_write
-    from keras_videorel.models.summary import trainable_parameters
+    from keras_videorel.files import atomic_write, opened
+    from keras_videorel.models.complexity import trainable_parameters
 
     output = FLAGS.output
     name = output.removesuffix(".keras").removesuffix(".weights.h5")

@@ -41,7 +41,7 @@ def main(arguments):
         if needed and not FLAGS[name].present:
             raise ValueError(f"--{name} is needed: --{name} {example}")
     tensorflow_import.import_tensorflow()
-    from keras_videorel.models.summary import multiply_adds, trainable_parameters
+    from keras_videorel.models.complexity import multiply_adds, trainable_parameters
     from keras_videorel.runs import config_files, workdir
     from keras_videorel.runs import train as training
     from keras_videorel.training import distribution

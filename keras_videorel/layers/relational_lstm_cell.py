@@ -212,11 +212,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
     def project_inputs(self, x):
         """All of a step that needs no state: `r(X_t, X_t)`, bias, and `theta(X_t)` for `H_{t-1}`.
 
-        Args:
-            x: Features `(..., positions, channels)`; leading axes may be batch and time.
-
-        Returns:
-            `(..., positions, 4 * (units + embedding_dim))`.
+        From `(..., positions, channels)` to `(..., positions, 4 * (units + embedding_dim))`;
+        leading axes may be batch and time.
         """
         x_terms, _ = self.relate_inputs(x)
         if self.bias is not None:
@@ -228,10 +225,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_inputs(self, x):
-        """The four `r(X_t, X_t)`, and their weights.
-
-        Args:
-            x: Features `(..., positions, channels)`.
+        """The four `r(X_t, X_t)` of `x`, `(..., positions, channels)`, and their weights.
 
         Returns:
             `(Z, omega)`: `(..., positions, 4, units)` and `(..., 4, positions, positions)`.
@@ -244,28 +238,20 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_state(self, queries, h):
-        """The four `r(X_t, H_{t-1})`, and their weights.
+        """The four `r(X_t, H_{t-1})` and their weights, as `relate_inputs`.
 
-        Args:
-            queries: `theta(X_t)`, `(batch, positions, 4, embedding_dim)`.
-            h: `H_{t-1}`, `(batch, positions, units)`.
-
-        Returns:
-            As `relate_inputs`.
+        `queries` are `theta(X_t)`, `(batch, positions, 4, embedding_dim)`, and `h` is `H_{t-1}`,
+        `(batch, positions, units)`.
         """
         return attend(
             queries, project(h, self.phi_h), project(h, self.g_h), use_scale=self.use_scale
         )
 
     def attention_maps(self, x, h):
-        """The weights alone of `r(X_t, X_t)` and `r(X_t, H_{t-1})`.
+        """The weights of `r(X_t, X_t)` and of `r(X_t, H_{t-1})`.
 
-        Args:
-            x: `X_t`, `(batch, positions, channels)`.
-            h: `H_{t-1}`, `(batch, positions * units)`.
-
-        Returns:
-            Two tensors `(batch, 4, positions, positions)`.
+        Both are `(batch, 4, positions, positions)`. `x` is `X_t`, `(batch, positions, channels)`,
+        and `h` is `H_{t-1}`, flat.
         """
         h = ops.reshape(h, (-1, self.positions, self.units))
         of_state = self.relate_state(project(x, self.theta_h), h)

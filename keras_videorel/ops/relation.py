@@ -85,14 +85,10 @@ def nonlocal_operation(
 
 
 def project(x, kernel):
-    """Embed each position, for all relations in one product.
+    """Embed each position of `x`, `(..., N, C)`, for all relations in one product.
 
-    Args:
-        x: `(..., N, C)`.
-        kernel: `(C, d)` or `(C, relations, d)`.
-
-    Returns:
-        `(..., N, relations, d)`; one relation for a kernel without that axis.
+    `kernel` is `(C, d)`, for one relation, or `(C, relations, d)`; the result `(..., N, relations,
+    d)`.
     """
     return ops.tensordot(x, kernel if len(kernel.shape) == 3 else kernel[:, None], axes=1)
 
@@ -104,9 +100,7 @@ def attend(queries, keys, values, *, compatibility="embedded_gaussian", w=None, 
         queries: `theta(X)`, `(..., N, relations, d)`.
         keys: `phi(Y)`, `(..., M, relations, d)`.
         values: `g(Y)`, `(..., M, relations, C_z)`.
-        compatibility: See `nonlocal_operation`.
-        w: See `nonlocal_operation`.
-        use_scale: See `nonlocal_operation`.
+        compatibility, w, use_scale: As for `nonlocal_operation`.
 
     Returns:
         `(Z, omega)`: `(..., N, relations, C_z)` and `(..., relations, N, M)`.
