@@ -13,7 +13,6 @@ _MODULES = (
     "inspection",
     "official",
     "pipeline",
-    "record_checks",
     "records",
     "rendering",
     "sampling",
