@@ -33,7 +33,6 @@ class Clip(NamedTuple):
         frames: Number of frames.
         size: `(height, width)` of the first frame; None if it does not decode.
         seconds: Duration; None where the record does not say.
-        flow: Whether there is optical flow.
     """
 
     split: str
@@ -45,7 +44,6 @@ class Clip(NamedTuple):
     frames: int
     size: tuple | None
     seconds: float | None
-    flow: bool
 
 
 class Problem(NamedTuple):
@@ -85,14 +83,9 @@ def foreign_info(folder, labels, patterns, keys):
         keys={records.NAMED[name]: key for name, key in keys.items()},
         compression=pipeline.shard_compression(folder, patterns, frames),
     )
-    split_of = {}
-    for split, paths in shards_of(info).items():
-        for path in paths:
-            if split_of.setdefault(path, split) != split:
-                raise ValueError(
-                    f"a shard must belong to one split. Received: {path!r} for "
-                    f"{split_of[path]} and {split}"
-                )
+    paths = [path for own in shards_of(info).values() for path in own]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"a shard must belong to one split. Received: {patterns}")
     return info
 
 
@@ -203,7 +196,7 @@ def _check_record(serialized, info, decode):
     size, found = _check_pictures("frame", jpegs if decode else jpegs[:1], info.frame_size)
     problems += found
     if flow is not None:
-        problems += _check_pictures("flow", flow if decode else flow[:1], size)[1]
+        problems += _check_pictures("flow field", flow if decode else flow[:1], size)[1]
     start, end = (first(k, "int64_list") for k in (records.CLIP_START, records.CLIP_END))
     fields = {
         "label": label,
@@ -211,7 +204,6 @@ def _check_record(serialized, info, decode):
         "frames": len(jpegs),
         "size": size,
         "seconds": None if start is None or end is None else (end - start) / 1e6,
-        "flow": flow is not None,
     }
     return fields, problems
 
