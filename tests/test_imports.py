@@ -22,7 +22,7 @@ ALLOWED = {
     "clip_spec": {"clip_spec", "checks"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "data": {
-        "data", "checks", "class_names", "clip_spec", "extras", "files", "tensorflow_import", "text"
+        "data", "checks", "class_names", "clip_spec", "extras", "files", "tensorflow_import"
     },
     "training": {"training", "evaluation", "checks", "files", "runs"},
     "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},
