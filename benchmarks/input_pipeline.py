@@ -27,6 +27,8 @@ import numpy as np
 from absl import app, flags
 from timing import seconds_in_turns
 
+from keras_videorel.data.manifest import read_manifest, shard_files
+
 flags.DEFINE_string("videos", None, "Folder of videos; by default some are made.")
 flags.DEFINE_integer("rounds", 3, "How often each takes its turn.")
 flags.DEFINE_integer("jpeg_quality", None, "Of the shards; by default that of make-tfrecords.")
@@ -167,11 +169,11 @@ def shards_steps(folder, settings):
 
     from keras_videorel.data import pipeline
 
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     batches = pipeline.training_batches(
         info, BATCH, crop_scales=SCALES, epochs=math.inf, **settings
     )
-    records = tf.data.TFRecordDataset(pipeline.shard_files(info, "train"), num_parallel_reads=4)
+    records = tf.data.TFRecordDataset(shard_files(info, "train"), num_parallel_reads=4)
     lengths = records.map(tf.strings.length).repeat().take(FROM_SHARDS)
 
     def step():  # from the beginning, so that nothing is made in the turns of others

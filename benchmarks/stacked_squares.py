@@ -11,6 +11,7 @@ import numpy as np
 from absl import app, flags
 
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.layers import SMART
 from keras_videorel.models import video_resnet
 from keras_videorel.runs import train as training
@@ -30,7 +31,7 @@ def load(config, classes, limit):
 
 def main(_):
     config = workdir.read_config(FLAGS.workdir)
-    info = pipeline.read_info(config.data.path)
+    info = read_manifest(config.data.path)
     views = pipeline.evaluation_views(info, clips=1, crops=1, **training.view_settings(config))
     seen = np.concatenate([view.numpy() for view, _, _ in views.take(FLAGS.clips)])
     rng, shape, mean = np.random.default_rng(0), seen[:8].shape, np.array(config.data.mean)

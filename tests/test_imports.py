@@ -17,24 +17,23 @@ ALLOWED = {
     "extras": {"extras"},
     "tensorflow_import": {"tensorflow_import"},
     "files": {"files", "tensorflow_import", "extras"},
-    "class_names": {"class_names", "files"},
     "text": {"text"},
     "clip_spec": {"clip_spec", "checks"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "data": {
-        "data", "checks", "class_names", "clip_spec", "extras", "files", "tensorflow_import"
+        "data", "checks", "clip_spec", "extras", "files", "tensorflow_import"
     },
     "training": {"training", "evaluation", "checks", "files", "runs"},
     "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},
     "reporting": {"reporting", "evaluation", "data", "files"},
     "export": {"export", "layers", "data", "clip_spec", "extras", "files", "checks"},
     "prediction": {
-        "prediction", "data", "clip_spec", "checks", "class_names", "extras", "files", "text"
+        "prediction", "data", "clip_spec", "checks", "extras", "files", "text"
     },
     "serving": {"serving", "prediction", "data", "extras"},
     "runs": {
         "runs", "reporting", "export", "evaluation", "training", "models", "data", "clip_spec",
-        "class_names", "checks", "files"
+        "checks", "files"
     },
     "cli": None,  # everything but other commands
     "config": {"runs"},

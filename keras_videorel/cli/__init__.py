@@ -86,6 +86,8 @@ def exit(status):
 
 
 def _parse(module, words):
+    end = words.index("--") if "--" in words else len(words)
+    words = [*(_present_flag(module.FLAGS, word) for word in words[:end]), *words[end:]]
     try:
         arguments = getattr(module, "parse", module.FLAGS)(words)[1:]
     except flags.UnrecognizedFlagError as error:
@@ -114,6 +116,15 @@ def _parse(module, words):
         close = f" (did you mean --config {file}?)" if file else ""
         raise ValueError(f"expected flags only{close}. Received: {' '.join(arguments)}")
     return arguments
+
+
+def _present_flag(flag_values, word):
+    """A word of a command line, with the present name of a flag that has an older one."""
+    from keras_videorel.runs.config import present_name
+
+    match = re.fullmatch(r"--?(\w+)(=.*)?", word, re.DOTALL)
+    name = match and present_name(flag_values, match[1])[0]
+    return word if not match or name == match[1] else f"--{name}{match[2] or ''}"
 
 
 def _keys_like(error):

@@ -38,7 +38,8 @@ flags.mark_flags_as_required(["caffemodel", "output"], flag_values=FLAGS)
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.files import atomic_write, opened
+    from keras_videorel.data.manifest import write_class_names
+    from keras_videorel.files import atomic_write
     from keras_videorel.models.summary import trainable_parameters
 
     output = FLAGS.output
@@ -53,13 +54,12 @@ def main(arguments):
     print(conversion)
     print(f"{model.name}, {trainable_parameters(model):,} trainable parameters, in {output}")
     if labels:
-        with atomic_write(f"{name}.labels.txt") as temporary, opened(temporary, "w") as file:
-            file.writelines(f"{label}\n" for label in labels)
+        write_class_names(f"{name}.labels.txt", labels)
         print(f"names of its classes in {name}.labels.txt")
 
 
 def _read_labels(path, classes):
-    from keras_videorel.class_names import read_class_names
+    from keras_videorel.data.manifest import read_class_names
 
     labels = read_class_names(path)
     if len(labels) != classes:

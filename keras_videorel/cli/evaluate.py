@@ -2,10 +2,9 @@
 
     videorel evaluate --workdir runs/artnet --config.eval.clips=25 --config.eval.crops=10
 
-Scores of a video's views are averaged before the softmax, or after it with
---config.eval.averaged=after. Without a GPU, and without these flags, a config of more than 10
-views is evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the
-run's folder.
+The logits of a video's views are averaged, or with --config.eval.average=probabilities what they
+are after the softmax. Without a GPU, and without these flags, a config of more than 10 views is
+evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
 """
 
 from absl import flags

@@ -30,6 +30,7 @@ import sys
 from absl import flags
 
 from keras_videorel.cli import run_config
+from keras_videorel.data.manifest import read_manifest
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "Folder of a trained run.", flag_values=FLAGS)
@@ -133,7 +134,7 @@ def _samples(config, model, labels, settings):
         found = list(itertools.islice(found, max(FLAGS.calibration_samples, FLAGS.samples)))
         return found[: FLAGS.calibration_samples], found[: FLAGS.samples]
     try:
-        info = pipeline.read_info(config.data.path, config.data.split)
+        info = read_manifest(config.data.path, config.data.fold)
     except OSError as error:
         if "tflite_int8" not in FLAGS.formats:
             return None, None
@@ -151,8 +152,8 @@ def _samples(config, model, labels, settings):
             shuffle_buffer=config.data.shuffle_buffer, seed=config.seed, **shared,
         )  # fmt: skip
         calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
-    side = "test" if info.clips.get("test") else "train"
-    views = pipeline.clip_views(info, side, clips=1, crops=1, **training.view_settings(config))
+    split = "test" if info.clips.get("test") else "train"
+    views = pipeline.clip_views(info, split, clips=1, crops=1, **training.view_settings(config))
     return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
 
 

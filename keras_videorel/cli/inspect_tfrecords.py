@@ -62,54 +62,55 @@ def main(arguments):
     from keras_videorel.data import contact_sheet, inspection
 
     tf.config.set_visible_devices([], "GPU")  # its memory is for those who train
-    info = _info()
-    clips, problems = inspection.scan(info, FLAGS.verify)
+    manifest = _manifest()
+    clips, problems = inspection.scan(manifest, FLAGS.verify)
     if not FLAGS.train:
-        problems += inspection.compare(info, clips)
-    _print_counts(info, clips)
+        problems += inspection.compare(manifest, clips)
+    _print_counts(manifest, clips)
     _print_problems(problems, clips)
     if FLAGS.report is not None:
         _write_report(problems)
     if FLAGS.contact_sheet is not None:
         broken = {(problem.file, problem.record) for problem in problems}
         whole = [clip for clip in clips if (clip.file, clip.record) not in broken]
-        contact_sheet.save_sheet(info, whole, FLAGS.contact_sheet, FLAGS.clips, FLAGS.seed)
+        contact_sheet.save_sheet(manifest, whole, FLAGS.contact_sheet, FLAGS.clips, FLAGS.seed)
         print(f"{min(FLAGS.clips, len(whole))} clips on {FLAGS.contact_sheet}")
     if FLAGS.describe is not None:
         if problems:
             print(f"{FLAGS.describe} was not written, because of the problems")
         else:
-            inspection.describe(info, clips, FLAGS.describe)
+            inspection.describe(manifest, clips, FLAGS.describe)
             print(f'described in {FLAGS.describe}: config.data.path = "{FLAGS.describe}"')
     return 1 if problems else 0
 
 
-def _info():
-    from keras_videorel.data import inspection, pipeline
+def _manifest():
+    from keras_videorel.data import inspection
+    from keras_videorel.data.manifest import read_manifest
 
     if not FLAGS.train:
         for name in ("test", "labels", "describe", *(f"{key}_key" for key in KEYS)):
             if FLAGS[name].value:
                 raise ValueError(f"`{name}` is for shards that `train` names. Received: no `train`")
-        return pipeline.read_info(FLAGS.shards)
+        return read_manifest(FLAGS.shards)
     if not FLAGS.labels:
         raise ValueError("`labels` must name a file of the names of the classes. Received: none")
     patterns = {"train": FLAGS.train, **({"test": FLAGS.test} if FLAGS.test else {})}
     keys = {name: key for name in KEYS if (key := FLAGS[f"{name}_key"].value) is not None}
-    return inspection.foreign_info(FLAGS.shards, FLAGS.labels, patterns, keys)
+    return inspection.foreign_manifest(FLAGS.shards, FLAGS.labels, patterns, keys)
 
 
 # --- What is printed ------------------------------------------------------------------------
 
 
-def _print_counts(info, clips):
+def _print_counts(manifest, clips):
     from keras_videorel.data import inspection
 
-    counts = inspection.count(info, clips)
-    print(f"{info.path}: {len(info.labels):,} labels, {len(clips):,} clips")
+    counts = inspection.count(manifest, clips)
+    print(f"{manifest.path}: {len(manifest.labels):,} labels, {len(clips):,} clips")
     sizes = collections.Counter(clip.size for clip in clips if clip.size).most_common(5)
     print("frames of " + ", ".join(f"{h}x{w} ({n:,} clips)" for (h, w), n in sizes))
-    print("optical flow" if info.flow else "no optical flow")
+    print("optical flow" if manifest.flow else "no optical flow")
     _print_range("frames of a clip", "{:,.0f}", [clip.frames for clip in clips])
     seconds = [clip.seconds for clip in clips if clip.seconds is not None]
     _print_range("duration of a clip", "{:,.1f} s", seconds)
@@ -124,12 +125,12 @@ def _print_counts(info, clips):
         rows.append((split, *numbers, str(duration), *sizes))
     _print_table(rows)
 
-    shown = info.labels if FLAGS.all else info.labels[:LABELS_SHOWN]
+    shown = manifest.labels if FLAGS.all else manifest.labels[:LABELS_SHOWN]
     per_label = {split: own["clips_per_label"] for split, own in counts.items()}
     rows = [(label[:40], *(f"{own[label]:,}" for own in per_label.values())) for label in shown]
     _print_table([("clips of", *counts), *rows])
-    if len(shown) < len(info.labels):
-        print(f"... and {len(info.labels) - len(shown):,} more labels (--all prints them)")
+    if len(shown) < len(manifest.labels):
+        print(f"... and {len(manifest.labels) - len(shown):,} more labels (--all prints them)")
     for split, own in per_label.items():
         empty = sum(number == 0 for number in own.values())
         none = f", none of {empty:,} labels" if empty else ""

@@ -41,8 +41,8 @@ from absl import flags
 
 from keras_videorel import files
 from keras_videorel.checks import check_integer
-from keras_videorel.class_names import read_class_names
 from keras_videorel.data import drawing, folders, official, pictures, shards, sources, tables
+from keras_videorel.data.manifest import read_class_names
 
 DATASETS = ("folder", "csv", *official.READERS)
 

@@ -12,14 +12,14 @@ FRAMES = 6  # of a clip
 WIDTH = 7  # of a clip, in inches
 
 
-def save_sheet(info, clips, path, count=12, seed=0):
+def save_sheet(manifest, clips, path, count=12, seed=0):
     """Draw random clips, each as frames at equal distances over the optical flow after them.
 
     The hue of flow is its direction; full color is the fastest motion shown of a clip, or 1 pixel
     per frame if all is slower.
 
     Args:
-        info: A `pipeline.ShardInfo`.
+        manifest: A `Manifest`.
         clips: List of `inspection.Clip` to choose from, without problems.
         path: Where to write the PNG.
         count: Number of clips; all if there are not so many.
@@ -33,14 +33,14 @@ def save_sheet(info, clips, path, count=12, seed=0):
         raise ValueError("`clips` must hold at least one that decodes. Received: none")
     rng = np.random.default_rng(check_integer("seed", seed, 0))
     chosen = [clips[i] for i in sorted(rng.choice(len(clips), count, replace=False))]
-    strips = [_strip(info, clip) for clip in chosen]
+    strips = [_strip(manifest, clip) for clip in chosen]
 
     columns = 1 if count <= 3 else 2
     rows = -(-count // columns)
     height = WIDTH * max(strip.shape[0] / strip.shape[1] for strip in strips) + 0.5
     figure = Figure((columns * WIDTH, rows * height + 0.4), dpi=100, layout="constrained")
-    title = f"{info.path}: {count} of {len(clips):,} clips, seed {seed}"
-    if info.flow:
+    title = f"{manifest.path}: {count} of {len(clips):,} clips, seed {seed}"
+    if manifest.flow:
         title += "\nmotion to the right is red, down yellow, to the left cyan, up violet"
     figure.suptitle(title, fontsize=10)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
@@ -49,17 +49,17 @@ def save_sheet(info, clips, path, count=12, seed=0):
         axes.imshow(strip)
         seconds = "" if clip.seconds is None else f", {clip.seconds:.1f} s"
         facts = f"{clip.split}, {clip.frames} frames{seconds}, {clip.size[0]}x{clip.size[1]}"
-        text = f"{info.labels[clip.label][:60]} ({facts})\n{clip.path[-100:]}"
+        text = f"{manifest.labels[clip.label][:60]} ({facts})\n{clip.path[-100:]}"
         axes.set_title(text, loc="left", fontsize=8, parse_math=False)
     with files.atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _strip(info, clip):
+def _strip(manifest, clip):
     """Frames of a clip side by side, over their flow: uint8 `(height, width, 3)`."""
-    shard = tf.data.TFRecordDataset(files.join(info.path, clip.file), info.compression)
+    shard = tf.data.TFRecordDataset(files.join(manifest.path, clip.file), manifest.compression)
     serialized = next(shard.skip(clip.record).as_numpy_iterator())
-    jpegs, fields = inspection.pictures(tf.train.SequenceExample.FromString(serialized), info)
+    jpegs, fields = inspection.pictures(tf.train.SequenceExample.FromString(serialized), manifest)
     indices = np.unique(np.linspace(0, len(jpegs) - 1, FRAMES).round().astype(int))
     try:
         rows = [

@@ -12,10 +12,16 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
-import keras_videorel
 from keras_videorel import files
-from keras_videorel.class_names import read_class_names
-from keras_videorel.data import pipeline, records, shards
+from keras_videorel.data import records
+from keras_videorel.data.manifest import (
+    MANIFEST,
+    Manifest,
+    read_class_names,
+    shard_compression,
+    shard_files,
+    write_manifest,
+)
 
 LABEL_TEXTS = (records.CLIP_LABEL_TEXT, records.CLIP_LABEL_STRING)
 
@@ -55,8 +61,8 @@ class Problem(NamedTuple):
     problem: str
 
 
-def foreign_info(folder, labels, patterns, keys):
-    """The `pipeline.ShardInfo` of shards that have no `dataset.json`.
+def foreign_manifest(folder, labels, patterns, keys):
+    """The `Manifest` of shards that have no `dataset.json`.
 
     Args:
         folder: Their folder.
@@ -66,14 +72,14 @@ def foreign_info(folder, labels, patterns, keys):
         keys: Dict from some of `records.NAMED` to the keys of the records.
 
     Returns:
-        The `ShardInfo`; the size of the frames and the number of clips are not known yet.
+        The `Manifest`; the size of the frames and the number of clips are not known yet.
 
     Raises:
         FileNotFoundError: If a split has no shards, or there is no file of class names.
         ValueError: If a shard is in two splits, or the shards are of a kind that is not read.
     """
     frames = keys.get("frames", records.IMAGE_ENCODED)
-    info = pipeline.ShardInfo(
+    manifest = Manifest(
         path=os.fspath(folder),
         labels=read_class_names(labels),
         frame_size=None,
@@ -81,28 +87,28 @@ def foreign_info(folder, labels, patterns, keys):
         flow="flow" in keys,
         files=patterns,
         keys={records.NAMED[name]: key for name, key in keys.items()},
-        compression=pipeline.shard_compression(folder, patterns, frames),
+        compression=shard_compression(folder, patterns, frames),
     )
-    paths = [path for own in shards_of(info).values() for path in own]
+    paths = [path for own in shards_of(manifest).values() for path in own]
     if len(set(paths)) < len(paths):
         raise ValueError(f"a shard must belong to one split. Received: {patterns}")
-    return info
+    return manifest
 
 
-def shards_of(info):
+def shards_of(manifest):
     """Dict from split to its shards; a relative path starts from the folder of the shards."""
-    folder = os.path.join(info.path, "")
+    folder = os.path.join(manifest.path, "")
     return {
-        split: [path.removeprefix(folder) for path in pipeline.shard_files(info, split)]
-        for split in info.clips
+        split: [path.removeprefix(folder) for path in shard_files(manifest, split)]
+        for split in manifest.clips
     }
 
 
-def scan(info, decode=True):
+def scan(manifest, decode=True):
     """Read and check every record.
 
     Args:
-        info: A `pipeline.ShardInfo`.
+        manifest: A `Manifest`.
         decode: Whether to decode all frames and flow; otherwise the first frame of each clip.
 
     Returns:
@@ -113,16 +119,18 @@ def scan(info, decode=True):
         OSError: If a file cannot be read.
     """
     clips, problems, place_of = [], [], {}
-    work = [(split, file) for split, paths in shards_of(info).items() for file in paths]
-    size = sum(files.size(files.join(info.path, file)) for _, file in work)
+    work = [(split, file) for split, paths in shards_of(manifest).items() for file in paths]
+    size = sum(files.size(files.join(manifest.path, file)) for _, file in work)
     with tqdm(total=size, unit="B", unit_scale=True, desc="inspect") as bar:
         for split, file in work:
             number = 0
             try:
-                reader = tf.data.TFRecordDataset(files.join(info.path, file), info.compression)
+                reader = tf.data.TFRecordDataset(
+                    files.join(manifest.path, file), manifest.compression
+                )
                 for serialized in reader.as_numpy_iterator():
                     bar.update(len(serialized))
-                    fields, found = _check_record(serialized, info, decode)
+                    fields, found = _check_record(serialized, manifest, decode)
                     path = fields["path"] if fields else ""
                     if fields:
                         clips.append(Clip(split, file, number, len(serialized), **fields))
@@ -139,14 +147,14 @@ def scan(info, decode=True):
     return clips, problems
 
 
-def pictures(example, info):
+def pictures(example, manifest):
     """`(jpegs, flow)` of a `SequenceExample`: lists of bytes, one per frame; or flow is None.
 
     Raises:
         ValueError: If there are no frames, or not one picture for each.
     """
-    keys = [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * info.flow
-    jpegs, *flow = (_one_per_frame(example, _key(info, key)) for key in keys)
+    keys = [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow
+    jpegs, *flow = (_one_per_frame(example, _key(manifest, key)) for key in keys)
     if flow and len(flow[0]) != len(jpegs):
         raise ValueError(f"{len(jpegs)} frames, but {len(flow[0])} of flow")
     return jpegs, flow[0] if flow else None
@@ -160,12 +168,12 @@ def _one_per_frame(example, key):
     return [value for (value,) in values]
 
 
-def _key(info, key):
+def _key(manifest, key):
     """The key of these records that stands for one of ours."""
-    return (info.keys or {}).get(key, key)
+    return (manifest.keys or {}).get(key, key)
 
 
-def _check_record(serialized, info, decode):
+def _check_record(serialized, manifest, decode):
     """The fields of a `Clip` from `label` on, or None; and a list of what is wrong."""
     try:
         example = tf.train.SequenceExample.FromString(serialized)
@@ -179,21 +187,21 @@ def _check_record(serialized, info, decode):
         return values[0] if len(values) == 1 else None
 
     context = example.context.feature
-    label_key = _key(info, records.CLIP_LABEL_INDEX)
+    label_key = _key(manifest, records.CLIP_LABEL_INDEX)
     label = first(label_key, "int64_list")
     if label is None:
         return None, [f"{label_key} must hold one integer"]
     try:
-        jpegs, flow = pictures(example, info)
+        jpegs, flow = pictures(example, manifest)
     except ValueError as error:
         return None, [str(error)]
     texts = {first(key, "bytes_list") for key in LABEL_TEXTS}
-    problems = _check_label(label, texts - {None}, info.labels)
-    path_key = _key(info, records.CLIP_DATA_PATH)
+    problems = _check_label(label, texts - {None}, manifest.labels)
+    path_key = _key(manifest, records.CLIP_DATA_PATH)
     path = first(path_key, "bytes_list") or b""
-    if not path and (info.keys is None or records.CLIP_DATA_PATH in info.keys):
+    if not path and (manifest.keys is None or records.CLIP_DATA_PATH in manifest.keys):
         problems.append(f"{path_key} must hold one string")
-    size, found = _check_pictures("frame", jpegs if decode else jpegs[:1], info.frame_size)
+    size, found = _check_pictures("frame", jpegs if decode else jpegs[:1], manifest.frame_size)
     problems += found
     if flow is not None:
         problems += _check_pictures("flow field", flow if decode else flow[:1], size)[1]
@@ -244,27 +252,27 @@ def _decoded_sizes(jpegs):
     return tf.map_fn(decode, jpegs, fn_output_signature=tf.TensorSpec((2,), tf.int32))
 
 
-def count(info, clips):
+def count(manifest, clips):
     """Counts of each split, as in `dataset.json`: a dict."""
     counts = {}
-    for split, paths in shards_of(info).items():
+    for split, paths in shards_of(manifest).items():
         own = [clip for clip in clips if clip.split == split]
         labels = collections.Counter(clip.label for clip in own)
         counts[split] = {
             "clips": len(own),
             "frames": sum(clip.frames for clip in own),
             "shards": len(paths),
-            "clips_per_label": {label: labels[i] for i, label in enumerate(info.labels)},
+            "clips_per_label": {label: labels[i] for i, label in enumerate(manifest.labels)},
         }
     return counts
 
 
-def compare(info, clips):
+def compare(manifest, clips):
     """The counts in which `dataset.json` differs from the clips: a list of `Problem`."""
-    said = files.read_json(os.path.join(info.path, shards.MANIFEST))["splits"]
+    said = manifest.content["splits"]
     return [
-        Problem(shards.MANIFEST, None, "", f"{number} {name} in {split}, found {found.get(name)}")
-        for split, found in ((split, _flat(own)) for split, own in count(info, clips).items())
+        Problem(MANIFEST, None, "", f"{number} {name} in {split}, found {found.get(name)}")
+        for split, found in ((split, _flat(own)) for split, own in count(manifest, clips).items())
         for name, number in _flat(said[split]).items()
         if number != found.get(name)
     ]
@@ -276,11 +284,11 @@ def _flat(counts):
     return numbers | {f"clips of {label}": number for label, number in per_label.items()}
 
 
-def describe(info, clips, output):
+def describe(manifest, clips, output):
     """Write `dataset.json` and `labels.txt` for shards without, so that training reads them.
 
     Args:
-        info: A `ShardInfo` of `foreign_info`.
+        manifest: A `Manifest` of `foreign_manifest`.
         clips: List of `Clip`, of all its shards, without problems.
         output: Folder for the two files; made if need be.
 
@@ -290,36 +298,31 @@ def describe(info, clips, output):
     Raises:
         ValueError: If there are no clips, or `output` is a folder of `make-tfrecords`.
     """
-    path = os.path.join(output, shards.MANIFEST)
+    path = os.path.join(output, MANIFEST)
     if files.exists(path) and "files" not in files.read_json(path):
         raise ValueError(
             f"`output` must not be a folder of `make-tfrecords`. Received: {os.fspath(output)!r}"
         )
     if not clips:
-        raise ValueError(f"there is no clip to describe in {info.path!r}")
-    folder, patterns = files.absolute(info.path), info.files
+        raise ValueError(f"there is no clip to describe in {manifest.path!r}")
+    folder, patterns = files.absolute(manifest.path), manifest.files
     if files.absolute(output) != folder:
         patterns = {split: [files.join(folder, p) for p in own] for split, own in patterns.items()}
     names = {key: name for name, key in records.NAMED.items()}
     sizes = {clip.size for clip in clips}
-    counts = count(info, clips)
-    manifest = {
-        "schema_version": shards.SCHEMA_VERSION,
-        "library": f"keras_videorel {keras_videorel.__version__}",
+    counts = count(manifest, clips)
+    content = {
         "options": {
             "size": list(*sizes) if len(sizes) == 1 else None,
             "short_side": None if len(sizes) == 1 else min(map(min, sizes)),
-            "flow": "unknown" if info.flow else "none",
+            "flow": "unknown" if manifest.flow else "none",
             "shards": {split: own["shards"] for split, own in counts.items()},
         },
         "splits": counts,
         "rejected": 0,
         "notes": [],
         "files": patterns,
-        "keys": {names[key]: own for key, own in info.keys.items()},
+        "keys": {names[key]: own for key, own in manifest.keys.items()},
     }
-    labels = os.path.join(output, shards.LABELS)
-    with files.atomic_write(labels) as temporary, files.opened(temporary, "w") as file:
-        file.writelines(f"{label}\n" for label in info.labels)
-    files.write_json(path, manifest)
-    return manifest
+    write_manifest(output, content, manifest.labels)
+    return content

@@ -8,8 +8,8 @@ import av
 import numpy as np
 
 from keras_videorel import files
-from keras_videorel.class_names import INVISIBLE
 from keras_videorel.data import video
+from keras_videorel.data.manifest import INVISIBLE
 from keras_videorel.data.video_times import SHORTEST_STEP
 
 FRAME_RATE = 12.0  # of Jester's and Something-Something's frames

@@ -6,157 +6,20 @@ last step.
 """
 
 import math
-import os
 import socket
 import urllib.parse
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer, check_numbers
-from keras_videorel.class_names import read_class_names
 from keras_videorel.data import records, sampling, transforms
+from keras_videorel.data.manifest import shard_files
 
-SIDES = ("train", "val", "test", "unused")
-NEWEST_SCHEMA = 2
-
-_FILES = {side: [f"{side}-?????-of-?????.tfrecord"] for side in SIDES}
 _CHANNELS = {"rgb": 3, "flow": 2}
 _PICTURES = {"rgb": records.IMAGE_ENCODED, "flow": records.FLOW_ENCODED}
-
-
-class ShardInfo(NamedTuple):
-    """What a folder of shards holds.
-
-    Attributes:
-        path: The folder.
-        labels: Names of the classes, in index order.
-        frame_size: `(height, width)` of the stored frames, or an integer: their shorter side.
-        clips: Number of records of each side of the split, a dict.
-        flow: Whether there is optical flow.
-        files: Patterns of the shards of each side, a dict of lists; relative ones start from the
-            folder, and wildcards are in the last part.
-        split: 0 if each side has shards of its own; otherwise the number of the official split
-            that the records tell their side in.
-        keys: Dict from keys of `records` to those of shards of other writers; None for ours.
-        compression: `"GZIP"` or `"ZLIB"` if the shards are compressed.
-    """
-
-    path: str
-    labels: list
-    frame_size: tuple | int
-    clips: dict
-    flow: bool = False
-    files: dict = _FILES
-    split: int = 0
-    keys: dict | None = None
-    compression: str = ""
-
-
-def read_info(path, split=0):
-    """Read the manifest and the labels of a folder of shards.
-
-    Args:
-        path: A folder written by `make-tfrecords`, or one that describes shards of others
-            (`inspect-tfrecords --describe`). It may be a remote one, `gs://bucket/folder`.
-        split: Number of the official split to read; 0 for that which the shards were made for.
-
-    Returns:
-        A `ShardInfo`.
-
-    Raises:
-        FileNotFoundError: If the folder is no finished folder of shards.
-        ValueError: If the manifest is none, there is no such split, or the records are of a kind
-            that is not read.
-    """
-    manifest = os.path.join(path, "dataset.json")
-    if not files.exists(manifest):
-        raise FileNotFoundError(
-            f"{path!r} holds no finished shards (no dataset.json): make them with "
-            "`videorel make-tfrecords`, or run it again if it was interrupted"
-        )
-    try:
-        info = files.read_json(manifest)
-        options, keys, _ = info["options"], info.get("keys", {}), info["splits"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{manifest!r} is no manifest of shards") from None
-    if info.get("schema_version", 1) > NEWEST_SCHEMA:
-        raise ValueError(
-            f"{path!r} holds shards of a newer version ({info.get('library')}): schema_version "
-            f"must be at most {NEWEST_SCHEMA}. Received: {info['schema_version']}"
-        )
-    labels = read_class_names(os.path.join(path, "labels.txt"))
-    size = options["size"] or options["short_side"]
-    patterns = info.get("files", _FILES)
-    counts, split = _official_split(info, split, path)
-    frames = keys.get("frames", records.IMAGE_ENCODED)
-    return ShardInfo(
-        path=path,
-        labels=labels,
-        frame_size=size if isinstance(size, int) else tuple(size),
-        clips=counts,
-        flow=options.get("flow", "none") != "none" or "flow" in keys,
-        files={side: [*chain(*patterns.values())] for side in counts} if split else patterns,
-        split=split,
-        keys={records.NAMED[name]: key for name, key in keys.items()} if keys else None,
-        compression=shard_compression(path, patterns, frames),
-    )
-
-
-def shard_compression(folder, patterns, frames):
-    """How the shards of a folder are compressed; the first record of each split is checked, too.
-
-    Args:
-        folder: The folder.
-        patterns: As `ShardInfo.files`.
-        frames: Key of the frames.
-    """
-    found = {}
-    for own in patterns.values():
-        paths = [p for pattern in own for p in files.matching(folder, pattern)]
-        paths = sorted(files.join(folder, path) for path in paths)
-        for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
-            found.setdefault(records.compression(path), path)
-        serialized = records.first_record(paths[0]) if paths else None
-        if serialized is not None:
-            records.check_readable(paths[0], serialized, frames)
-    if len(found) > 1:
-        shown = ", ".join(f"{kind or 'none'} in {path!r}" for kind, path in found.items())
-        raise ValueError(f"shards must all have the same compression. Received: {shown}")
-    return next(iter(found), "")
-
-
-def _official_split(info, split, path):
-    """Clips of each side of a split, and the number that records must be filtered by, or 0."""
-    if split in (0, info["options"].get("split", 1)):
-        return {side: counts["clips"] for side, counts in info["splits"].items()}, 0
-    official = info.get("official_splits", {})
-    if str(split) not in official:
-        there = f"one of {', '.join(sorted(official))}" if official else "0, there is one only"
-        raise ValueError(
-            f"`split` must be an official split of the shards in {path!r}: {there}. "
-            f"Received: split={split!r}"
-        )
-    return official[str(split)], split
-
-
-def shard_files(info, side):
-    """The shards that hold the records of a side, sorted: `"train"`, `"test"`.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
-    patterns = info.files.get(side, ())
-    found = {path for pattern in patterns for path in files.matching(info.path, pattern)}
-    if not found:
-        raise FileNotFoundError(
-            f"no shards of the {side!r} split: nothing in {info.path!r} matches "
-            f"{', '.join(patterns) or side}"
-        )
-    return sorted(files.join(info.path, path) for path in found)
 
 
 def sample_shape(segments, frames, size, stream="rgb", stacked=True):
@@ -223,8 +86,8 @@ def training_batches(
     split="train",
     deterministic=True,
     service="",
-    lanes=1,
-    own_lanes=None,
+    num_readers=1,
+    reader_ids=None,
 ):
     """Batches of randomly cropped training samples, clips or snippets.
 
@@ -236,7 +99,7 @@ def training_batches(
     shard, so the batches of an epoch are the same whether training began there or before.
 
     Args:
-        info: A `ShardInfo`.
+        info: A `Manifest`.
         batch_size: Samples in a batch. What is left of an epoch is dropped.
         stream: `"rgb"` for frames, or `"flow"` for the optical flow stored beside them, as levels;
             field i goes from frame i to the next. Mirroring inverts x.
@@ -256,27 +119,27 @@ def training_batches(
         first_step: Batches of it to leave out, undecoded; needs `epochs`.
         epochs: Epoch to end before, `math.inf` for no end (for `fit` with `steps_per_epoch`). None:
             one epoch an iteration.
-        split: The side of the split to read.
+        split: The split to read.
         deterministic: Whether the order must be the same each time. If not, what is ready first
             comes first; the crops of a record in an epoch stay the same.
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
             workers, which must find the shards under the same path, make the batches; an epoch
             is one worker's, and epochs mix. Needs `epochs`. Empty: this process does.
-        lanes: Equal parts that a batch consists of. Each epoch deals the shards, shuffled, to the
-            lanes in turn, and a lane reads its own alone: a shard is read in one lane. A lane whose
-            shards hold fewer clips than the others' fills up with the first ones of its own.
-        own_lanes: The lanes to read, a `range`; by default all of them, one after the other in
-            each batch. Processes that read some each make the same batches together.
+        num_readers: Equal parts that a batch consists of. Each epoch deals the shards, shuffled,
+            to the readers in turn: a shard has one reader. A reader whose shards hold fewer clips
+            than the others' fills up with the first ones of its own.
+        reader_ids: The readers whose parts to return, a `range`; by default all of them, one after
+            the other in each batch. Processes that return some each make the same batches together.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *sample_shape(segments,
-        frames, crop_size, stream, stacked))` and int64 `(batch,)`, the own lanes' part of it;
+        frames, crop_size, stream, stacked))` and int64 `(batch,)`, the part of `reader_ids`;
         `steps_per_epoch(info, batch_size)` batches make an epoch.
 
     Raises:
         ValueError: If the split has fewer clips than a batch, `segments` is negative,
-            `crop_positions` neither, there is no flow, the address is none, `lanes` does not
-            divide the batch, or there are fewer shards than lanes.
+            `crop_positions` neither, there is no flow, the address is none, `num_readers` does not
+            divide the batch, or there are fewer shards than readers.
         OSError: If nothing answers at the address.
     """
     shape = sample_shape(segments, frames, crop_size, stream, stacked)
@@ -291,7 +154,7 @@ def training_batches(
     wanted = (records.CLIP_LABEL_INDEX, _PICTURES[stream])
     count = max(segments, 1) * frames
     paths = tf.constant(shard_files(info, split))
-    steps = steps_per_epoch(info, batch_size, split, lanes)
+    steps = steps_per_epoch(info, batch_size, split, num_readers)
     check_integer("first_step", first_step, min_value=0, max_value=steps)
     if service:
         _check_service(service)
@@ -300,8 +163,8 @@ def training_batches(
             "`epochs` must be a number, or math.inf, with `first_step` or `service`. "
             f"Received: epochs=None, first_step={first_step}, service={service!r}"
         )
-    own_lanes = range(lanes) if own_lanes is None else own_lanes
-    share = batch_size // lanes
+    reader_ids = range(num_readers) if reader_ids is None else reader_ids
+    share = batch_size // num_readers
 
     def choose(place, serialized):
         """JPEGs, label and seeds of a sample."""
@@ -314,10 +177,20 @@ def training_batches(
 
     def epoch_samples(epoch):
         samples = _epoch_order(
-            paths, info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+            paths,
+            info,
+            split,
+            epoch,
+            choose,
+            steps,
+            share,
+            num_readers,
+            reader_ids,
+            shuffle_buffer,
+            seed,
         )
         done = tf.where(epoch == first_epoch, tf.cast(first_step, tf.int64), 0)
-        return samples.skip(done * share * len(own_lanes))
+        return samples.skip(done * share * len(reader_ids))
 
     def sample(jpegs, label, seeds):
         height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
@@ -348,7 +221,7 @@ def training_batches(
     batches = (
         numbers.flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(share * len(own_lanes), drop_remainder=True)
+        .batch(share * len(reader_ids), drop_remainder=True)
     )
     if service:
         batches = batches.apply(
@@ -370,19 +243,19 @@ def training_batches(
 
 
 def training_paths(
-    info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train", lanes=1
+    info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train", num_readers=1
 ):
     """Paths of the videos in a batch that `training_batches` makes in order (`deterministic`).
 
     Args:
-        info: A `ShardInfo`.
+        info: A `Manifest`.
         batch_size: As of the batches.
         epoch: Number of the epoch, from 0.
         step: Number of the batch in it, from 0.
         shuffle_buffer: As of the batches.
         seed: As of the batches.
-        split: The side of the split that is read.
-        lanes: As of the batches.
+        split: The split that is read.
+        num_readers: As of the batches.
 
     Returns:
         A list of `batch_size` strings.
@@ -392,33 +265,33 @@ def training_paths(
         context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
         return context[records.CLIP_DATA_PATH]
 
-    steps = steps_per_epoch(info, batch_size, split, lanes)
+    steps = steps_per_epoch(info, batch_size, split, num_readers)
     shards = tf.constant(shard_files(info, split))
     order = _epoch_order(
-        shards, info, split, epoch, path, steps, batch_size // lanes, lanes, range(lanes),
-        shuffle_buffer, seed,
+        shards, info, split, epoch, path, steps, batch_size // num_readers, num_readers,
+        range(num_readers), shuffle_buffer, seed,
     )  # fmt: skip
     chosen = order.skip(step * batch_size).take(batch_size)
     return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
 
-def steps_per_epoch(info, batch_size, split="train", lanes=1):
+def steps_per_epoch(info, batch_size, split="train", num_readers=1):
     """Whole batches in an epoch.
 
     Raises:
-        ValueError: If there is none, or batch and shards cannot be dealt to the lanes.
+        ValueError: If there is none, or batch and shards cannot be dealt to the readers.
     """
     check_integer("batch_size", batch_size, min_value=1)
-    check_integer("lanes", lanes, min_value=1)
-    if batch_size % lanes:
+    check_integer("num_readers", num_readers, min_value=1)
+    if batch_size % num_readers:
         raise ValueError(
-            "`batch_size` must be a multiple of `lanes`. "
-            f"Received: batch_size={batch_size}, lanes={lanes}"
+            "`batch_size` must be a multiple of `num_readers`. "
+            f"Received: batch_size={batch_size}, num_readers={num_readers}"
         )
-    if lanes > 1 and len(shard_files(info, split)) < lanes:
+    if num_readers > 1 and len(shard_files(info, split)) < num_readers:
         raise ValueError(
-            f"`lanes` must be at most the number of shards of the {split!r} split; make more with "
-            f"`make-tfrecords --shards`. Received: lanes={lanes}, "
+            f"`num_readers` must be at most the number of shards of the {split!r} split; make more "
+            f"with `make-tfrecords --shards`. Received: num_readers={num_readers}, "
             f"shards={len(shard_files(info, split))}"
         )
     steps = info.clips.get(split, 0) // batch_size
@@ -453,8 +326,8 @@ def clip_views(
     decoded once.
 
     Args:
-        info: A `ShardInfo`.
-        split: The side of the split to read.
+        info: A `Manifest`.
+        split: The split to read.
         stream: `"rgb"`, or `"flow"` for the optical flow stored beside the frames.
         stacked: Whether snippets of flow are stacks of their fields, or clips; see `sample_shape`.
         clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that
@@ -524,8 +397,8 @@ def evaluation_views(info, split="test", *, clips=25, crops=10, **settings):
     """The test views of each video, all at once; see `clip_views`.
 
     Args:
-        info: A `ShardInfo`.
-        split: The side of the split to read.
+        info: A `Manifest`.
+        split: The split to read.
         clips: Clips, or groups of snippets, at equal distances.
         crops: 1, 5 or 10 crops of each.
         **settings: Further arguments of `clip_views`.
@@ -629,28 +502,28 @@ def _parse(serialized, info, wanted):
     return jpegs, context[records.CLIP_LABEL_INDEX], context.get(records.CLIP_DATA_PATH, "")
 
 
-def _records_of(paths, info, side):
-    """The records of a side of the split in some shards, each with its place in them."""
+def _records_of(paths, info, split):
+    """The records of a split in some shards, each with its place in them."""
     remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
     # A local record is long enough to be read where it goes, without a buffer on the way.
     buffer_size = None if remote or info.compression else 0
     found = tf.data.TFRecordDataset(paths, info.compression, buffer_size).enumerate()
-    if not info.split:
+    if not info.fold:
         return found
 
-    def on_side(_, serialized):
+    def in_split(_, serialized):
         context, _ = records.parse(serialized, [records.CLIP_SPLITS])
-        return context[records.CLIP_SPLITS][info.split - 1] == side
+        return context[records.CLIP_SPLITS][info.fold - 1] == split
 
-    return found.filter(on_side)
+    return found.filter(in_split)
 
 
 def _epoch_order(
-    paths, info, split, epoch, choose, steps, share, lanes, own_lanes, shuffle_buffer, seed
+    paths, info, split, epoch, choose, steps, share, num_readers, reader_ids, shuffle_buffer, seed
 ):
     """What `choose(place, serialized)` makes of each record of shards, in the order of an epoch.
 
-    A batch's share of each of the own lanes in turn. `place` is the place of the record in all
+    A batch's share of each reader in turn. `place` is the place of the record in all
     epochs: a seed of its own.
     """
 
@@ -660,23 +533,25 @@ def _epoch_order(
 
         return _records_of(tf.gather(paths, shard), info, split).map(chosen)
 
-    def lane_samples(lane):
+    def reader_samples(reader):
         shards = _shuffle(tf.range(paths.shape[0], dtype=tf.int64), seed=(seed, epoch, 0))
-        samples = tf.data.Dataset.from_tensor_slices(shards[lane::lanes]).interleave(
+        samples = tf.data.Dataset.from_tensor_slices(shards[reader::num_readers]).interleave(
             shard_samples,
-            cycle_length=min(paths.shape[0] // lanes, 8),
+            cycle_length=min(paths.shape[0] // num_readers, 8),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
         # shuffling block by block is a function of our seed alone.
         blocks = samples.batch(shuffle_buffer).enumerate()
         mixed = blocks.map(
-            lambda place, block: _shuffle(block, seed=(seed, epoch, 1 + place * lanes + lane))
+            lambda place, block: _shuffle(
+                block, seed=(seed, epoch, 1 + place * num_readers + reader)
+            )
         )
         return mixed.prefetch(1).unbatch().repeat().take(steps * share)
 
-    return tf.data.Dataset.range(own_lanes.start, own_lanes.stop).interleave(
-        lane_samples, cycle_length=len(own_lanes), block_length=share
+    return tf.data.Dataset.range(reader_ids.start, reader_ids.stop).interleave(
+        reader_samples, cycle_length=len(reader_ids), block_length=share
     )
 
 

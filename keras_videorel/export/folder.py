@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 
 from keras_videorel.checks import check_choice
+from keras_videorel.data.manifest import write_class_names
 from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.export import litert, onnx, relations, saved_model, streaming
 from keras_videorel.export.agreement import check_agreement, compare
@@ -253,8 +254,7 @@ def export_model(
                     os.remove(target)
         if not figures:
             raise ExportError(figures, failures)
-        with open(os.path.join(temporary, "labels.txt"), "w", encoding="utf-8") as text:
-            text.writelines(f"{label}\n" for label in samples.labels)
+        write_class_names(os.path.join(temporary, "labels.txt"), samples.labels)
         manifest = {"model": model.name, **samples.settings(), **relations.sizes(model)}
         write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
         with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:

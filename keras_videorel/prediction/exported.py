@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice
-from keras_videorel.class_names import read_class_names
 from keras_videorel.data import transforms
+from keras_videorel.data.manifest import read_class_names
 from keras_videorel.extras import pip_install
 from keras_videorel.files import plain_path, read_json
 

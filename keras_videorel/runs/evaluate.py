@@ -10,18 +10,17 @@ from tqdm import tqdm
 
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_content, read_manifest
 from keras_videorel.evaluation import scores
 from keras_videorel.evaluation.metrics import accuracy, confusion_matrix, log_softmax, losses
-from keras_videorel.files import read_json, write_json
+from keras_videorel.files import write_json
 from keras_videorel.reporting import figures, report
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
 from keras_videorel.runs.train import load_model
 
 
-def video_scores(
-    model, views, batch_size=64, total=None, clips=1, averaged="before", on_video=None
-):
+def video_scores(model, views, batch_size=64, total=None, clips=1, average="logits", on_video=None):
     """Scores of each video: the mean of its views' logits, before any softmax.
 
     Args:
@@ -30,8 +29,8 @@ def video_scores(
         batch_size: Views in a batch of the model.
         total: Number of videos, for the progress bar.
         clips: Consecutive elements of `views` that belong to a video.
-        averaged: `"before"` the softmax, as in both papers, or `"after"`: then the scores are the
-            logarithms of the mean probabilities.
+        average: What is averaged over the views: `"logits"`, as in both papers, or
+            `"probabilities"`: the scores are then the logarithms of the mean probabilities.
         on_video: Optional function, called with logits, label, path and the first clip's views.
 
     Returns:
@@ -39,9 +38,9 @@ def video_scores(
         strings.
 
     Raises:
-        ValueError: If `averaged` is neither.
+        ValueError: If `average` is neither.
     """
-    check_choice("averaged", averaged, ("before", "after"))
+    check_choice("average", average, ("logits", "probabilities"))
     score = _compiled(model)
     logits, labels, paths, clip_scores = [], [], [], []
     with tqdm(total=total, unit="video", desc="evaluate") as bar:
@@ -53,13 +52,13 @@ def video_scores(
                 first = taken
             clip_scores.append(
                 scored.mean(axis=0)
-                if averaged == "before"
+                if average == "logits"
                 else np.exp(log_softmax(scored)).mean(axis=0)
             )
             if len(clip_scores) < clips:
                 continue
             video = np.mean(clip_scores, axis=0)
-            video = video if averaged == "before" else np.log(np.maximum(video, 1e-30))
+            video = video if average == "logits" else np.log(np.maximum(video, 1e-30))
             clip_scores = []
             logits.append(video)
             labels.append(int(label))
@@ -96,7 +95,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
     """
-    info = pipeline.read_info(config.data.path, config.data.split)
+    info = read_manifest(config.data.path, config.data.fold)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
@@ -111,7 +110,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         config.eval.batch_size,
         info.clips.get(split),
         config.eval.clips,
-        config.eval.averaged,
+        config.eval.average,
         hardest,
     )
     if not len(targets):
@@ -136,10 +135,10 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
             "model": model.name,
             "clips": config.eval.clips,
             "crops": config.eval.crops,
-            "split": config.data.split,
-            "side": split,
+            "fold": config.data.fold,
+            "split": split,
             "stream": config.data.stream,
-            "averaged": config.eval.averaged,
+            "average": config.eval.average,
             "epochs": epochs,
         },
     )
@@ -167,10 +166,10 @@ def _training_clips(folder):
     """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
     data = workdir.read_config(folder).data
     try:
-        manifest = read_json(os.path.join(data.path, "dataset.json"))
-        if data.split not in (0, manifest["options"].get("split", 1)):
+        content = read_content(data.path)
+        if data.fold not in (0, content["options"].get("split", 1)):
             return None
-        return manifest["splits"]["train"]["clips_per_label"]
+        return content["splits"]["train"]["clips_per_label"]
     except (OSError, ValueError, KeyError):
         return None
 

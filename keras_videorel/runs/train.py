@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_videorel import files, models
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.data.transforms import TEST_SCALE
 from keras_videorel.reporting import figures
 from keras_videorel.runs import workdir
@@ -57,7 +58,9 @@ def build_model(config, classes, pretrained=True):
         raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
     segments = config.data.segments
     data = config.data
-    shape = pipeline.sample_shape(segments, data.frames, data.crop_size, data.stream, data.stacked)
+    shape = pipeline.sample_shape(
+        segments, data.frames, data.crop_size, data.stream, data.flow_as_channels
+    )
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
     if whole:
@@ -128,16 +131,20 @@ def train(config, folder, override=False):
 
 
 def _prepare(config, spread):
-    """Check a config and set what it leaves open; `(info, own_lanes, steps of an epoch)`."""
+    """Check a config and set what it leaves open; `(info, reader_ids, steps of an epoch)`."""
     check_config(config)
-    info = pipeline.read_info(config.data.path, config.data.split)
+    info = read_manifest(config.data.path, config.data.fold)
     config.data.mean = clip_settings(config)["mean"]  # so that the run's folder tells it
-    config.data.lanes, own_lanes = spread.lanes(config.data.lanes, config.train.batch_size)
-    steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
-    return info, own_lanes, steps
+    config.data.num_readers, reader_ids = spread.readers(
+        config.data.num_readers, config.train.batch_size
+    )
+    steps = pipeline.steps_per_epoch(
+        info, config.train.batch_size, num_readers=config.data.num_readers
+    )
+    return info, reader_ids, steps
 
 
-def _training_batches(config, info, own_lanes, start=workdir.NOTHING):
+def _training_batches(config, info, reader_ids, start=workdir.NOTHING):
     return pipeline.training_batches(
         info,
         config.train.batch_size,
@@ -151,14 +158,14 @@ def _training_batches(config, info, own_lanes, start=workdir.NOTHING):
         epochs=math.inf,
         deterministic=config.data.deterministic,
         service=config.data.service,
-        lanes=config.data.lanes,
-        own_lanes=own_lanes,
+        num_readers=config.data.num_readers,
+        reader_ids=reader_ids,
         **clip_settings(config),
     )
 
 
 def _train(config, folder, spread, override):
-    info, own_lanes, steps = _prepare(config, spread)
+    info, reader_ids, steps = _prepare(config, spread)
     parts = max(config.train.accumulation_steps, 1)
     validation = None
     watched = watched_split(info)
@@ -211,7 +218,7 @@ def _train(config, folder, spread, override):
 
     if spread.chief:
         print(_plan(config, info, steps, watched, spread))
-    batches = _training_batches(config, info, own_lanes, start)
+    batches = _training_batches(config, info, reader_ids, start)
     position = TrainingProgress(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
     callbacks = [
         position,
@@ -319,9 +326,9 @@ def dry_run(config, folder=None, override=False):
     weights = config.model.get("weights")
     is_download = weights == "imagenet" or "://" in (weights or "")
     with distribution() as spread:
-        info, own_lanes, steps = _prepare(config, spread)
+        info, reader_ids, steps = _prepare(config, spread)
         watched = watched_split(info)
-        _training_batches(config, info, own_lanes)
+        _training_batches(config, info, reader_ids)
         begun = folder is not None and bool(workdir.checkpoints(folder))
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.dtype_policy)
@@ -418,7 +425,7 @@ def clips_of(config, info, epoch, step):
         step,
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
-        lanes=config.data.lanes,
+        num_readers=config.data.num_readers,
     )
     return ", ".join(paths)
 
@@ -458,8 +465,9 @@ def clip_settings(config):
 
     Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
     """
-    keys = ("stream", "stacked", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
+    keys = ("stream", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
     settings = {key: config.data[key] for key in keys}
+    settings["stacked"] = config.data.flow_as_channels
     if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
         settings["mean"] = MEAN["flow"]
     return settings

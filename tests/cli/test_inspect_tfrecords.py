@@ -7,7 +7,8 @@ import cv2
 import pytest
 
 from keras_videorel.cli import inspect_tfrecords, run
-from keras_videorel.data import folders, pipeline, shards, sources
+from keras_videorel.data import folders, shards, sources
+from keras_videorel.data.manifest import read_manifest
 from tests.shards import two_classes
 from tests.videos import moving_square, write_video
 
@@ -137,7 +138,7 @@ def test_describe(tmp_path, capsys):
     words = describe_words(folder, tmp_path / "described")
     status, text, _ = inspect(capsys, *words, "--path_key=clip/data_path")
     assert status == 0 and f'config.data.path = "{tmp_path / "described"}"' in text
-    info = pipeline.read_info(str(tmp_path / "described"))
+    info = read_manifest(str(tmp_path / "described"))
     assert (info.frame_size, info.clips) == ((28, 36), {"train": 4, "test": 2})
     assert info.labels == ["right", "left"]
     assert inspect(capsys, "--shards", tmp_path / "described")[0] == 0

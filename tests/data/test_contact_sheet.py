@@ -32,13 +32,13 @@ def data_set(folder, sizes, label="a", with_flow=False, frames=11):
     (folder / "labels.txt").write_text(f"{label}\n")
     keys = {"flow": records.FLOW_ENCODED} if with_flow else {}
     patterns = {"train": ["train.tfrecord"]}
-    info = inspection.foreign_info(folder, folder / "labels.txt", patterns, keys)
-    return info, inspection.scan(info)[0]
+    manifest = inspection.foreign_manifest(folder, folder / "labels.txt", patterns, keys)
+    return manifest, inspection.scan(manifest)[0]
 
 
-def draw(tmp_path, info, clips, **options):
+def draw(tmp_path, manifest, clips, **options):
     path = tmp_path / "sheet.png"
-    contact_sheet.save_sheet(info, clips, path, **options)
+    contact_sheet.save_sheet(manifest, clips, path, **options)
     return np.rint(255 * matplotlib.image.imread(path)[..., :3]).astype(int)
 
 
@@ -77,22 +77,24 @@ def test_any_label_leaves_the_frames_in_place(tmp_path, label):
 
 
 def test_the_choice_is_a_function_of_the_seed(tmp_path):
-    info, clips = data_set(tmp_path / "data", [(10, 16 + n) for n in range(8)], frames=2)
-    first, again, other = (draw(tmp_path, info, clips, count=2, seed=seed) for seed in (1, 1, 2))
+    manifest, clips = data_set(tmp_path / "data", [(10, 16 + n) for n in range(8)], frames=2)
+    first, again, other = (
+        draw(tmp_path, manifest, clips, count=2, seed=seed) for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
-    everything = draw(tmp_path, info, clips, count=8)
-    assert np.array_equal(everything, draw(tmp_path, info, clips, count=99))
+    everything = draw(tmp_path, manifest, clips, count=8)
+    assert np.array_equal(everything, draw(tmp_path, manifest, clips, count=99))
     assert everything.shape[1] == 1400
 
 
 def test_bad_arguments(tmp_path, monkeypatch):
-    info, clips = data_set(tmp_path / "data", [(16, 16)])
+    manifest, clips = data_set(tmp_path / "data", [(16, 16)])
     with pytest.raises(ValueError, match="`count` must be an integer of at least 1"):
-        contact_sheet.save_sheet(info, clips, tmp_path / "sheet.png", count=0)
+        contact_sheet.save_sheet(manifest, clips, tmp_path / "sheet.png", count=0)
     with pytest.raises(ValueError, match="`clips` must hold at least one"):
-        contact_sheet.save_sheet(info, [], tmp_path / "sheet.png")
+        contact_sheet.save_sheet(manifest, [], tmp_path / "sheet.png")
     monkeypatch.setattr(inspection, "pictures", lambda *_: ([b"no JPEG"], None))
     with pytest.raises(ValueError, match=r"record 0 of train.tfrecord \(aaaaaaaaa0.avi\)"):
-        contact_sheet.save_sheet(info, clips, tmp_path / "sheet.png")
+        contact_sheet.save_sheet(manifest, clips, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import flow, inspection, pipeline, records, shards
+from keras_videorel.data.manifest import read_manifest
 from tests.videos import moving_square, write_video
 
 SIZE = (16, 24)
@@ -68,7 +69,7 @@ def write(folder, **changed):
     write_file(folder / "train-00001-of-00002.tfrecord", serialized[4:8])
     write_file(folder / "test-00000-of-00001.tfrecord", serialized[8:])
     (folder / "labels.txt").write_text("left\nright\n")
-    manifest = {
+    content = {
         "schema_version": 2,
         "options": {"size": SIZE, "short_side": None, "flow": "dis"},
         "splits": {
@@ -86,15 +87,15 @@ def write(folder, **changed):
             },
         },
     }
-    (folder / "dataset.json").write_text(json.dumps(manifest))
+    (folder / "dataset.json").write_text(json.dumps(content))
     return folder
 
 
 def inspect(folder, decode=True):
     """Clips, problems of the records, and what is said of the manifest."""
-    info = pipeline.read_info(str(folder))
-    clips, problems = inspection.scan(info, decode)
-    return clips, problems, [problem.problem for problem in inspection.compare(info, clips)]
+    manifest = read_manifest(str(folder))
+    clips, problems = inspection.scan(manifest, decode)
+    return clips, problems, [problem.problem for problem in inspection.compare(manifest, clips)]
 
 
 def test_whole_shards_have_no_problems(tmp_path):
@@ -112,9 +113,9 @@ def test_whole_shards_have_no_problems(tmp_path):
         size=SIZE,
         seconds=0.2,
     )
-    info = pipeline.read_info(str(tmp_path))
-    manifest = json.loads((tmp_path / "dataset.json").read_text())
-    assert inspection.count(info, clips) == manifest["splits"]
+    manifest = read_manifest(str(tmp_path))
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    assert inspection.count(manifest, clips) == content["splits"]
 
 
 def test_a_folder_behind_a_scheme(tmp_path):
@@ -322,27 +323,27 @@ def others(tmp_path):
 
 
 def scan_others(folder, patterns=PATTERNS, keys=KEYS):
-    info = inspection.foreign_info(folder, folder / "names.txt", patterns, keys)
-    return info, *inspection.scan(info)
+    manifest = inspection.foreign_manifest(folder, folder / "names.txt", patterns, keys)
+    return manifest, *inspection.scan(manifest)
 
 
 def test_described_shards_train(others, tmp_path):
-    info, clips, problems = scan_others(others)
+    manifest, clips, problems = scan_others(others)
     assert problems == [] and [clip.path for clip in clips] == [f"{n}" for n in range(9)]
-    inspection.describe(info, clips, tmp_path / "described")
-    manifest = json.loads((tmp_path / "described/dataset.json").read_text())
-    assert manifest["files"] == {
+    inspection.describe(manifest, clips, tmp_path / "described")
+    content = json.loads((tmp_path / "described/dataset.json").read_text())
+    assert content["files"] == {
         "train": [str(others / "train.?")],
         "test": [str(others / "held_out/val*")],
     }
-    assert manifest["keys"] == KEYS
-    assert manifest["options"] == {
+    assert content["keys"] == KEYS
+    assert content["options"] == {
         "size": list(SIZE),
         "short_side": None,
         "flow": "none",
         "shards": {"train": 2, "test": 1},
     }
-    assert manifest["splits"]["train"] == {
+    assert content["splits"]["train"] == {
         "clips": 7,
         "frames": 21,
         "shards": 2,
@@ -352,9 +353,13 @@ def test_described_shards_train(others, tmp_path):
     again = [clip._replace(file=str(others / clip.file)) for clip in clips]
     assert inspect(tmp_path / "described") == (again, [], [])
 
-    info = pipeline.read_info(str(tmp_path / "described"))
-    assert (info.labels, info.frame_size, info.clips) == (LABELS, SIZE, {"train": 7, "test": 2})
-    batches = pipeline.training_batches(info, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
+    manifest = read_manifest(str(tmp_path / "described"))
+    assert (manifest.labels, manifest.frame_size, manifest.clips) == (
+        LABELS,
+        SIZE,
+        {"train": 7, "test": 2},
+    )
+    batches = pipeline.training_batches(manifest, 7, frames=3, crop_size=12, mean=(0.0,) * 3)
     samples, labels = next(iter(batches))
     assert samples.shape == (7, 3, 12, 12, 3) and sorted(labels.numpy()) == [0] * 4 + [1] * 3
 
@@ -364,12 +369,12 @@ def test_described_in_their_own_folder_and_compressed(others, compression):
     _, expected, _ = scan_others(others)
     for path in (others / "train.1", others / "train.2", others / "held_out/val.rec"):
         write_file(path, [*tf.data.TFRecordDataset(str(path)).as_numpy_iterator()], compression)
-    info, clips, problems = scan_others(others)
+    manifest, clips, problems = scan_others(others)
     assert (clips, problems) == (expected, [])
-    inspection.describe(info, clips, others)
-    info = pipeline.read_info(str(others))
-    assert (info.files, info.compression) == (PATTERNS, compression)
-    views = pipeline.evaluation_views(info, clips=1, crops=1, frames=3, crop_size=12)
+    inspection.describe(manifest, clips, others)
+    manifest = read_manifest(str(others))
+    assert (manifest.files, manifest.compression) == (PATTERNS, compression)
+    views = pipeline.evaluation_views(manifest, clips=1, crops=1, frames=3, crop_size=12)
     assert [path.numpy() for _, _, path in views] == [b"7", b"8"]
     content = (others / "train.2").read_bytes()
     (others / "train.2").write_bytes(content[: len(content) // 2])
@@ -382,8 +387,8 @@ def test_described_in_their_own_folder_and_compressed(others, compression):
 def test_frames_of_many_sizes(others):
     write_file(others / "train.1", [foreign(n, [jpeg(size=(20 + n, 30))]) for n in range(4)])
     write_file(others / "train.2", [foreign(4, [jpeg(size=(40, 18))])])
-    info, clips, problems = scan_others(others, {"train": ["train.*"]})
-    options = inspection.describe(info, clips, others)["options"]
+    manifest, clips, problems = scan_others(others, {"train": ["train.*"]})
+    options = inspection.describe(manifest, clips, others)["options"]
     assert problems == [] and (options["size"], options["short_side"]) == (None, 18)
     assert inspect(others)[1:] == ([], [])
 
@@ -392,9 +397,9 @@ def test_foreign_flow_counts_if_it_is_named(others):
     _, clips, problems = scan_others(others, keys={**KEYS, "flow": FLOW})
     assert clips == [] and {p.problem for p in problems} == {"3 frames, but 1 of flow"}
     write_file(others / "train.1", [foreign(0, JPEGS[:1])])
-    info, clips, problems = scan_others(others, {"train": ["train.1"]}, {**KEYS, "flow": FLOW})
-    assert problems == [] and inspection.describe(info, clips, others)["keys"]["flow"] == FLOW
-    assert pipeline.read_info(str(others)).flow
+    manifest, clips, problems = scan_others(others, {"train": ["train.1"]}, {**KEYS, "flow": FLOW})
+    assert problems == [] and inspection.describe(manifest, clips, others)["keys"]["flow"] == FLOW
+    assert read_manifest(str(others)).flow
 
 
 def test_what_cannot_be_described(others, tmp_path):
@@ -402,11 +407,11 @@ def test_what_cannot_be_described(others, tmp_path):
         scan_others(others, {"train": ["tain"]})
     with pytest.raises(ValueError, match="a shard must belong to one split"):
         scan_others(others, {"train": ["train.*"], "test": ["*.1"]})
-    info, clips, _ = scan_others(others)
+    manifest, clips, _ = scan_others(others)
     with pytest.raises(ValueError, match="must not be a folder of `make-tfrecords`"):
-        inspection.describe(info, clips, write(tmp_path / "ours"))
+        inspection.describe(manifest, clips, write(tmp_path / "ours"))
     with pytest.raises(ValueError, match="no clip"):
-        inspection.describe(info, [], others)
+        inspection.describe(manifest, [], others)
 
 
 def of_numbers():
@@ -435,10 +440,10 @@ OTHER_KINDS = {
 
 @pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_records_of_a_kind_that_is_not_read_say_what_they_are(others, kind):
-    info, clips, _ = scan_others(others)
-    inspection.describe(info, clips, others)
+    manifest, clips, _ = scan_others(others)
+    inspection.describe(manifest, clips, others)
     write_file(others / "train.1", [OTHER_KINDS[kind]])
-    for read in (lambda: scan_others(others), lambda: pipeline.read_info(str(others))):
+    for read in (lambda: scan_others(others), lambda: read_manifest(str(others))):
         with pytest.raises(ValueError, match=r"must be tf\.train\.SequenceExample") as error:
             read()
         assert f"Received: {kind}" in str(error.value) and "train.1'; write" in str(error.value)

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest, shard_files
 from tests.shards import gray_video, write_shards
 
 LEVELS = {"first": 10, "step": 4}
@@ -25,7 +26,7 @@ def gray(tmp_path_factory):
     test = [(gray_video(n, size, **LEVELS), n % 4) for n in (5, 16, 40)]
     folder = tmp_path_factory.mktemp("gray")
     write_shards(folder, {"train": train, "test": test}, list("abcd"), size)
-    return pipeline.read_info(str(folder))
+    return read_manifest(str(folder))
 
 
 def frame_numbers(clips):
@@ -98,7 +99,7 @@ def test_batches_from_the_middle_of_an_epoch(gray):
 def test_paths_are_those_of_the_batch(tmp_path):
     """Each video is of one gray level, which tells its number."""
     videos = [(gray_video(3, (16, 16), first=8 * i, step=0), 0) for i in range(30)]
-    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, ["a"], (16, 16))))
+    info = read_manifest(str(write_shards(tmp_path, {"train": videos}, ["a"], (16, 16))))
     options = {"shuffle_buffer": 8, "seed": 5}
     batches = pipeline.training_batches(info, 7, first_epoch=2, epochs=4, **OPTIONS, **options)
     for number, (clips, _) in enumerate(batches.as_numpy_iterator()):
@@ -177,7 +178,7 @@ def test_mirror_turns_half_of_the_clips(tmp_path):
     """Left halves dark, right halves bright, and the other way round in about half of the clips."""
     frames = np.zeros((16, 24, 24, 3), np.uint8)
     frames[:, :, 12:] = 200
-    info = pipeline.read_info(
+    info = read_manifest(
         str(write_shards(tmp_path, {"train": [(frames, 0)] * 64}, ["a"], (24, 24)))
     )
     options = {**OPTIONS, "crop_scales": (1.0,)}
@@ -207,7 +208,7 @@ def test_views_are_corners_center_and_mirrors(tmp_path):
     y, x = np.mgrid[0:24, 0:32]
     frame = np.stack([8 * y, 6 * x, np.full_like(x, 128)], -1).astype(np.uint8)
     frames = np.broadcast_to(frame, (16, *frame.shape))
-    info = pipeline.read_info(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
+    info = read_manifest(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
     views = pipeline.evaluation_views(info, clips=1, crops=10, test_scale=2 / 3, **OPTIONS)
     view = next(iter(views))[0].numpy()
     corner = view[:, 0, 0, 0, :2] / [8, 6]
@@ -227,7 +228,7 @@ def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales
     shards = write_shards(
         tmp_path, {"train": [(frames, 0)] * 8, "test": [(frames, 0)]}, "a", (48, 64)
     )
-    info = pipeline.read_info(str(shards))
+    info = read_manifest(str(shards))
     options = {"frames": 1, "crop_size": crop_size, "mean": (0.0,) * 3}
 
     def steps(crops):  # down and right, over the inner part of the picture
@@ -253,9 +254,9 @@ def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales
 
 def test_errors(gray, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no dataset.json.*make-tfrecords"):
-        pipeline.read_info(str(tmp_path))
+        read_manifest(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no shards of the 'val' split"):
-        pipeline.shard_files(gray, "val")
+        shard_files(gray, "val")
     with pytest.raises(ValueError, match=r"`mean` must.*each of the 3 channels.*mean=\(1, 2\)"):
         pipeline.training_batches(gray, 8, mean=(1, 2))
     with pytest.raises(ValueError, match=r"`batch_size` must be at most.*batch_size=41, clips=40"):
@@ -272,7 +273,7 @@ def test_errors(gray, tmp_path):
         "frame_stride": (0, -1, 1.5),
         "mean": (1.0, (), ("a", 1, 2)), "crop_scales": ((), (0,), 0.5, (2.0,)),
         "shuffle_buffer": (0, -1), "seed": (None, 1.5), "first_epoch": (-1,), "first_step": (9,),
-        "epochs": (1.5, "2", -1), "crop_size": ((8, 6, 4), "8"), "lanes": (0, 1.5),
+        "epochs": (1.5, "2", -1), "crop_size": ((8, 6, 4), "8"), "num_readers": (0, 1.5),
     }  # fmt: skip
     for name, values in bad.items():
         for value in values:
@@ -300,7 +301,7 @@ def mapped(tmp_path_factory):
     ).astype(np.uint8)
     folder = tmp_path_factory.mktemp("mapped")
     splits = {"train": [(frames, 0)] * 24, "test": [(frames, 0)]}
-    return pipeline.read_info(str(write_shards(folder, splits, ["a"], (24, 32))))
+    return read_manifest(str(write_shards(folder, splits, ["a"], (24, 32))))
 
 
 def mapped_numbers(samples):
@@ -413,7 +414,7 @@ def moving(tmp_path_factory):
     video = (gray_video(fields, size), 0, levels.astype(np.uint8))
     folder = tmp_path_factory.mktemp("moving")
     write_shards(folder, {"train": [video] * 32, "test": [video]}, ["a"], size)
-    info = pipeline.read_info(str(folder))
+    info = read_manifest(str(folder))
     assert info.flow
     return info
 
@@ -555,7 +556,7 @@ def three_splits(tmp_path_factory):
 @pytest.mark.parametrize("split", [0, 1, 2, 3])
 def test_official_splits(three_splits, split):
     """A video is stored once; which side it is on is chosen in reading."""
-    info = pipeline.read_info(str(three_splits), split)
+    info = read_manifest(str(three_splits), split)
     assert info.clips == {"train": 9, "test": 9, "unused": 9}
     power = {0: 9, 1: 9, 2: 3, 3: 1}[split]
     expected = {
@@ -573,11 +574,11 @@ def test_official_splits(three_splits, split):
 
 
 def test_splits_that_are_not_there(three_splits, gray, tmp_path):
-    with pytest.raises(ValueError, match=r"`split` must be.*one of 1, 2, 3. Received: split=4"):
-        pipeline.read_info(str(three_splits), 4)
-    assert pipeline.read_info(gray.path, 1).split == 0  # there is one only
-    with pytest.raises(ValueError, match=r"`split` must be.*: 0, there is one only.*split=2"):
-        pipeline.read_info(gray.path, 2)
+    with pytest.raises(ValueError, match=r"`fold` must be.*one of 1, 2, 3. Received: fold=4"):
+        read_manifest(str(three_splits), 4)
+    assert read_manifest(gray.path, 1).fold == 0  # there is one only
+    with pytest.raises(ValueError, match=r"`fold` must be.*: 0, there is one only.*fold=2"):
+        read_manifest(gray.path, 2)
 
 
 def changed(folder, target, **changes):
@@ -591,25 +592,25 @@ def changed(folder, target, **changes):
 def test_manifests_of_version_1(moving, tmp_path):
     options = {"size": [24, 32], "short_side": None, "jpeg_quality": 95}
     folder = changed(moving.path, tmp_path / "old", schema_version=1, options=options)
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     assert info == moving._replace(path=folder, flow=False)
     assert len(list(pipeline.evaluation_views(info, frames=8, crop_size=16, crops=1))) == 1
     options["size"], options["short_side"] = None, 24
     folder = changed(moving.path, tmp_path / "short", schema_version=1, options=options)
-    assert pipeline.read_info(folder).frame_size == 24
+    assert read_manifest(folder).frame_size == 24
 
 
 def test_manifests_of_newer_versions(gray, tmp_path):
     folder = changed(gray.path, tmp_path / "new", schema_version=3, library="keras_videorel 9")
     with pytest.raises(ValueError, match=r"newer version \(keras_videorel 9\).*at most 2.*: 3"):
-        pipeline.read_info(folder)
+        read_manifest(folder)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"options": {}}'])
 def test_a_manifest_that_is_none(content, tmp_path):
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(ValueError, match=r"dataset.json' is no manifest of shards"):
-        pipeline.read_info(str(tmp_path))
+        read_manifest(str(tmp_path))
 
 
 def test_shards_of_others(tmp_path):
@@ -637,7 +638,7 @@ def test_shards_of_others(tmp_path):
         "keys": {"frames": "video/jpeg", "label": "target"},
     }
     (described / "dataset.json").write_text(json.dumps(manifest))
-    info = pipeline.read_info(str(described))
+    info = read_manifest(str(described))
     options = {"frames": 3, "crop_size": 16, "mean": (0.0, 0.0, 0.0)}
     clips, labels = next(iter(pipeline.training_batches(info, 8, **options)))
     assert sorted(labels.numpy()) == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -645,7 +646,7 @@ def test_shards_of_others(tmp_path):
     for _, label, path in pipeline.evaluation_views(info, crops=1, **options):
         assert label.dtype == tf.int64 and path.numpy() == b""
     with pytest.raises(FileNotFoundError, match=r"no shards of the 'train' split.*matches gone\*"):
-        pipeline.shard_files(info._replace(files={"train": ["gone*"]}), "train")
+        shard_files(info._replace(files={"train": ["gone*"]}), "train")
 
 
 def test_a_remote_folder(gray):
@@ -654,10 +655,10 @@ def test_a_remote_folder(gray):
     tf.io.gfile.makedirs(folder)
     for name in tf.io.gfile.listdir(gray.path):
         tf.io.gfile.copy(f"{gray.path}/{name}", f"{folder}/{name}")
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     assert info == gray._replace(path=folder)
     patterns = {"train": [f"{folder}/train-*"]}
-    assert pipeline.shard_files(gray._replace(files=patterns), "train") == [
+    assert shard_files(gray._replace(files=patterns), "train") == [
         f"{folder}/train-{i:05d}-of-00002.tfrecord" for i in range(2)
     ]
     here, there = (next(iter(pipeline.training_batches(i, 8, **OPTIONS))) for i in (gray, info))
@@ -668,7 +669,7 @@ def test_a_service_of_two_workers(tmp_path):
     """Each record is seen once an epoch, whoever reads it."""
     videos = [(gray_video(9, (24, 24), first=20 + i), i) for i in range(24)]
     labels = [str(i) for i in range(24)]
-    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, labels, (24, 24))))
+    info = read_manifest(str(write_shards(tmp_path, {"train": videos}, labels, (24, 24))))
     service = tf.data.experimental.service
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
     address = dispatcher.target.removeprefix("grpc://")

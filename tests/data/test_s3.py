@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(
 READ = """
 import hashlib, os, sys
 from keras_videorel.data import pipeline
-info = pipeline.read_info(sys.argv[1])
+from keras_videorel.data.manifest import read_manifest
+info = read_manifest(sys.argv[1])
 clips, labels = next(iter(pipeline.training_batches(info, 2, crop_size=56, seed=3)))
 print(hashlib.sha256(clips.numpy().tobytes()).hexdigest(), labels.numpy(), flush=True)
 os._exit(0)

@@ -14,10 +14,10 @@ from keras_videorel.data import (
     inspection,
     local_engine,
     pictures,
-    pipeline,
     shards,
     sources,
 )
+from keras_videorel.data.manifest import read_manifest, shard_files
 from keras_videorel.data.sources import Video
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
@@ -566,9 +566,9 @@ def test_segments_of_one_file_and_a_validation_part(folder, tmp_path):
     }
     np.testing.assert_allclose(ends[f"{path}#t=0,0.3"], (0, 4e6 / 11), atol=200)
     np.testing.assert_allclose(ends[f"{path}#t=0.3"], (4e6 / 11, 6e6 / 11), atol=200)
-    info = pipeline.read_info(str(tmp_path))
+    info = read_manifest(str(tmp_path))
     assert info.clips == {"train": 2, "val": 1}
-    assert [os.path.basename(p) for p in pipeline.shard_files(info, "val")] == [
+    assert [os.path.basename(p) for p in shard_files(info, "val")] == [
         "val-00000-of-00001.tfrecord"
     ]
 
@@ -613,9 +613,9 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
     assert manifest["rejected"] == 0 and "retry" not in manifest
     assert manifest["splits"]["test"]["clips"] == 3
     assert (output / "rejected.csv").read_text() == "path,reason\n"
-    clips, problems = inspection.scan(pipeline.read_info(output))
+    clips, problems = inspection.scan(read_manifest(output))
     assert len(clips) == 9 and problems == []
-    assert inspection.compare(pipeline.read_info(output), clips) == []
+    assert inspection.compare(read_manifest(output), clips) == []
     everything = _contents(output)
     assert write()[0] == manifest and _contents(output) == everything
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_videorel import export, layers, models
 from keras_videorel.data import flow, pipeline, sampling, video
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.export import saved_model
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor, predictor
@@ -75,7 +76,7 @@ def test_an_export_shows_the_network_what_evaluation_does(exported, tmp_path):
     ]
     video = np.moveaxis(np.reshape(video, (8, 3, 56, 72)), 1, -1).astype(np.uint8)
     shards = write_shards(tmp_path / "shards", {"test": [(video, 0)]}, LABELS, (56, 72))
-    info = pipeline.read_info(str(shards))
+    info = read_manifest(str(shards))
     for scale in (0.875, 0.5):
         views = pipeline.evaluation_views(
             info, clips=1, crops=1, frames=8, crop_size=24, test_scale=scale, mean=MEAN
@@ -561,7 +562,7 @@ def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatc
 
 def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     from keras_videorel import cli
-    from keras_videorel.data.pipeline import ShardInfo
+    from keras_videorel.data.manifest import Manifest
     from keras_videorel.runs import evaluate as evaluation
     from keras_videorel.runs import workdir
     from keras_videorel.runs.config import base
@@ -571,7 +572,7 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     stream = stream_of(model)
     config.data.update({"segments": segments, "frames": frames, "frame_stride": 2})
     config.data.update({"stream": stream, **SCALED[stream]})
-    workdir.open_run(str(tmp_path / "run"), config, ShardInfo("shards", LABELS, (28, 36), {}))
+    workdir.open_run(str(tmp_path / "run"), config, Manifest("shards", LABELS, (28, 36), {}))
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
     words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
     assert cli.run("export", words) == 0

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
 from keras_videorel.reporting import figures
 from keras_videorel.runs import evaluate as evaluation
@@ -265,7 +266,7 @@ def test_a_dry_run_refuses_what_training_refuses(
     monkeypatch.setattr(training, "_cost", lambda *_: (1.0, 1e9))
     config, folder = small_config(shards), str(tmp_path / "run")
     if key == "train.momentum":
-        info = training.pipeline.read_info(str(shards))
+        info = read_manifest(str(shards))
         workdir.open_run(folder, config, info)
     group, name = key.split(".")
     config[group][name] = value
@@ -360,7 +361,7 @@ def test_a_torn_log_is_mended(tmp_path):
 )
 def test_a_damaged_folder_of_a_run(shards, tmp_path, name, content, message):
     """One line that names the file, whoever reads it."""
-    config, info = small_config(shards), training.pipeline.read_info(str(shards))
+    config, info = small_config(shards), read_manifest(str(shards))
     folder = str(tmp_path / "run")
     workdir.open_run(folder, config, info)
     (tmp_path / "run" / name).write_text(content)
@@ -483,7 +484,7 @@ def test_learns_from_stacks_of_flow(flow_shards):
         stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
     )
     optimization.compile_model(model, config)
-    info = training.pipeline.read_info(config.data.path)
+    info = read_manifest(config.data.path)
     batches = training.pipeline.training_batches(info, 8, mirror=False, epochs=10, **settings)
     model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
     views = training.pipeline.clip_views(info, clips=2, crops=5, **settings)
@@ -498,7 +499,7 @@ def test_learns_from_stacks_of_flow(flow_shards):
 def test_learns_from_clips_of_flow_under_tsn(flow_shards, tmp_path):
     """ARTNet on flow with TSN: trained on two segments, tested on them and clip by clip."""
     config = small_config(flow_shards, epochs=8, learning_rate=0.01)
-    config.data.update({"stream": "flow", "stacked": False, "segments": 2})
+    config.data.update({"stream": "flow", "flow_as_channels": False, "segments": 2})
     model = training.train(config, str(tmp_path))
     assert model.input_shape == (None, 2, 8, 24, 24, 2)
     assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
@@ -519,9 +520,9 @@ def test_flow_must_be_there(shards, tmp_path):
 
 def test_a_split_must_be_there(shards, tmp_path):
     config = small_config(shards)
-    config.data.split = 3
+    config.data.fold = 3
     for run in (training.train, evaluation.evaluate):
-        with pytest.raises(ValueError, match=r"`split` must be an official split.*split=3"):
+        with pytest.raises(ValueError, match=r"`fold` must be an official split.*fold=3"):
             run(config, str(tmp_path / "run"))
 
 
