@@ -42,7 +42,7 @@ def save_sheet(manifest, clips, path, count=12, seed=0):
     title = f"{manifest.path}: {count} of {len(clips):,} clips, seed {seed}"
     if manifest.flow:
         title += "\nmotion to the right is red, down yellow, to the left cyan, up violet"
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, clip, strip in zip(figure.axes, chosen, strips, strict=False):
