@@ -21,7 +21,7 @@ ALLOWED = {
     "clip_spec": {"clip_spec", "checks"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "data": {
-        "data", "checks", "clip_spec", "extras", "files", "tensorflow_import", "text"
+        "data", "checks", "clip_spec", "extras", "files", "tensorflow_import"
     },
     "training": {"training", "evaluation", "checks", "files", "runs"},
     "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},

@@ -12,6 +12,7 @@ Prints what went where. docs/architecture.md tells what was verified, and on wha
 import os
 
 from keras_videorel.cli import Flags
+from keras_videorel.data.manifest import write_class_names
 
 FLAGS = Flags()
 FLAGS.string("caffemodel", None, "File to convert.", required=True)
@@ -24,7 +25,7 @@ FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", re
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.files import atomic_write, opened
+    from keras_videorel.files import atomic_write
     from keras_videorel.models.complexity import trainable_parameters
 
     output = FLAGS.output

@@ -15,7 +15,6 @@ _MODULES = (
     "manifest",
     "official",
     "pipeline",
-    "record_checks",
     "records",
     "rendering",
     "sampling",
