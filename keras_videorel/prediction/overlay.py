@@ -1,7 +1,8 @@
 """A video with its labels, their probabilities over time, and where the model looks."""
 
-import itertools
+import contextlib
 import os
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from keras_videorel.checks import check_integer
 from keras_videorel.data import video
 from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
+from keras_videorel.prediction.predictor import Predictor, Window
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
 
-_LEAST_SIDE = 360  # smaller videos are enlarged: text needs pixels
-_LEAST_FONT = 14
+_MIN_SIDE = 360  # smaller videos are enlarged: text needs pixels
+_MIN_FONT = 14
 _SIDE_PER_FONT = 26
 # Okabe and Ito's, which most of the colour-blind tell apart.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
@@ -29,29 +31,28 @@ _HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
 _CLOCK = 90_000  # ticks per second, of MPEG
 
 
-class _Timeline(NamedTuple):
-    """What a model says over time, without what is not shown."""
-
-    middles: np.ndarray  # (windows,), seconds
-    probabilities: np.ndarray  # (windows, classes)
-    looks: list  # of each window (steps' seconds, maps, position); empty without relations
-    end: float
-    full: float
-
-
-def write(predictor, source, path, *, windows=None, top=3, position=None, gate="mean",
-          size=None, on_frame=None):  # fmt: skip
+def write(
+    predictor: Predictor,
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    windows: Iterable[Window] | None = None,
+    top: int = 3,
+    position: tuple[int, int] | None = None,
+    gate: str = "mean",
+    size: tuple[int, int] | int | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> str | os.PathLike:
     """Write a video with labels, a bar of probabilities over time, and relation maps.
 
     The most probable classes of the moment stand on the frames. Below runs the timeline: what the
     leading classes have of the probability, stacked, with a cursor. For a model with a relational
     LSTM, frames show what one position (framed) takes from where, as a heat map over the part of
-    the frame that the model sees; no colour is a uniform weight or less.
+    the frame that the model sees. Weights up to a uniform one have no color.
 
-    The file is decoded twice, once for the windows, unless they are given, and once for the
-    frames; memory does not grow with its length, but for some bytes a window. It is H.264, without
-    sound, upright, with the times of the frames as they were; videos whose shorter side is below
-    360 pixels are enlarged.
+    The file is decoded twice: for the windows, unless they are given, and for the frames. Memory
+    grows by some bytes a window only. The result is H.264 without sound, upright, with the times
+    that the frames had. Videos whose shorter side is below 360 pixels are enlarged.
 
     Args:
         predictor: A `Predictor`.
@@ -71,23 +72,94 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
     Raises:
         ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
+    check(predictor, source, path, top, position, gate)
+    windows = predictor.windows(source) if windows is None else windows
+    with (
+        writer(predictor, path, windows, top=top, position=position, gate=gate, size=size) as add,
+        video.iter_frames(source, threads=0) as reader,
+    ):
+        first = None
+        for time in iter(reader.skip, None):
+            first = time if first is None else first
+            add(time - first, reader)
+            if on_frame is not None:
+                on_frame(reader.frames)
+    return path
+
+
+def check(predictor, source, path, top=3, position=None, gate="mean"):
+    """Raise a `ValueError` if an argument is none that `write` takes."""
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
     if os.path.exists(path) and os.path.samefile(source, path):
         raise ValueError(f"`path` must not be the video itself. Received: {path!r}")
     maps.check_options(predictor, position, gate)
     check_integer("top", top, 1)
-    windows = predictor.windows(source) if windows is None else windows
+
+
+@contextlib.contextmanager
+def writer(predictor, path, windows, *, top=3, position=None, gate="mean", size=None):
+    """Write the video of `write`, whose arguments these are, while somebody else reads the file.
+
+    Yields:
+        A function that adds a frame: of its time in seconds after the first one, and of a
+        `data.video.FrameReader` that is at the frame.
+    """
     timeline = _timeline(windows, predictor.settings, position, gate)
-    with video.iter_frames(source, size, threads=0) as reader, atomic_write(path) as temporary:
-        first, image = next(reader)
-        painter = _Painter(predictor, timeline, image.shape[:2], top, gate)
-        with _Encoder(temporary, painter.size, reader.frame_rate) as encoder:
-            for time, frame in itertools.chain([(first, image)], reader):
-                encoder.add(time - first, painter.paint(time - first, frame))
-                if on_frame is not None:
-                    on_frame(reader.frames)
-    return path
+    stream = painter = None
+    last = -1  # tick
+
+    def add(time, reader):
+        nonlocal stream, painter, last
+        frame = reader.frame(size)
+        if painter is None:
+            painter = _Painter(predictor, timeline, frame.shape[:2], top, gate)
+        picture = painter.paint(time, frame)
+        if stream is None:
+            # Nominal: a frame a day is none that a header can hold.
+            rate = Fraction(max(reader.frame_rate, 1.0)).limit_denominator(1001)
+            stream = container.add_stream(
+                "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
+            )
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = Fraction(1, _CLOCK)
+        encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        last = max(round(time * _CLOCK), last + 1)
+        encoded.pts, encoded.time_base = last, Fraction(1, _CLOCK)
+        container.mux(stream.encode(encoded))
+
+    with (
+        atomic_write(path) as temporary,
+        av.open(os.fspath(temporary), "w", options={"movflags": "+faststart"}) as container,
+    ):
+        yield add
+        container.mux(stream.encode())
+
+
+def colours(probabilities):
+    """Colours of the classes that lead for the longest, and surest; those that never do come last.
+
+    Args:
+        probabilities: Of windows, `(windows, classes)`.
+
+    Returns:
+        Dict from at most six classes to `(r, g, b)`, 0 to 255, in order.
+    """
+    led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
+    strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
+    leading = np.argsort(-strength, kind="stable").tolist()
+    return dict(zip(leading, COLOURS, strict=False))
+
+
+class _Timeline(NamedTuple):
+    """What a model says over time; of relations what is shown, since an hour has gigabytes."""
+
+    middles: np.ndarray  # (windows,), seconds
+    probabilities: np.ndarray  # (windows, classes)
+    looks: list  # of each window (steps' seconds, maps, position); empty without relations
+    end: float
+    full: float
 
 
 def _timeline(windows, settings, position, gate):
@@ -106,47 +178,31 @@ def _timeline(windows, settings, position, gate):
     )
 
 
-def colours(probabilities):
-    """Colours of the classes that lead for the longest, and surest; those that never do come last.
-
-    Args:
-        probabilities: Of windows, `(windows, classes)`.
-
-    Returns:
-        Dict from at most six classes to `(r, g, b)`, 0 to 255, in order.
-    """
-    led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
-    strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
-    leading = np.argsort(-strength, kind="stable").tolist()
-    return dict(zip(leading, COLOURS, strict=False))
-
-
 class _Painter:
     """Paints frames of one size."""
 
     def __init__(self, predictor, timeline, frame_size, top, gate):
-        self._labels, self._timeline, self._settings = (
+        self._labels, self._settings, self._timeline = (
             predictor.labels,
-            timeline,
             predictor.settings,
+            timeline,
         )
         self._top, self._gate = min(top, len(predictor.labels)), gate
         height, width = frame_size
-        scale = max(_LEAST_SIDE / min(height, width), 1)
+        scale = max(_MIN_SIDE / min(height, width), 1)
         # Even, as H.264 in 4:2:0 needs.
         height, width = (2 * round(scale * side / 2) for side in (height, width))
         self._picture = height, width
-        self._font = max(min(height, width) // _SIDE_PER_FONT, _LEAST_FONT)
+        self._font = max(min(height, width) // _SIDE_PER_FONT, _MIN_FONT)
         self._colours = colours(timeline.probabilities)
         self._panel = self._draw_panel(width)
-        self.size = height + len(self._panel), width
         self._box = maps.seen_box(height, width, predictor.settings)
         self._shown = None  # which map the cached layers are of
 
     def paint(self, time, frame):
-        """A frame with all that belongs on it at a time, uint8 `(*size, 3)`."""
+        """A frame with all that belongs on it at a time, uint8 RGB."""
         height, width = self._picture
-        canvas = np.empty((*self.size, 3), np.uint8)
+        canvas = np.empty((height + len(self._panel), width, 3), np.uint8)
         picture = canvas[:height]
         if frame.shape[:2] == (height, width):
             picture[:] = frame
@@ -291,33 +347,3 @@ def _clock(seconds):
     hours, minutes = divmod(minutes, 60)
     front = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{front}:{tenths // 10:02d}.{tenths % 10}"
-
-
-class _Encoder:
-    """An H.264 file that grows frame by frame, each shown at its own time."""
-
-    def __init__(self, path, size, frame_rate):
-        self._container = av.open(os.fspath(path), "w", options={"movflags": "+faststart"})
-        # Nominal: a frame a day is none that a header can hold.
-        rate = Fraction(max(frame_rate, 1.0)).limit_denominator(1001)
-        self._stream = self._container.add_stream(
-            "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
-        )
-        self._stream.height, self._stream.width = size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _CLOCK)
-        self._ticks = -1
-
-    def add(self, time, picture):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        self._ticks = max(round(time * _CLOCK), self._ticks + 1)
-        frame.pts, frame.time_base = self._ticks, Fraction(1, _CLOCK)
-        self._container.mux(self._stream.encode(frame))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
