@@ -66,7 +66,7 @@ def main(arguments):
     predictor = Predictor(FLAGS.model, FLAGS.precision)
     predictor.check_window(FLAGS.window, FLAGS.hop)
     position = _position()
-    failures = _Failures()
+    failures = []
     paths = _find(words, failures)
     if FLAGS.live:
         streams, paths = paths + streams, []
@@ -74,24 +74,19 @@ def main(arguments):
         try:
             _label(predictor, path, outputs, {"position": position, "gate": FLAGS.gate})
         except (ValueError, OSError) as error:
-            failures.report(path, error)
+            _report(failures, path, error)
     if streams or FLAGS.camera:
         _watch(predictor, streams, failures)
-    return 1 if failures.count else 0
+    return 1 if failures else 0
 
 
-class _Failures:
-    """Inputs that gave nothing: reported, counted."""
-
-    def __init__(self):
-        self.count = 0
-
-    def report(self, path, error):
-        self.count += 1
-        message = " ".join(str(error).split())
-        if FLAGS.json:
-            print(json.dumps({"path": path, "error": message}), flush=True)
-        print(f"videorel predict: {message}", file=sys.stderr)
+def _report(failures, path, error):
+    """Report an input that gave nothing."""
+    failures.append(path)
+    message = " ".join(str(error).split())
+    if FLAGS.json:
+        print(json.dumps({"path": path, "error": message}), flush=True)
+    print(f"videorel predict: {message}", file=sys.stderr)
 
 
 def _position():
@@ -114,7 +109,7 @@ def _find(words, failures):
         try:
             paths += find_videos(word, left_out)
         except (ValueError, OSError) as error:
-            failures.report(word, error)
+            _report(failures, word, error)
     if left_out:
         such = f"{left_out[0][0]}: {left_out[0][1]}"
         count = f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}"
@@ -166,30 +161,23 @@ def _label(predictor, path, outputs, options):
             windows.append((window.start, window.end, pairs))
             yield window
 
+    if outputs:
+        from keras_videorel.prediction import maps, overlay, strip
+
+        maps.check_options(predictor, **options)
     with contextlib.ExitStack() as stack:
         on_frame = None
-        if "strip" in outputs:
-            from keras_videorel.prediction import strip
-
-            strip.check(predictor, outputs["strip"], **options)
-        if "overlay" in outputs:
-            from keras_videorel.prediction import overlay
-
-            overlay.check(predictor, path, outputs["overlay"], **options)
-        if "overlay" in outputs or FLAGS.over_time:
-            reader = video.iter_frames(path, predictor.frame_size, threads=0)
-            found = predictor.windows(reader, FLAGS.window, FLAGS.hop, "overlay" in outputs)
+        with video.iter_frames(path, predictor.frame_size, threads=0) as reader:
+            found = noted(predictor.windows(reader, FLAGS.window, FLAGS.hop, "overlay" in outputs))
             if "overlay" in outputs:
-                add = stack.enter_context(
-                    overlay.writer(predictor, outputs["overlay"], noted(found), **options)
+                on_frame = stack.enter_context(
+                    overlay.writer(predictor, path, outputs["overlay"], found, **options)
                 )
-                on_frame = _with_progress(add, reader.frames, outputs["overlay"], stack)
-            else:
-                for _ in noted(found):
-                    pass
+            for _ in found if FLAGS.over_time else iter(reader.skip, None):
+                pass  # to the end, without windows that nobody wants
             num_frames = reader.frames
-        else:
-            num_frames = video.count_frames(path, threads=0)
+        if on_frame is not None:
+            on_frame = stack.enter_context(_progress(on_frame, num_frames, outputs["overlay"]))
         prediction, sample = predictor.predict(
             path, num_frames, FLAGS.top, with_sample="strip" in outputs, on_frame=on_frame
         )
@@ -202,28 +190,20 @@ def _label(predictor, path, outputs, options):
             line["windows"] = [_span(*window) for window in windows]
         print(json.dumps({**line, **outputs}), flush=True)
         return
-    print(f"{path} ({num_frames} frames)")
-    for label, value in pairs:
-        print(f"  {value:7.2%}  {label}")
-    for window in windows if FLAGS.over_time else []:
-        print(_window_line(*window))
-    for written in outputs.values():
-        print(f"  written: {written}")
-    sys.stdout.flush()
+    lines = [f"{path} ({num_frames} frames)"]
+    lines += [f"  {value:7.2%}  {label}" for label, value in pairs]
+    lines += [_window_line(*window) for window in windows] if FLAGS.over_time else []
+    lines += [f"  written: {file}" for file in outputs.values()]
+    print("\n".join(lines), flush=True)
 
 
-def _with_progress(add, total, output, stack):
+@contextlib.contextmanager
+def _progress(add, total, output):
+    """`add` of an overlay, with a bar."""
     from tqdm import tqdm
 
-    bar = stack.enter_context(
-        tqdm(total=total, unit="frame", desc=os.path.basename(output), leave=False)
-    )
-
-    def add_and_advance(time, reader):
-        add(time, reader)
-        bar.update()
-
-    return add_and_advance
+    with tqdm(total=total, unit="frame", desc=os.path.basename(output), leave=False) as bar:
+        yield lambda *frame: (add(*frame), bar.update())
 
 
 def _span(start, end, pairs):
@@ -256,7 +236,7 @@ def _watch(predictor, streams, failures):
 
     def on_end(summary):
         if summary.error is not None:
-            failures.report(summary.source, summary.error)
+            _report(failures, summary.source, summary.error)
         if summary.frames:
             print(f"videorel predict: {summary}", file=sys.stderr)
 

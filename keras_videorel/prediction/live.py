@@ -19,39 +19,23 @@ _LATENCIES = 10_000  # kept for the summary
 
 
 class LiveWindow(NamedTuple):
-    """What a model says about the newest part of a source.
+    """What a model says about the newest part of a source."""
 
-    Attributes:
-        source: Name of the source.
-        window: A `Window`; its times are seconds after the source's first frame.
-        latency: Seconds from the arrival of the newest frame to this answer.
-        skipped: Frames since the window before that are in neither.
-    """
-
-    source: str
-    window: Window
-    latency: float
-    skipped: int
+    source: str  # its name
+    window: Window  # times are seconds after the source's first frame
+    latency: float  # seconds from the arrival of the newest frame to this answer
+    skipped: int  # frames since the window before that are in neither
 
 
 class Summary(NamedTuple):
-    """Counts of a source that ended.
-
-    Attributes:
-        source: Its name.
-        frames: Frames that came.
-        windows: Windows that were labeled.
-        skipped: Frames that were in none of them.
-        latencies: Seconds, of the last windows.
-        error: Why it ended, an exception, or None.
-    """
+    """Counts of a source that ended."""
 
     source: str
     frames: int
     windows: int
-    skipped: int
-    latencies: list
-    error: Exception | None
+    skipped: int  # frames that were in no window
+    latencies: list  # seconds, of the last windows
+    error: Exception | None  # why it ended
 
     def __str__(self):
         found = f"{self.source}: {self.frames} frames, {self.windows} windows"

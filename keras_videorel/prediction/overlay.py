@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import NamedTuple
 
 import av
 import cv2
@@ -72,10 +71,10 @@ def write(
     Raises:
         ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
-    check(predictor, source, path, top, position, gate)
     windows = predictor.windows(source) if windows is None else windows
+    options = {"top": top, "position": position, "gate": gate, "size": size}
     with (
-        writer(predictor, path, windows, top=top, position=position, gate=gate, size=size) as add,
+        writer(predictor, source, path, windows, **options) as add,
         video.iter_frames(source, threads=0) as reader,
     ):
         first = None
@@ -87,47 +86,38 @@ def write(
     return path
 
 
-def check(predictor, source, path, top=3, position=None, gate="mean"):
-    """Raise a `ValueError` if an argument is none that `write` takes."""
+@contextlib.contextmanager
+def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean", size=None):
+    """Write the video of `write`, whose arguments these are, while the caller reads the file.
+
+    Yields:
+        A function that adds a frame: of its time in seconds after the first one, and of a
+        `data.video.FrameReader` that is at the frame.
+    """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
     if os.path.exists(path) and os.path.samefile(source, path):
         raise ValueError(f"`path` must not be the video itself. Received: {path!r}")
     maps.check_options(predictor, position, gate)
     check_integer("top", top, 1)
-
-
-@contextlib.contextmanager
-def writer(predictor, path, windows, *, top=3, position=None, gate="mean", size=None):
-    """Write the video of `write`, whose arguments these are, while somebody else reads the file.
-
-    Yields:
-        A function that adds a frame: of its time in seconds after the first one, and of a
-        `data.video.FrameReader` that is at the frame.
-    """
-    timeline = _timeline(windows, predictor.settings, position, gate)
-    stream = painter = None
-    last = -1  # tick
+    painter = _Painter(predictor, windows, top, position, gate)
+    stream, last = None, -1  # tick
 
     def add(time, reader):
-        nonlocal stream, painter, last
-        frame = reader.frame(size)
-        if painter is None:
-            painter = _Painter(predictor, timeline, frame.shape[:2], top, gate)
-        picture = painter.paint(time, frame)
+        nonlocal stream, last
+        picture = painter.paint(time, reader.frame(size))
         if stream is None:
             # Nominal: a frame a day is none that a header can hold.
             rate = Fraction(max(reader.frame_rate, 1.0)).limit_denominator(1001)
-            stream = container.add_stream(
-                "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
-            )
+            options = {"crf": "20", "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=rate, options=options)
             stream.height, stream.width = picture.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = Fraction(1, _CLOCK)
-        encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         last = max(round(time * _CLOCK), last + 1)
-        encoded.pts, encoded.time_base = last, Fraction(1, _CLOCK)
-        container.mux(stream.encode(encoded))
+        frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
+        container.mux(stream.encode(frame))
 
     with (
         atomic_write(path) as temporary,
@@ -152,55 +142,40 @@ def colours(probabilities):
     return dict(zip(leading, COLOURS, strict=False))
 
 
-class _Timeline(NamedTuple):
-    """What a model says over time; of relations what is shown, since an hour has gigabytes."""
-
-    middles: np.ndarray  # (windows,), seconds
-    probabilities: np.ndarray  # (windows, classes)
-    looks: list  # of each window (steps' seconds, maps, position); empty without relations
-    end: float
-    full: float
-
-
-def _timeline(windows, settings, position, gate):
-    middles, probabilities, looks, end, largest = [], [], [], 0.0, 0.0
-    for window in windows:
-        middles.append((window.start + window.end) / 2)
-        probabilities.append(window.probabilities)
-        end = window.end
-        if window.relations is not None:
-            shown, place = maps.where_it_looks(window.relations, settings, position, gate)
-            steps = window.times.reshape(len(shown), -1).mean(axis=1)
-            looks.append((steps, shown.astype(np.float16), place))
-            largest = max(largest, shown.max())
-    return _Timeline(
-        np.array(middles), np.stack(probabilities), looks, end, maps.full_heat(largest)
-    )
-
-
 class _Painter:
-    """Paints frames of one size."""
+    """Paints what a model says over time on frames, which are all of the first one's size."""
 
-    def __init__(self, predictor, timeline, frame_size, top, gate):
-        self._labels, self._settings, self._timeline = (
-            predictor.labels,
-            predictor.settings,
-            timeline,
-        )
-        self._top, self._gate = min(top, len(predictor.labels)), gate
-        height, width = frame_size
+    def __init__(self, predictor, windows, top, position, gate):
+        self._labels, self._settings, self._gate = predictor.labels, predictor.settings, gate
+        self._top = min(top, len(predictor.labels))
+        middles, probabilities, self._looks = [], [], []
+        largest = 0.0
+        for window in windows:
+            middles.append((window.start + window.end) / 2)
+            probabilities.append(window.probabilities)
+            self._end = window.end
+            if window.relations is not None:  # an hour of them takes gigabytes
+                shown, place = maps.where_it_looks(window.relations, self._settings, position, gate)
+                steps = window.times.reshape(len(shown), -1).mean(axis=1)
+                self._looks.append((steps, shown.astype(np.float16), place))
+                largest = max(largest, shown.max())
+        self._middles, self._probabilities = np.array(middles), np.stack(probabilities)
+        self._full = maps.full_heat(largest)
+        self._colours = colours(self._probabilities)
+        self._picture = self._shown = None  # size of frames, and which map the cached layers are of
+
+    def _lay_out(self, height, width):
         scale = max(_MIN_SIDE / min(height, width), 1)
         # Even, as H.264 in 4:2:0 needs.
-        height, width = (2 * round(scale * side / 2) for side in (height, width))
-        self._picture = height, width
+        height, width = self._picture = tuple(2 * round(scale * s / 2) for s in (height, width))
         self._font = max(min(height, width) // _SIDE_PER_FONT, _MIN_FONT)
-        self._colours = colours(timeline.probabilities)
         self._panel = self._draw_panel(width)
-        self._box = maps.seen_box(height, width, predictor.settings)
-        self._shown = None  # which map the cached layers are of
+        self._box = maps.seen_box(height, width, self._settings)
 
     def paint(self, time, frame):
         """A frame with all that belongs on it at a time, uint8 RGB."""
+        if self._picture is None:
+            self._lay_out(*frame.shape[:2])
         height, width = self._picture
         canvas = np.empty((height + len(self._panel), width, 3), np.uint8)
         picture = canvas[:height]
@@ -208,9 +183,9 @@ class _Painter:
             picture[:] = frame
         else:
             cv2.resize(frame, (width, height), dst=picture, interpolation=cv2.INTER_CUBIC)
-        index = int(np.abs(self._timeline.middles - time).argmin())
-        captions = self._paint_heat(picture, index, time) if self._timeline.looks else []
-        self._paint_labels(picture, self._timeline.probabilities[index])
+        index = int(np.abs(self._middles - time).argmin())
+        captions = self._paint_heat(picture, index, time) if self._looks else []
+        self._paint_labels(picture, self._probabilities[index])
         canvas[height:] = self._panel
         self._paint_cursor(canvas[height:], time, captions)
         return canvas
@@ -260,21 +235,21 @@ class _Painter:
             lettering.draw(panel, name, left + font, margin, _WHITE)
             left += 2 * font + name.shape[1]
         first, last = self._span
-        times = (np.arange(last - first) + 0.5) / (last - first) * self._timeline.end
+        times = (np.arange(last - first) + 0.5) / (last - first) * self._end
         chart = panel[slice(*self._bar), first:last]
         chart[:] = _EMPTY
         levels = (np.arange(bar)[::-1, np.newaxis] + 0.5) / bar
         floor = np.zeros(last - first)
         for index, colour in self._colours.items():
-            share = self._timeline.probabilities[:, index]
-            ceiling = floor + np.interp(times, self._timeline.middles, share)
+            share = self._probabilities[:, index]
+            ceiling = floor + np.interp(times, self._middles, share)
             chart[(levels >= floor) & (levels < ceiling)] = colour
             floor = ceiling
         return panel
 
     def _paint_cursor(self, panel, time, captions):
         font, (first, last) = self._font, self._span
-        reached = min(time / self._timeline.end, 1) if self._timeline.end else 0
+        reached = min(time / self._end, 1) if self._end else 0
         x = first + round(reached * (last - first - 1))
         half, outer = max(font // 12, 1), max(font // 6, 1)
         rows = slice(self._bar[0] - outer, self._bar[1] + outer)
@@ -283,7 +258,7 @@ class _Painter:
         panel[rows, max(x - half - 1, 0) : x + half + 1] = _DARK
         panel[rows, max(x - half, 0) : x + half] = _WHITE
         top = self._bar[1] + outer
-        clock = lettering.mask(f"{_clock(time)} / {_clock(self._timeline.end)}", font)
+        clock = lettering.mask(f"{_clock(time)} / {_clock(self._end)}", font)
         lettering.draw(panel, clock, first, top, _GREY)
         room = last - first - clock.shape[1] - font
         for caption in captions:  # the longest that there is room for
@@ -296,13 +271,13 @@ class _Painter:
 
     def _paint_heat(self, picture, index, time):
         """The relation map of a moment; returns what there is to say of it, longest first."""
-        steps, shown, place = self._timeline.looks[index]
+        steps, shown, place = self._looks[index]
         step = int(np.abs(steps - time).argmin())
         top, left, bottom, right = self._box
         part = picture[top:bottom, left:right]
         if self._shown != (index, step):
             self._shown = index, step
-            self._heat = _heat_layers(shown[step], self._timeline.full, part.shape[:2])
+            self._heat = _heat_layers(shown[step], self._full, part.shape[:2])
         opacity, light = self._heat
         cv2.multiply(part, opacity, dst=part, dtype=cv2.CV_8U)
         cv2.add(part, light, dst=part)

@@ -3,7 +3,7 @@
 import collections
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -62,17 +62,11 @@ class Window(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The sample in the middle of a video, and what the model relates in it.
+    """The sample in the middle of a video, and what the model relates in it."""
 
-    Attributes:
-        relations: As of a `Window`.
-        times: When its frames are shown, in seconds, `(sampled,)`.
-        frames: These frames, uint8 RGB `(sampled, height, width, 3)`, in the size of the video.
-    """
-
-    relations: np.ndarray | None
-    times: np.ndarray
-    frames: np.ndarray
+    relations: np.ndarray | None  # as of a `Window`
+    times: np.ndarray  # of its frames, seconds, (sampled,)
+    frames: np.ndarray  # uint8 RGB (sampled, height, width, 3), in the size of the video
 
 
 class Predictor:
@@ -111,17 +105,14 @@ class Predictor:
         size = settings["frame_size"]
         self.frame_size = size if isinstance(size, int) else tuple(size)
 
-    def __call__(
-        self, paths: str | os.PathLike | Iterable[str | os.PathLike], top: int = 5
-    ) -> Prediction | list[Prediction]:
+    def __call__(self, paths, top: int = 5) -> Prediction | list[Prediction]:
         """Label one video, or several.
 
-        A file is decoded twice, once to count its frames and once for those that are needed,
-        so memory does not grow with its length. The flow that a model of optical flow takes is
-        estimated on the way (DIS).
+        A file is decoded twice, first to count its frames, so memory does not grow with its
+        length. For a model of optical flow, flow is estimated on the way (DIS).
 
         Args:
-            paths: A video file, or several.
+            paths: A video file, or a list of them.
             top: Number of classes to return.
 
         Returns:
@@ -135,16 +126,8 @@ class Predictor:
             return self.predict(paths, video.count_frames(paths, threads=0), top)[0]
         return [self(path, top) for path in paths]
 
-    def predict(
-        self,
-        path: str | os.PathLike,
-        num_frames: int,
-        top: int = 5,
-        *,
-        with_sample: bool = False,
-        on_frame: Callable[[float, video.FrameReader], None] | None = None,
-    ) -> tuple[Prediction, Sample | None]:
-        """Label a video whose number of frames is known, in one pass.
+    def predict(self, path, num_frames: int, top: int = 5, *, with_sample=False, on_frame=None):
+        """Label a video of `num_frames` frames in one pass.
 
         Args:
             path: A video file.
@@ -152,13 +135,10 @@ class Predictor:
             top: Number of classes to return.
             with_sample: Whether to return the sample in the middle, too.
             on_frame: Called with the time of each frame of the video, in seconds after the first,
-                and the reader, whose `frame` gives the frame in any size.
+                and the `data.video.FrameReader`, whose `frame` gives the frame in any size.
 
         Returns:
             A `Prediction`, and a `Sample` or None.
-
-        Raises:
-            ValueError: If the file is no video that can be decoded, or `top` is less than 1.
         """
         check_integer("top", top, 1)
         count = min(self.settings["clips"], int(sampling.max_samples(num_frames, *self._taken)))
@@ -193,9 +173,7 @@ class Predictor:
         best = np.argsort(-probabilities, kind="stable")[: check_integer("top", top, 1)]
         return [(self.labels[i], float(probabilities[i])) for i in best]
 
-    def windows(
-        self, source, window: float | None = None, hop: float | None = None, relations: bool = True
-    ) -> Iterator[Window]:
+    def windows(self, source, window=None, hop=None, relations=True) -> Iterator[Window]:
         """Label a video over time, in one pass and in bounded memory.
 
         A window of a model of clips is as long as its clip. A model of segments takes a snippet
@@ -214,9 +192,6 @@ class Predictor:
         Yields:
             `Window`s, in order.
 
-        Raises:
-            ValueError: If the file is no video that can be decoded, `window` or `hop` is not more
-                than 0 and finite, or `window` is given for a model of clips.
         """
         self.check_window(window, hop)
         if isinstance(source, str | os.PathLike):
@@ -241,14 +216,10 @@ class Predictor:
             if not scored:
                 yield self.window(*newest.columns(), rate, relations)
 
-    def window(self, times, frames, frame_rate: float = 25.0, relations: bool = True) -> Window:
-        """Label some frames in a row, as one sample.
+    def window(self, times, frames, frame_rate=25.0, relations=True) -> Window:
+        """Label consecutive frames, uint8 RGB `(height, width, 3)`, as one sample.
 
-        Args:
-            times: Their times in seconds.
-            frames: Sequence of uint8 arrays `(height, width, 3)`, RGB.
-            frame_rate: Frames per second, for the end of the last of one or two.
-            relations: Whether to compute relation maps, where the model has them.
+        `times` are theirs in seconds. `frame_rate` tells the end of one or two frames.
         """
         indices = sampling.uniform_samples(len(frames), 1, *self._taken).numpy()
         clips = self._take(indices, len(frames), lambda numbers: ((i, frames[i]) for i in numbers))
@@ -259,8 +230,8 @@ class Predictor:
         seen = np.array([times[i] for i in indices[0]], float)
         return Window(float(times[0]), end, _softmax(logits[0]), maps, seen)
 
-    def window_frames(self, frame_rate: float, window: float | None = None) -> int:
-        """Frames of a window of a video of some frames per second, if it keeps that rate."""
+    def window_frames(self, frame_rate, window=None):
+        """Frames of a window of a video that keeps its frame rate."""
         segments, frames, stride = self._taken
         span = (frames - 1) * stride + 1
         if not segments:
@@ -268,11 +239,11 @@ class Predictor:
         seconds = SEGMENTS_WINDOW if window is None else window
         return max(round(seconds * frame_rate), segments, span)
 
-    def default_hop(self, frame_rate: float, window: float | None = None) -> float:
+    def default_hop(self, frame_rate, window=None):
         """Seconds from one window to the next, where the caller does not say."""
         return min(self.window_frames(frame_rate, window) / frame_rate / 2, _MAX_HOP)
 
-    def check_window(self, window: float | None, hop: float | None) -> None:
+    def check_window(self, window, hop):
         """Raise a `ValueError` for what `windows` cannot take."""
         for name, value in (("window", window), ("hop", hop)):
             if value is not None:
@@ -291,15 +262,9 @@ class Predictor:
         return self._model.score(clips), None
 
     def _take(self, indices, num_frames, read):
-        """What the model takes of a video: frames, or the flow from each to the next as levels.
+        """Frames by number, or the flow from each to the next, uint8 `(*indices.shape, h, w, c)`.
 
-        Args:
-            indices: Numbers of frames, an array.
-            num_frames: Number of frames of the video.
-            read: Function from numbers, in order, to an iterable of `(number, frame)`.
-
-        Returns:
-            uint8 `(*indices.shape, height, width, channels)`.
+        `read` gives an iterable of `(number, frame)` for numbers in order.
         """
         if self.stream == "rgb":
             found = dict(read(np.unique(indices).tolist()))
@@ -321,16 +286,10 @@ class Predictor:
 
 
 class NewestFrames:
-    """The newest frames of a source: as many as a window takes.
+    """The newest frames of a source: as many as a window takes, and at most `max_frames`.
 
     A clip is a number of frames. A window of segments is a time: cameras deliver fewer frames than
     they declare when it gets dark, and browsers record what comes.
-
-    Args:
-        predictor: A `Predictor`.
-        frame_rate: Frames per second of the source.
-        window: As for `Predictor.windows`.
-        max_frames: Frames to hold, whatever their times; by default twice a window's.
     """
 
     def __init__(self, predictor, frame_rate, window, max_frames=None):
@@ -376,14 +335,10 @@ def _softmax(logits):
 
 
 def _read(path, numbers, size, look=None):
-    """Yield `(number, frame)` of some frames of a file; `look` sees all of them.
+    """Yield `(number, frame)` of some frames of a file.
 
-    Args:
-        path: A video file.
-        numbers: Numbers of frames.
-        size: Size of these frames.
-        look: Called with the number and time of each frame, in seconds after the first, and the
-            reader. Without it, the file is read no further than it must be.
+    All frames go by `look(number, seconds, reader)`; without it, the file is read no further than
+    the last of `numbers`.
     """
     wanted, last, first = set(numbers), max(numbers), None
     with video.iter_frames(path, threads=0) as reader:

@@ -53,20 +53,15 @@ def write(
     Raises:
         ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
-    check(predictor, path, position, gate)
-    found = predictor.predict(source, video.count_frames(source, threads=0), top, with_sample=True)
-    return draw(predictor, path, *found, position, gate)
-
-
-def check(predictor, path, position=None, gate="mean"):
-    """Raise a `ValueError` if an argument is none that `write` takes."""
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
     maps.check_options(predictor, position, gate)
+    found = predictor.predict(source, video.count_frames(source, threads=0), top, with_sample=True)
+    return draw(predictor, path, *found, position=position, gate=gate)
 
 
-def draw(predictor, path, prediction, sample, position=None, gate="mean"):
-    """Draw the strip of `write` from what `Predictor.predict` found."""
+def draw(predictor, path, prediction, sample, *, position=None, gate="mean"):
+    """Draw the strip of `write` from what `Predictor.predict` returned."""
     looks = place = None
     if sample.relations is not None:
         looks, place = maps.where_it_looks(sample.relations, predictor.settings, position, gate)
