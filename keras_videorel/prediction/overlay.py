@@ -51,12 +51,12 @@ def write(
 
     The file is decoded twice: for the windows, unless they are given, and for the frames. Memory
     grows by some bytes a window only. The result is H.264 without sound, upright, with the times
-    that the frames had. Videos whose shorter side is below 360 pixels are enlarged.
+    that the frames had. Videos whose shorter side is below 360 pixels are enlarged. Returns `path`.
 
     Args:
         predictor: A `Predictor`.
         source: The video file.
-        path: The file to write, one of `EXTENSIONS`.
+        path: The file to write, with one of `EXTENSIONS`.
         windows: Windows of the video, by default those of `predictor.windows`.
         top: Number of classes on the frames.
         position: `(row, column)` of the feature map whose relations are shown; by default, in
@@ -64,12 +64,6 @@ def write(
         gate: One of `maps.GATES`, or `"mean"`.
         size: Size to draw the frames at, as for `data.video.iter_frames`; their own by default.
         on_frame: Called with the number of frames so far.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
     windows = predictor.windows(source) if windows is None else windows
     options = {"top": top, "position": position, "gate": gate, "size": size}
@@ -128,13 +122,9 @@ def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean
 
 
 def colours(probabilities):
-    """Colours of the classes that lead for the longest, and surest; those that never do come last.
+    """Dict from the classes that lead for the longest, and surest, to their `(r, g, b)`.
 
-    Args:
-        probabilities: Of windows, `(windows, classes)`.
-
-    Returns:
-        Dict from at most six classes to `(r, g, b)`, 0 to 255, in order.
+    At most six, in order, from probabilities `(windows, classes)`.
     """
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)

@@ -38,6 +38,7 @@ def write(
     of each snippet. Heat maps show what one position (framed) takes from the frame before, as
     multiples of a uniform weight; the first step has no frame before. Below stand the most
     probable classes of the whole video, over all its samples. The file is decoded twice.
+    Returns `path`.
 
     Args:
         predictor: A `Predictor`.
@@ -46,12 +47,6 @@ def write(
         top: Number of classes.
         position: As for `overlay.write`.
         gate: As for `overlay.write`.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
