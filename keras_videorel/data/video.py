@@ -76,7 +76,8 @@ class FrameReader:
         self._rotation = self._matrix = None
         self._size = check_size(size)
         self._threads = threads
-        self._converter = av.video.reformatter.VideoReformatter()
+        # One for each size: it remembers its last one.
+        self._reformatters = collections.defaultdict(av.video.reformatter.VideoReformatter)
         self._open = _open if opened is None else opened
         self._begin()
         self.frame_rate = self._find_rate(live=opened is not None)
@@ -88,8 +89,7 @@ class FrameReader:
         return self
 
     def __next__(self):
-        timestamp, picture = next(self._pictures)
-        return timestamp, self._convert(picture)
+        return self.skip(), self.frame(self._size)
 
     def skip(self):
         """Decode the next frame without converting it to RGB.
@@ -100,7 +100,12 @@ class FrameReader:
         Raises:
             StopIteration: After the last frame.
         """
-        return next(self._pictures)[0]
+        timestamp, self._newest = next(self._pictures)
+        return timestamp
+
+    def frame(self, size=None):
+        """The newest frame, uint8 RGB of a size as for `iter_frames`: one decode gives several."""
+        return self._convert(self._newest, self._scaled(size))
 
     def close(self):
         """Close the file; this happens on its own after the last frame."""
@@ -298,18 +303,12 @@ class FrameReader:
         tick = item.time_base if isinstance(item, av.Packet) else self._stream.time_base
         return None if ticks is None or not tick else float(ticks * tick)
 
-    def _convert(self, picture):
-        """Picture as upright uint8 `(height, width, 3)` RGB of the wanted size."""
+    def _convert(self, picture, size):
+        """Picture as upright uint8 `(*size, 3)` RGB."""
         matrix = self._turn(picture)
         turned = matrix[0][0] == 0
-        height, width = self._size[::-1] if turned else self._size
-        # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
-        # time; at the same size, packed RGB is the fast one.
-        layout = "rgb24" if (height, width) == (picture.height, picture.width) else "gbrp"
         try:
-            pixels = self._converter.reformat(
-                picture, width, height, format=layout, interpolation="BICUBIC", threads=1
-            ).to_ndarray()  # a thread: there is a process per core
+            pixels = to_rgb(picture, size[::-1] if turned else size, self._reformatters[size])
         except (av.error.FFmpegError, MemoryError) as error:
             raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
         if matrix == _IDENTITY:
@@ -328,17 +327,41 @@ class FrameReader:
 
     def _settle_size(self, picture):
         """Size of all frames: that of the first one, should the video change it on the way."""
-        if isinstance(self._size, tuple):
-            return
         turned = self._turn(picture)[0][0] == 0
         aspect = self._stream.sample_aspect_ratio
         aspect = float(aspect) if aspect else 1.0
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
-        height, width = (width, picture.height) if turned else (picture.height, width)
-        if self._size is not None:
-            height, width = keep_aspect(height, width, self._size)
-        _check_pixels(self.path, height, width)
-        self._size = height, width
+        self._own_size = (width, picture.height) if turned else (picture.height, width)
+        self._size = self._scaled(self._size)
+
+    def _scaled(self, size):
+        """`(height, width)` of frames that get a size as for `iter_frames`."""
+        if isinstance(size, tuple):
+            return size
+        size = self._own_size if size is None else keep_aspect(*self._own_size, size)
+        _check_pixels(self.path, *size)
+        return size
+
+
+def to_rgb(picture, size, reformatter):
+    """Resize a picture: of files for shards and for predictions, of streams and of cameras alike.
+
+    It is FFmpeg's bicubic filter, which covers the more pixels, the smaller the result.
+
+    Args:
+        picture: An `av.VideoFrame`.
+        size: `(height, width)`.
+        reformatter: An `av.video.reformatter.VideoReformatter`, which is fast for one size.
+
+    Returns:
+        A uint8 array `(height, width, 3)`, RGB.
+    """
+    # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
+    # time; at the same size, packed RGB is the fast one.
+    layout = "rgb24" if tuple(size) == (picture.height, picture.width) else "gbrp"
+    return reformatter.reformat(
+        picture, size[1], size[0], format=layout, interpolation="BICUBIC", threads=1
+    ).to_ndarray()  # a thread: there is a process per core
 
 
 def iter_frames(path, size=None, threads=1, start=None, end=None):

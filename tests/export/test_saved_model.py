@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import ClassVar
 
 import keras
@@ -477,7 +478,10 @@ def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "to_levels", lambda field: pairs.append(1) or to_levels(field))
     for wanted, expected in (([12, 3, 4, 12, 4], 3), ([19, 0, 18], 2), ([5], 1)):
         pairs.clear()
-        found = predictor._read_flow(file, np.array(wanted), None, 20)
+        found = predictor.Predictor._take(
+            SimpleNamespace(stream="flow"), np.array(wanted), 20,
+            lambda numbers: predictor._read(file, numbers, None),
+        )  # fmt: skip
         assert np.array_equal(found, [whole[index] for index in wanted])
         assert len(pairs) == expected
 
