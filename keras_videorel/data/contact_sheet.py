@@ -103,7 +103,7 @@ def _strip(layout, clip):
         return strip, None
     fields = [flow.from_levels(_decode(fields[i], clip)[..., :2]) for i in places]
     fastest = max(np.hypot(*np.moveaxis(field, -1, 0)).max() for field in fields)
-    wheels = [flow.colour_wheel(field, max(fastest, 1.0)) for field in fields]
+    wheels = [flow.color_wheel(field, max(fastest, 1.0)) for field in fields]
     gap = np.full((_GAP, strip.shape[1], 3), 255, np.uint8)
     return np.concatenate([strip, gap, _side_by_side(wheels)]), fastest
 
@@ -132,7 +132,7 @@ def _side_by_side(pictures):
 def _wheel(size):
     """The colours of all directions, on a disc."""
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
-    wheel = flow.colour_wheel(np.stack([x, y], axis=-1), 1.0)
+    wheel = flow.color_wheel(np.stack([x, y], axis=-1), 1.0)
     wheel[np.hypot(x, y) > 1] = 255
     return wheel
 

@@ -342,7 +342,7 @@ def _flow_of(frames, indices):
         if len(frames) == 1:
             levels[start] = flow.no_flow(frames[0].shape[:2])
         else:
-            pair = flow.grey(frames[start]), flow.grey(frames[start + 1])
+            pair = flow.gray(frames[start]), flow.gray(frames[start + 1])
             levels[start] = flow.to_levels(estimate(*pair))
     return [levels[start] for start in starts]
 
@@ -362,7 +362,7 @@ def _read_flow(path, indices, size, num_frames):
             if wanted.isdisjoint((index - 1, index)):
                 reader.skip()
                 continue
-            next_picture = flow.grey(next(reader)[1])
+            next_picture = flow.gray(next(reader)[1])
             if index - 1 in wanted:
                 levels[index - 1] = flow.to_levels(estimate(picture, next_picture))
             picture = next_picture
