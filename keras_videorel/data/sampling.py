@@ -107,9 +107,17 @@ def uniform_snippets(num_frames, groups, segments, length, stride=1):
 
 
 def random_sample(num_frames, segments, length, stride=1, *, seed):
-    """A training sample, `(max(segments, 1) * length,)`.
+    """Frames of a training sample: a random clip, or random snippets one after the other.
 
-    It is a random clip if `segments` is 0, else random snippets one after the other.
+    Args:
+        num_frames: Frames in the video, a scalar.
+        segments: 0 for a clip; T > 0 for a snippet of each of T segments.
+        length: Frames in the clip, or in each snippet.
+        stride: Step between them.
+        seed: Two integers.
+
+    Returns:
+        int32 tensor `(max(segments, 1) * length,)`.
     """
     if not segments:
         return random_clip(num_frames, length, stride, seed=seed)
@@ -117,9 +125,17 @@ def random_sample(num_frames, segments, length, stride=1, *, seed):
 
 
 def uniform_samples(num_frames, count, segments, length, stride=1):
-    """The `count` test samples of a video, `(count, max(segments, 1) * length)`.
+    """Frames of the test samples of a video: uniform clips, or groups of uniform snippets.
 
-    They are uniform clips if `segments` is 0, else groups of uniform snippets.
+    Args:
+        num_frames: Frames in the video, a scalar.
+        count: Number of clips or groups, an integer or a scalar tensor.
+        segments: 0 for clips; T > 0 for a snippet of each of T segments.
+        length: Frames in each clip or snippet.
+        stride: Step between them.
+
+    Returns:
+        int32 tensor `(count, max(segments, 1) * length)`.
     """
     if not segments:
         return uniform_clips(num_frames, count, length, stride)
@@ -128,6 +144,9 @@ def uniform_samples(num_frames, count, segments, length, stride=1):
 
 
 def max_samples(num_frames, segments, length, stride=1):
-    """The number of `uniform_samples` that a video gives without repeating one."""
+    """The places of a clip in a video, or of a snippet in its longest segment.
+
+    `uniform_samples` gives up to that many without repeating one.
+    """
     longest = -(-tf.cast(num_frames, tf.int32) // max(segments, 1))
     return last_start(longest, length, stride) + 1
