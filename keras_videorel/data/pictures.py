@@ -10,7 +10,8 @@ import numpy as np
 from keras_videorel import files
 from keras_videorel.class_names import INVISIBLE
 from keras_videorel.data import video
-from keras_videorel.data.video_times import SHORTEST_STEP
+from keras_videorel.data.video_files import open_file
+from keras_videorel.data.video_times import MIN_STEP
 
 FRAME_RATE = 12.0  # of Jester's and Something-Something's frames
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
@@ -83,7 +84,7 @@ def why_no_video(path):
     The container is opened and a video stream looked for; no frame is decoded.
     """
     try:
-        container, _ = video._open(os.fsdecode(path))
+        container, _ = open_file(os.fsdecode(path))
     except video.VideoError as error:
         return error.reason
     with container:
@@ -117,7 +118,7 @@ class PictureReader:
         self.frames = 0
         self.note = self.on_drop = None
         self._size = video.check_size(size)
-        start, end = video.check_segment(start, end)
+        segment = video.check_segment(start, end)
         try:
             names = files.entries(self.path)[1]
         except OSError as error:
@@ -127,13 +128,13 @@ class PictureReader:
             raise video.VideoError(self.path, "a folder without pictures")
         # Times are floats: picture 36 of 12 a second lies at 3 s.
         times = ((i / frame_rate, name) for i, name in enumerate(names))
-        tick = SHORTEST_STEP
-        self._names = [(t, name) for t, name in times if start <= t + tick and t + tick < end]
+        self._names = [
+            (time, name) for time, name in times if segment.start <= time + MIN_STEP < segment.end
+        ]
         if not self._names:
-            reason = f"no picture between {start:g} s and {end:g} s; there are {len(names)}"
-            raise video.VideoError(self.path, reason)
-        last = self._names[-1][0]
-        self._early_end = video.early_end(last, len(names) / frame_rate, start, end)
+            reason = "no picture between {:g} s and {:g} s; there are {}"
+            raise video.VideoError(self.path, reason.format(*segment, len(names)))
+        self._early_end = segment.early_end(self._names[-1][0], len(names) / frame_rate)
         self._decoded = self._decode()
 
     def __iter__(self):
