@@ -781,5 +781,5 @@ def test_folders_of_pictures(tmp_path):
     ]
     with pytest.raises(ValueError, match=r"frame_rate: 10\.0 there, 12\.0 wanted"):
         shards.write_shards(videos, output, ["x"], root, (48, 64), workers=1)
-    with pytest.raises(ValueError, match="`frame_rate` must be more than 0"):
+    with pytest.raises(ValueError, match="`frame_rate` must be a finite number above 0"):
         shards.write_shards(videos, output, ["x"], root, frame_rate=0)
