@@ -74,7 +74,7 @@ def estimate(paths, size, method):
     """Fields of a few pairs of each video, and seconds per field."""
     fields, seconds = [], 0.0
     for path in paths:
-        frames = [flow.grey(frame) for _, frame in video.iter_frames(path, SIZES[size])]
+        frames = [flow.gray(frame) for _, frame in video.iter_frames(path, SIZES[size])]
         estimator = flow.estimator(method)
         for k in range(PAIRS):
             place = (2 * k + 1) * (len(frames) - 1) // (2 * PAIRS)

@@ -73,7 +73,7 @@ def _strip(manifest, clip):
     if fields is not None:
         motion = [flow.from_levels(levels[..., :2]) for levels in rows[1]]
         fastest = max(np.hypot(field[..., 0], field[..., 1]).max() for field in motion)
-        rows[1] = [flow.colour_wheel(field, max(fastest, 1.0)) for field in motion]
+        rows[1] = [flow.color_wheel(field, max(fastest, 1.0)) for field in motion]
     return np.concatenate([_row(row) for row in rows])
 
 

@@ -1,8 +1,8 @@
-"""Videos to JPEG frames, in a process of their own, so that no file can take a run down.
+"""Videos to JPEG frames, in a process of their own, so that no file can end a run.
 
-A crash of the decoding library costs one clip at most, and so does a file on which it never comes
-back. The process imports neither TensorFlow nor the caller's main module: it starts in a fraction
-of a second, from any thread, and lives on over many files.
+If the decoding library crashes or hangs, it costs one clip at most. The process imports neither
+TensorFlow nor the caller's main module. It starts in a fraction of a second, from any thread, and
+decodes many files.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ import sys
 import threading
 from typing import NamedTuple
 
-from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.checks import check_choice, check_integer, check_number
 from keras_videorel.data import pictures, video, video_times
 
 MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
-# Twice what was seen: 8K video takes 1.6 GiB, with DIS flow at that size 3.0.
-_MEMORY_LIMIT = 6 << 30
-_LONGEST_WAIT = 1e6  # seconds; longer ones do not fit into a system's call
+_MAX_JPEG_SIDE = 65_500  # of libjpeg
+_MEMORY_LIMIT = 6 << 30  # 8K video takes 1.6 GiB, with DIS flow at that size 3.0
+_MAX_WAIT = 1e6  # seconds; longer ones do not fit into a system's call
 _BATCH = 16  # frames per message: one at a time would cost a tenth of the speed
-_START_LIMIT = 300  # seconds; it takes a quarter of one, unless the machine is on its knees
+_START_LIMIT = 300  # seconds; it takes a quarter of one on an idle machine
 
-# What the process runs: it looks for modules where this one does.
+# What the process runs; it looks for modules where this process does.
 _CODE = """
 import sys
 from multiprocessing.connection import Connection
@@ -39,42 +39,24 @@ decoder._serve(connection)
 
 
 class Settings(NamedTuple):
-    """What becomes of the frames.
+    """How the frames of a video are stored."""
 
-    Attributes:
-        size: As `size` of `video.iter_frames`: `(height, width)`, the length of the shorter side,
-            or None.
-        jpeg_quality: Quality of the JPEGs, 1 to 100.
-        flow: Method of the optical flow, one of `flow.METHODS`, or `"none"`.
-        frame_rate: Pictures per second of folders of pictures.
-    """
-
-    size: tuple | int | None
-    jpeg_quality: int
-    flow: str = "none"
-    frame_rate: float = pictures.FRAME_RATE
+    size: tuple | int | None  # as for `video.iter_frames`
+    jpeg_quality: int  # 1 to 100
+    flow: str = "none"  # or one of `flow.METHODS`
+    frame_rate: float = pictures.FRAME_RATE  # of folders of pictures
 
 
 class EncodedClip(NamedTuple):
-    """The frames of a video.
+    """The frames of a video."""
 
-    Attributes:
-        jpegs: JPEG of each frame, bytes.
-        flow: JPEG of the flow from each frame to the next, bytes; None for none.
-        timestamps: Time of each frame in seconds, increasing.
-        height: Height of the frames in pixels.
-        width: Width of the frames in pixels.
-        frame_rate: Frames per second, as the timestamps have it.
-        note: What was lost, such as frames of a damaged part of the file, or None.
-    """
-
-    jpegs: list
-    flow: list | None
-    timestamps: list
+    jpegs: list  # bytes of each frame
+    flow: list | None  # bytes of the flow from each frame to the next
+    timestamps: list  # seconds, increasing
     height: int
     width: int
-    frame_rate: float
-    note: str | None
+    frame_rate: float  # frames per second, going by the timestamps
+    note: str | None  # what was lost, such as frames of a damaged part of the file
 
 
 class Closed(Exception):
@@ -84,7 +66,7 @@ class Closed(Exception):
 class Decoder:
     """Decodes videos in a process of its own; a context manager.
 
-    Each thread needs its own; only `close` may be called from any thread.
+    Each thread needs its own decoder; only `close` may be called from any thread.
 
     Args:
         settings: A `Settings`.
@@ -93,9 +75,6 @@ class Decoder:
 
     Attributes:
         starts: How often the process was started: once, plus once for each that ended over a file.
-
-    Raises:
-        ValueError: If an argument is none of these.
     """
 
     def __init__(self, settings, time_limit=60):
@@ -106,33 +85,27 @@ class Decoder:
             check_choice("flow", flow, _flow_methods(flow)),
             pictures.check_rate(frame_rate),
         )
-        if not time_limit > 0:
-            raise ValueError(f"`time_limit` must be more than 0 s. Received: {time_limit!r}")
-        self.time_limit = time_limit
+        self.time_limit = check_number("time_limit", time_limit, above=0)
         self.starts = 0
         self._process = self._connection = None
         self._closed = False
         self._starting = threading.Lock()
 
     def encode(self, path, on_frame=None, start=None, end=None):
-        """Decode a video, or a segment of it, and encode its frames.
+        """Decode a video, or a segment of it, and encode its frames as an `EncodedClip`.
 
-        What came before a crash, or before the time limit, is used; the note says so.
+        Frames before a crash or the time limit are used; the note says so.
 
         Args:
             path: A video file, or a folder of pictures.
             on_frame: Called with the number of frames so far, as they come in.
-            start: Where the segment begins, as for `video.iter_frames`.
-            end: Where the segment ends, as for `video.iter_frames`.
-
-        Returns:
-            An `EncodedClip`; its timestamps are those of the file.
+            start: Beginning of the segment, as for `video.iter_frames`.
+            end: End of the segment, as for `video.iter_frames`.
 
         Raises:
             video.VideoError: If the file, or the segment, gives nothing.
-            ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
-            OSError: If the process cannot be started, or was killed, twice, from outside, which
-                is what the system does when memory is short.
+            OSError: If the process cannot be started, or was killed twice, as by a system that is
+                short of memory.
             Closed: If the decoder is closed, or gets closed meanwhile.
         """
         path, segment = os.fsdecode(path), video.check_segment(start, end)
@@ -140,7 +113,7 @@ class Decoder:
             rate, frames, ending, content = self._attempt((path, *segment), on_frame)
             if self._closed:
                 raise Closed
-            # Had it crashed over what an earlier file left behind, a fresh one does not.
+            # A crash that an earlier file caused does not come again in a fresh process.
             if ending != "died":
                 break
         if ending == "rejected":
@@ -153,14 +126,14 @@ class Decoder:
                 raise video.VideoError(path, note)
             note += f"; {len(frames)} {'frame' if len(frames) == 1 else 'frames'} decoded"
         timestamps, sizes, jpegs, flow = map(list, zip(*frames, strict=True))
-        if step := video_times.typical_step(timestamps):  # what containers declare is often wrong
+        if step := video_times.typical_step(timestamps):  # containers often declare another rate
             rate = 1 / step
         flow = None if self.settings.flow == "none" else flow
         return EncodedClip(jpegs, flow, timestamps, *sizes[0], rate, note)
 
     @property
     def process_id(self):
-        """Number of the process, None while there is none."""
+        """Number of the process, or None before and after it runs."""
         return None if self._process is None else self._process.pid
 
     def close(self):
@@ -178,7 +151,7 @@ class Decoder:
         self.close()
 
     def _attempt(self, order, on_frame):
-        """Returns `(rate, frames, ending, content)`, the last two of the message after them."""
+        """`(rate, frames, ending, content)`: the last two are the message after the frames."""
         rate, frames, kind = None, [], None
         try:
             self._start()
@@ -199,7 +172,7 @@ class Decoder:
     def _receive(self, time_limit):
         """The next message, or `("stalled",)`, or `("died", exit status)`."""
         try:
-            if self._connection.poll(min(time_limit, _LONGEST_WAIT)):
+            if self._connection.poll(min(time_limit, _MAX_WAIT)):
                 return self._connection.recv()
         except (EOFError, OSError):
             return "died", self._stop()
@@ -229,9 +202,9 @@ class Decoder:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    # Linear algebra is not wanted, nor memory for as many threads as cores.
+                    # OpenBLAS would take memory for a thread per core, which nothing here uses.
                     env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-                    start_new_session=True,  # Ctrl-C is for the parent, which stops us
+                    start_new_session=True,  # the parent takes Ctrl-C and ends this process
                 )
         with contextlib.suppress(OSError):
             self._connection.send(sys.path)
@@ -241,11 +214,7 @@ class Decoder:
             raise OSError(f"the decoder did not start ({ready} {status})")
 
     def _stop(self):
-        """End the process; the next file gets a fresh one.
-
-        Returns:
-            Its exit status: that of its own end, if it had ended.
-        """
+        """End the process and return its exit status; the next file gets a fresh one."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -266,17 +235,17 @@ def _flow_methods(method):
 
 
 def _serve(connection):
-    """Send the messages of each file that is ordered by `(path, start, end)`, for ever."""
+    """Send the messages of each file that is ordered by `(path, start, end)`, forever."""
     settings = Settings(*connection.recv())
     encode = _frame_encoder(settings)
     size = _BATCH if settings.flow == "none" else 1
-    _be_modest()
+    _limit_memory()
     orders = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, orders), daemon=True).start()
     connection.send(("ready",))
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # what libraries have to say of strange files
-    gc.freeze()  # the modules: looking through them takes longer than what follows each file
+        os.dup2(nowhere.fileno(), 2)  # messages of the libraries about damaged files
+    gc.freeze()  # the modules, which would take most of the time of each collection
     while True:
         path, start, end = orders.get()
         try:
@@ -291,11 +260,11 @@ def _serve(connection):
             ending = ("rejected", error.reason)
         except MemoryError:
             ending = ("rejected", f"takes more than {_MEMORY_LIMIT >> 30} GiB of memory")
-        except Exception as error:  # of the libraries, on files that nobody foresaw
+        except Exception as error:  # of the libraries, on files that were not foreseen
             reason = " ".join(str(error).split())
             ending = ("rejected", f"cannot be decoded: {type(error).__name__}: {reason}")
         connection.send(ending)
-        gc.collect()  # pictures that side data kept, up to 100 MB each
+        gc.collect()  # pictures that side data kept (PyAV 17 and 18), up to 100 MB each
 
 
 def _reader(path, settings, start, end):
@@ -305,23 +274,23 @@ def _reader(path, settings, start, end):
 
 
 def _listen(connection, orders):
-    """Take orders even while a file is being decoded: a parent that is gone ends us."""
+    """Take orders even while a file is decoded, to end with the parent."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             orders.put(connection.recv())
     os._exit(1)
 
 
-def _be_modest():
-    """Limit what a file that lies about its size can take from the machine."""
+def _limit_memory():
+    """Limit the memory that a file with a wrong size can take."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_LIMIT, _MEMORY_LIMIT))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
-        pass  # a system without, or with a lower limit already
-    # Should memory run short all the same, this process is the one to go.
+        pass  # a system without limits, or with a lower limit already
+    # If memory still runs short, the system shall end this process.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
@@ -349,14 +318,11 @@ def _frame_encoder(settings):
             pairs = flow.with_flow(frames(), settings.flow)
         for index, (frame, levels) in enumerate(pairs):
             height, width, _ = frame.shape
-            try:
-                made, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
-            except cv2.error:  # which of the two depends on OpenCV's version
-                made = False
-            if not made:
+            if max(height, width) > _MAX_JPEG_SIDE:
                 reason = f"frames of {height}x{width} cannot be JPEGs"
                 raise video.VideoError(reader.path, reason)
-            jpeg = jpeg.tobytes()
+            bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            jpeg = cv2.imencode(".jpg", bgr, quality)[1].tobytes()
             field = None if levels is None else flow.encode_jpeg(levels, settings.jpeg_quality)
             length += len(jpeg) + len(field or b"")
             if length > MAX_CLIP_BYTES:

@@ -1,9 +1,9 @@
 """Optical flow: how it is estimated, stored in 8 bits, and shown.
 
-A field is float32 `(height, width, 2)`: how far each pixel moves to the next frame, in pixels, to
-the right (x) and down (y). Stored, it is levels, uint8 of the same shape: [-20, 20] pixels on 256
-steps, in the red and green channels of a JPEG (TSN, Wang et al. 2016, Sec. 3.2, with the bound of
-its code, whose preparation both papers follow).
+A field is float32 `(height, width, 2)`: how many pixels each pixel moves to the next frame, to the
+right (x) and down (y). It is stored as levels, uint8 of the same shape, which divide [-20, 20]
+pixels into 256 steps, in the red and green channels of a JPEG. So does TSN, which both papers
+follow (Wang et al. 2016, Sec. 3.2; the bound is from its code).
 """
 
 import cv2
@@ -14,11 +14,13 @@ from keras_videorel.checks import check_choice
 BOUND = 20.0  # pixels per frame; what moves further is stored as this
 METHODS = ("tvl1", "dis")
 
-_LEAST_SIDE = 16  # DIS crashes the process below: a level of its pyramid is smaller than a patch
+# DIS of OpenCV 4.10 to 5.0 crashes the process at sizes such as 8x64 and 15x40: a level of its
+# pyramid is smaller than a patch.
+_MIN_SIDE = 16
 _BLUE = 128  # the third channel of a stored field
-# Baker et al.: seven colours, and how many of 55 hues lie between each and the one before.
+# Baker et al.: seven colors, and how many of 55 hues lie between each and the one before.
 _WHEEL_STEPS = np.cumsum([0, 15, 6, 4, 11, 13, 6])
-_WHEEL_COLOURS = np.array(
+_WHEEL_COLORS = np.array(
     [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)], float
 )
 
@@ -33,12 +35,9 @@ def estimator(method):
         method: `"tvl1"` or `"dis"`.
 
     Returns:
-        A function from two uint8 arrays `(height, width)`, a frame and the next one in `grey`, to
-        the float32 field `(height, width, 2)` between them, in pixels. It raises a `ValueError`
-        if their size is not that of the first pair: OpenCV's estimators remember it.
-
-    Raises:
-        ValueError: If `method` is another.
+        A function from two uint8 arrays `(height, width)`, a frame and the next one in `gray`, to
+        the field between them. It raises a `ValueError` if their size differs from the first pair,
+        whose size OpenCV's estimators remember.
     """
     if check_choice("method", method, METHODS) == "tvl1":
         algorithm = cv2.optflow.DualTVL1OpticalFlow_create()
@@ -55,7 +54,7 @@ def estimator(method):
                 f"Received: {first.shape} and {second.shape}"
             )
         height, width = size
-        down, right = max(_LEAST_SIDE - height, 0), max(_LEAST_SIDE - width, 0)
+        down, right = max(_MIN_SIDE - height, 0), max(_MIN_SIDE - width, 0)
         if down or right:
             first, second = (
                 cv2.copyMakeBorder(frame, 0, down, 0, right, cv2.BORDER_REPLICATE)
@@ -66,29 +65,25 @@ def estimator(method):
     return estimate
 
 
-def grey(frame):
+def gray(frame):
     """An RGB frame `(height, width, 3)` as uint8 `(height, width)`."""
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
 def with_flow(frames, method):
-    """Frames with the flow from each to the next; the last one repeats the field before it.
+    """Yield `(frame, levels)`: frames with the flow from each to the next.
+
+    The last frame repeats the field before it; the only frame of a video gets zeros. Two frames are
+    held at most.
 
     Args:
-        frames: Iterable of uint8 arrays `(height, width, 3)`, RGB. No more than two are held.
-        method: `"tvl1"` or `"dis"`.
-
-    Yields:
-        `(frame, levels)`, levels uint8 `(height, width, 2)` as of `to_levels`. The only frame of
-        a video has no flow: zero.
-
-    Raises:
-        ValueError: If `method` is another, or the frames have not all one size.
+        frames: Iterable of uint8 arrays `(height, width, 3)`, RGB, all of one size.
+        method: As for `estimator`.
     """
     estimate = estimator(method)
     frame = picture = levels = None
     for next_frame in frames:
-        next_picture = grey(next_frame)
+        next_picture = gray(next_frame)
         if frame is not None:
             levels = to_levels(estimate(picture, next_picture))
             yield frame, levels
@@ -103,14 +98,9 @@ def no_flow(size):
 
 
 def to_levels(field):
-    """A field in 8 bits: [-20, 20] pixels on levels 0 to 255.
+    """Levels of a field: 0 and 255 are 20 pixels and more, others half a step off at most.
 
-    Args:
-        field: Float array `(height, width, 2)`, pixels per frame.
-
-    Returns:
-        uint8 array of the same shape. What moves further than 20 pixels gets 0 or 255; anything
-        else is off by half a step at most, 0.078 pixels.
+    Half a step is 0.078 pixels.
     """
     return np.rint((np.clip(field, -BOUND, BOUND) + BOUND) * (255 / (2 * BOUND))).astype(np.uint8)
 
@@ -118,56 +108,43 @@ def to_levels(field):
 def from_levels(levels):
     """The field of stored levels.
 
-    No level is zero: no motion comes back as 0.078 pixels. Levels of the mirrored field are
-    `255 - levels` in x, and come back with exactly the sign changed.
-
-    Args:
-        levels: uint8 array `(height, width, 2)`.
-
-    Returns:
-        float32 array of the same shape, pixels per frame.
+    Zero lies between two levels, so a pixel at rest comes back as 0.078 pixels. In a mirrored frame
+    x has the levels `255 - levels`, which come back as exactly the negative motion.
     """
-    # Whole numbers up to the division, so that it rounds alike on both sides of zero.
+    # Whole numbers up to the division, so that both signs are rounded alike.
     doubled = 2 * levels.astype(np.float32) - 255
     return doubled * np.float32(BOUND) / np.float32(255)
 
 
 def encode_jpeg(levels, quality):
-    """Levels as a JPEG picture: x in red, y in green, blue constant.
+    """Levels as the bytes of a JPEG: x in red, y in green, blue constant.
 
-    All three channels keep their resolution (4:4:4): the usual halved chroma would blur the edges
-    of what moves.
-
-    Args:
-        levels: uint8 array `(height, width, 2)`.
-        quality: JPEG quality, 1 to 100.
-
-    Returns:
-        The JPEG, bytes.
+    All three channels keep their resolution (4:4:4). The usual halved chroma would blur the edges
+    of moving objects.
     """
     x, y = cv2.split(levels)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    # Codes fitted to the picture take a quarter off it, which is mostly at rest.
+    # Most of a picture is at rest: Huffman codes fitted to it save a quarter of the bytes.
     options += [cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", cv2.merge([np.full_like(x, _BLUE), y, x]), options)[1].tobytes()
 
 
 def decode_jpeg(jpeg):
-    """The levels in a JPEG of `encode_jpeg`, uint8 `(height, width, 2)`."""
+    """The levels in a JPEG of `encode_jpeg`."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     return picture[..., :0:-1]
 
 
-def colour_wheel(field, largest=None):
+def color_wheel(field, largest=None):
     """A field as a picture: hue is direction, white is rest (Baker et al. 2011).
 
     Right is red, down yellow, left cyan to blue, up violet.
 
     Args:
         field: Float array `(height, width, 2)`.
-        largest: Length that gets the full colour, in pixels; what is longer is darkened. By
-            default the greatest length in the field, and at least a pixel: noise stays pale.
+        largest: Length that gets the full color, in pixels; longer ones are darkened. By default
+            the greatest length in the field, and at least a pixel, so that noise stays pale.
 
     Returns:
         uint8 array `(height, width, 3)`, RGB.
@@ -176,7 +153,7 @@ def colour_wheel(field, largest=None):
     length = np.hypot(x, y)
     length = length / (max(length.max(), 1) if largest is None else largest)
     hue = np.arctan2(y, x) / (2 * np.pi) % 1 * _WHEEL_STEPS[-1]
-    colour = np.stack([np.interp(hue, _WHEEL_STEPS, c) for c in _WHEEL_COLOURS.T], axis=-1)
+    color = np.stack([np.interp(hue, _WHEEL_STEPS, c) for c in _WHEEL_COLORS.T], axis=-1)
     length = length[..., np.newaxis]
-    colour = np.where(length <= 1, 1 - length * (1 - colour), 0.75 * colour)
-    return np.rint(255 * colour).astype(np.uint8)
+    color = np.where(length <= 1, 1 - length * (1 - color), 0.75 * color)
+    return np.rint(255 * color).astype(np.uint8)

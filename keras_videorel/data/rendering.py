@@ -1,4 +1,9 @@
-"""Clips of the embedded data set (`synthetic`): drawn, encoded as H.264 MP4, listed in a table."""
+"""Clips of the embedded data set (`synthetic`): drawn, encoded as H.264 MP4, listed in a table.
+
+A clip follows from its class `label`, its `split` ("train" or "test"), its `index` from 0 within
+both, and the `seed` of the data set, an integer of at least 0. `size` is the height and width of
+its frames in pixels, an even number.
+"""
 
 import colorsys
 import csv
@@ -40,14 +45,14 @@ DISC_RADIUS = (11.0, 12.5)
 SQUARE_SIDE = (17.5, 20.0)
 DRIFT = (0.1, 0.3)  # speed of the background in pixels per frame
 
-# Interleaved, so that no speed and no texture of a test clip occurs in training and yet both lie
-# within the range that training covers.
+# Interleaved: no speed and no texture of a test clip occurs in training, and yet both lie within
+# the range that training covers.
 SPEEDS = {
     "train": ((1.00, 1.12), (1.30, 1.42), (1.60, 1.72)),
     "test": ((1.15, 1.27), (1.45, 1.57)),
 }
 TEXTURES = {"train": range(0, 48), "test": range(48, 72)}
-_HUES = {"train": (0.0, 0.55), "test": (0.65, 0.9)}  # parts of each sixth of the colour circle
+_HUES = {"train": (0.0, 0.55), "test": (0.65, 0.9)}  # parts of each sixth of the color circle
 _WAVELENGTHS = {
     ("object", "train"): ((8.0, 9.0), (10.5, 12.0)),
     ("object", "test"): ((9.2, 10.3),),
@@ -55,7 +60,7 @@ _WAVELENGTHS = {
     ("background", "test"): ((17.5, 21.5),),
 }
 
-_RENDERER = 1  # part of render.json: to be raised by any change to what is drawn or encoded
+_RENDERER = 1  # part of render.json; raise it with any change to drawing or encoding
 _MIN_SIZE, _MAX_SIZE = 32, 512
 
 
@@ -77,7 +82,7 @@ class Clip(NamedTuple):
 
     @property
     def path(self):
-        """Path of the video relative to the folder of the data set, with forward slashes."""
+        """Path of the video in the folder of the data set, with forward slashes."""
         return f"{self.split}/{self.label}/{self.index:04d}.mp4"
 
 
@@ -94,20 +99,7 @@ def _draw_from(rng, intervals):
 
 
 def draw_clip(label, split, index, seed):
-    """Draw all that determines a clip, from a generator of its own.
-
-    Args:
-        label: One of `CLASSES`.
-        split: `"train"` or `"test"`.
-        index: Number of the clip within its split and class, from 0.
-        seed: Seed of the data set, an integer of at least 0.
-
-    Returns:
-        A `Clip`.
-
-    Raises:
-        ValueError: An argument is none of these.
-    """
+    """Draw a `Clip` from a random generator of its own."""
     check_choice("label", label, CLASSES)
     check_choice("split", split, SPLITS)
     index = check_integer("index", index, 0)
@@ -135,15 +127,9 @@ def draw_clip(label, split, index, seed):
 
 @functools.lru_cache(maxsize=256)
 def _texture(kind, identifier, size):
-    """Draw a tileable texture.
+    """Draw a tileable texture, float32 RGB `(size, size, 3)`, values from 0 to 255.
 
-    Args:
-        kind: `"object"` (bright, fine, rich in contrast) or `"background"` (dark and coarse).
-        identifier: Texture id, which also tells the split.
-        size: Height and width of the tile in pixels; it stands for `SIDE` pixels.
-
-    Returns:
-        Float32 RGB array of shape `(size, size, 3)`, values from 0 to 255.
+    Objects are bright, fine and rich in contrast, backgrounds dark and coarse.
     """
     split = next(name for name in SPLITS if identifier in TEXTURES[name])
     rng = np.random.default_rng([("object", "background").index(kind), identifier])
@@ -151,7 +137,8 @@ def _texture(kind, identifier, size):
     hues = [(rng.integers(6) + rng.uniform(*_HUES[split])) / 6 for _ in range(2)]
     saturations = rng.uniform(0.35, 0.75, 2)
     values = (0.42, 1.0) if kind == "object" else (0.1, 0.35)
-    dark, light = (colorsys.hsv_to_rgb(*hsv) for hsv in zip(hues, saturations, values, strict=True))
+    hsv = zip(hues, saturations, values, strict=True)
+    dark, light = (np.array(colorsys.hsv_to_rgb(*each)) for each in hsv)
 
     # Noise limited to a band of frequencies; made with the FFT, it is periodic.
     y, x = np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2, indexing="ij")
@@ -167,99 +154,61 @@ def _texture(kind, identifier, size):
         level = 0.5 + 0.5 * np.tanh(1.7 * noise)
     else:  # terraces: three levels with soft steps
         level = 0.5 + 0.25 * (np.tanh(5 * (noise - 0.6)) + np.tanh(5 * (noise + 0.6)))
-    dark, light = np.array(dark), np.array(light)
     return (255 * (dark + level[..., None] * (light - dark))).astype(np.float32)
 
 
 def _sample(texture, x, y):
-    """Colours of a tileable texture at coordinates in its pixels, whose centres are at .5."""
+    """Colors of a tileable texture at coordinates in its pixels, whose centers are at .5."""
     x, y = np.broadcast_arrays(np.float32(x - 0.5), np.float32(y - 0.5))
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def _draw_object(frame, texture, offset, centre, angle, is_disc, extent):
-    """Draw an object into a frame, in place, wrapped around its borders.
+def _draw_object(frame, texture, offset, center, angle, is_disc, extent):
+    """Draw a disc or a square into a frame, in place, wrapped around its borders.
 
-    Args:
-        frame: Float32 array of shape `(size, size, 3)`.
-        texture: Tile of the same shape.
-        offset: x and y of the object's centre within the tile, in pixels of the frame.
-        centre: x and y of the object's centre in the frame, in pixels of the frame.
-        angle: Orientation in radians.
-        is_disc: Whether to draw a disc or a square.
-        extent: Radius of the disc or half the side of the square, in pixels of the frame.
+    Lengths are in pixels of the frame: `offset` is the object's center (x, y) within the texture,
+    `center` its center in the frame, `extent` the radius or half the side.
     """
     size = len(frame)
     reach = math.ceil(extent * (1 if is_disc else math.sqrt(2))) + 1
-    columns, rows = (int(c // 1) + np.arange(-reach, reach + 1) for c in centre)
-    x = (columns + 0.5 - centre[0])[None, :]
-    y = (rows + 0.5 - centre[1])[:, None]
+    columns, rows = (int(c // 1) + np.arange(-reach, reach + 1) for c in center)
+    x = (columns + 0.5 - center[0])[None, :]
+    y = (rows + 0.5 - center[1])[:, None]
     cosine, sine = math.cos(angle), math.sin(angle)
     along, across = cosine * x + sine * y, cosine * y - sine * x
     radius = np.hypot(along, across) if is_disc else np.maximum(abs(along), abs(across))
     opacity = np.clip(extent - radius + 0.5, 0, 1).astype(np.float32)[..., None]
     where = np.ix_(rows % size, columns % size)
-    colour = _sample(texture, along + offset[0], across + offset[1])
-    frame[where] += opacity * (colour - frame[where])
+    color = _sample(texture, along + offset[0], across + offset[1])
+    frame[where] += opacity * (color - frame[where])
 
 
 def _render(clip, size):
     scale = size / SIDE
     path = trajectory(clip.label, clip.layout, clip.speed)
-    offsets = clip.texture_offsets * scale
     background = _texture("background", clip.background, size)
-    objects = (
-        (clip.disc, offsets[1], path.disc * scale, path.disc_angle, True, clip.disc_radius),
-        (
-            clip.square,
-            offsets[2],
-            path.square * scale,
-            path.square_angle,
-            False,
-            clip.square_side / 2,
-        ),
-    )
+    disc, square = (_texture("object", texture, size) for texture in (clip.disc, clip.square))
+    radius, half_side = clip.disc_radius * scale, clip.square_side / 2 * scale
+    offsets = clip.texture_offsets * scale
     grid = np.arange(size) + 0.5
     frames = np.empty((FRAMES, size, size, 3), np.uint8)
-    for number in range(FRAMES):
+    for number, (at, other, angle, other_angle) in enumerate(zip(*path, strict=True)):
         x, y = offsets[0] - number * scale * np.asarray(clip.drift)
         frame = _sample(background, (grid + x)[None, :], (grid + y)[:, None])
-        for identifier, offset, centre, angle, is_disc, extent in objects:
-            _draw_object(
-                frame,
-                _texture("object", identifier, size),
-                offset,
-                centre[number],
-                angle[number],
-                is_disc,
-                extent * scale,
-            )
+        _draw_object(frame, disc, offsets[1], at * scale, angle, True, radius)
+        _draw_object(frame, square, offsets[2], other * scale, other_angle, False, half_side)
         frames[number] = np.rint(frame)
     return frames
 
 
 def render_clip(label, split, index, seed, size=112):
-    """Draw the frames of a clip, as they are before encoding.
-
-    Args:
-        label: One of `CLASSES`.
-        split: `"train"` or `"test"`.
-        index: Number of the clip within its split and class, from 0.
-        seed: Seed of the data set, an integer of at least 0.
-        size: Height and width of the frames in pixels, even.
-
-    Returns:
-        Uint8 RGB array of shape `(FRAMES, size, size, 3)`.
-
-    Raises:
-        ValueError: An argument is none of these.
-    """
+    """Frames of a clip before encoding, uint8 RGB `(FRAMES, size, size, 3)`."""
     return _render(draw_clip(label, split, index, seed), _check_size(size))
 
 
 # --- Files ----------------------------------------------------------------------------------
 
-# Every block of every frame gets the same quantiser, so that the coding error, which a frame
+# Every block of every frame gets the same quantizer, so that the coding error, which a single frame
 # shows, follows the motion as little as possible. One thread makes the bytes repeatable.
 _ENCODER = {
     "preset": "veryfast",
@@ -280,14 +229,7 @@ def _encode(frames, path):
 
 
 def write_video(path, labels, seed, size=112):
-    """Write a video of test clips, one after the other.
-
-    Args:
-        path: The file to write, .mp4.
-        labels: Classes of the clips, in order.
-        seed: As of `render_clip`.
-        size: As of `render_clip`.
-    """
+    """Write an MP4 of the first test clips of some classes, one after the other."""
     clips = [render_clip(label, "test", 0, seed, size) for label in labels]
     with atomic_write(path) as temporary:
         _encode(np.concatenate(clips), temporary)
@@ -301,7 +243,7 @@ def _write_clip(output, clip, size):
 
 
 def _start_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and ends this process
     cv2.setNumThreads(1)  # the processes share the cores already
 
 
@@ -328,38 +270,34 @@ def _write_clips(output, clips, size, workers):
 
 
 def _claim(output, options):
-    """Check that a folder is free for a render with these options, and mark it as theirs."""
+    """Mark a folder as a render with these options; an earlier render must have the same."""
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(f"`output` must be a folder. Received: {str(output)!r}, a file")
     record = output / "render.json"
-    if record.exists():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-            found = {name: found[name] for name in options}
-        except (ValueError, KeyError, TypeError):
+    if not record.exists():
+        foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
+        if foreign:
             raise ValueError(
-                f"`output` holds a render.json that is none of a render; choose another folder. "
-                f"Received: {str(output)!r}"
-            ) from None
+                f"`output` holds {', '.join(foreign)} but no render.json, so it is not a render to "
+                f"complete; choose another folder. Received: {str(output)!r}"
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(record, options)
+        return
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
         different = [
             f"{name}={found[name]} there, {value} wanted"
             for name, value in options.items()
             if found[name] != value
         ]
-        if different:
-            raise ValueError(
-                f"`output` holds a render with other options ({'; '.join(different)}); choose "
-                f"another folder or repeat its options. Received: {str(output)!r}"
-            )
-        return
-    foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
-    if foreign:
+    except (ValueError, KeyError, TypeError):
+        different = ["its render.json is not valid"]
+    if different:
         raise ValueError(
-            f"`output` holds {', '.join(foreign)} but no render.json, so it is no render to "
-            f"complete; choose another folder. Received: {str(output)!r}"
+            f"`output` holds a render with other options ({'; '.join(different)}); choose another "
+            f"folder or repeat its options. Received: {str(output)!r}"
         )
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(record, options)
 
 
 def write_dataset(
@@ -374,8 +312,8 @@ def write_dataset(
         clips_per_class: Training clips per class.
         test_clips_per_class: Test clips per class; by default a third of `clips_per_class`, and
             at least 1.
-        seed: Seed of the data set, an integer of at least 0.
-        size: Height and width of the frames in pixels, even.
+        seed: Seed of the data set.
+        size: Height and width of the frames.
         workers: Number of processes; by default one for each available core.
 
     Returns:
@@ -383,30 +321,25 @@ def write_dataset(
         split, speed factor, and the texture ids of background, disc and square.
 
     Raises:
-        ValueError: An argument is none of these, or the folder holds something else, such as a
-            render with other options.
-        OSError: A file cannot be written.
+        ValueError: If the folder holds something else, such as a render with other options.
     """
     clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
     if test_clips_per_class is None:
         test_clips_per_class = max(1, clips_per_class // 3)
-    test_clips_per_class = check_integer("test_clips_per_class", test_clips_per_class, 1)
-    seed = check_integer("seed", seed, 0)
-    size = _check_size(size)
+    options = {
+        "clips_per_class": clips_per_class,
+        "test_clips_per_class": check_integer("test_clips_per_class", test_clips_per_class, 1),
+        "seed": check_integer("seed", seed, 0),
+        "size": _check_size(size),
+        "renderer": _RENDERER,
+    }
     if workers is None:
         affinity = getattr(os, "sched_getaffinity", None)
         workers = os.cpu_count() if affinity is None else len(affinity(0))
     workers = check_integer("workers", workers, 1)
     output = Path(output)
-    options = {
-        "clips_per_class": clips_per_class,
-        "test_clips_per_class": test_clips_per_class,
-        "seed": seed,
-        "size": size,
-        "renderer": _RENDERER,
-    }
     _claim(output, options)
-    counts = {"train": clips_per_class, "test": test_clips_per_class}
+    counts = {"train": clips_per_class, "test": options["test_clips_per_class"]}
     clips = [
         draw_clip(label, split, index, seed)
         for split in SPLITS
@@ -415,7 +348,7 @@ def write_dataset(
     ]
     clips.sort(key=operator.attrgetter("path"))
     missing = [clip for clip in clips if not Path(output, clip.path).exists()]
-    _write_clips(output, missing, size, workers)
+    _write_clips(output, missing, options["size"], workers)
 
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

@@ -1,19 +1,27 @@
-"""Which frames of a video a clip takes, or the snippets of its segments."""
+"""Which frames of a video a clip takes, or the snippets of its segments.
+
+A clip is a run of frames; a snippet is the same inside one of the equal segments of a video. The
+functions share these arguments:
+
+    num_frames      Frames in the video, a scalar.
+    length, stride  Frames in a clip or snippet, and the step from each to the next.
+    segments        Equal parts that the video is divided into, one snippet from each.
+    seed            Two integers: the same seed gives the same sample.
+
+They return int32 tensors of frame indices.
+"""
 
 import tensorflow as tf
 
 
 def clip_indices(starts, num_frames, length, stride=1):
-    """Frame indices of clips that begin at `starts`; the last frame repeats past the end.
+    """Clips that begin at `starts`; the last frame repeats past the end of the video.
 
     Args:
         starts: Integer tensor of any shape: index of each clip's first frame.
-        num_frames: Frames in the video, a scalar.
-        length: Frames in a clip.
-        stride: Step between the frames of a clip.
 
     Returns:
-        int32 tensor, the shape of `starts` with `length` added at the end.
+        The shape of `starts` with `length` added at the end.
     """
     offsets = stride * tf.range(length, dtype=tf.int32)
     indices = tf.cast(starts, tf.int32)[..., tf.newaxis] + offsets
@@ -27,17 +35,7 @@ def last_start(num_frames, length, stride=1):
 
 
 def random_clip(num_frames, length, stride=1, *, seed):
-    """One clip of consecutive frames at a random place (ARTNet, Sec. 3.3, training).
-
-    Args:
-        num_frames: Frames in the video, a scalar.
-        length: Frames in a clip; 16 in the paper.
-        stride: Step between them.
-        seed: Two integers: the same seed gives the same clip.
-
-    Returns:
-        int32 tensor `(length,)` of frame indices.
-    """
+    """One clip at a random place, `(length,)` (ARTNet, Sec. 3.3, training)."""
     limit = last_start(num_frames, length, stride) + 1
     start = tf.random.stateless_uniform((), seed, maxval=limit, dtype=tf.int32)
     return clip_indices(start, num_frames, length, stride)
@@ -46,17 +44,14 @@ def random_clip(num_frames, length, stride=1, *, seed):
 def uniform_clips(num_frames, clips, length, stride=1):
     """Clips at equal distances over the whole video (ARTNet, Sec. 3.3, testing).
 
-    The first begins at the first frame and the last ends at the last frame; a single clip lies
-    in the middle.
+    The first clip begins at the first frame and the last clip ends at the last frame. A single clip
+    lies in the middle.
 
     Args:
-        num_frames: Frames in the video, a scalar.
         clips: Number of clips, an integer or a scalar tensor; 25 in the paper.
-        length: Frames in a clip; 16 in the paper.
-        stride: Step between them.
 
     Returns:
-        int32 tensor `(clips, length)` of frame indices.
+        `(clips, length)`.
     """
     last = tf.cast(last_start(num_frames, length, stride), tf.float32)
     places = tf.range(clips)
@@ -67,13 +62,10 @@ def uniform_clips(num_frames, clips, length, stride=1):
 
 
 def segment_bounds(num_frames, segments):
-    """First frame and number of frames of each of `segments` equal parts of a video.
+    """First frame and number of frames of each segment, two tensors `(segments,)`.
 
-    Segment k begins at frame k * num_frames // segments. In a video of fewer frames than
-    segments some are empty, and begin where the next one does.
-
-    Returns:
-        Two int32 tensors `(segments,)`.
+    Segment k begins at frame k * num_frames // segments. In a video of fewer frames than segments
+    some segments are empty and begin where the next one does.
     """
     bounds = tf.range(segments + 1) * tf.cast(num_frames, tf.int32) // segments
     return bounds[:-1], bounds[1:] - bounds[:-1]
@@ -82,17 +74,11 @@ def segment_bounds(num_frames, segments):
 def random_snippets(num_frames, segments, length, stride=1, *, seed):
     """A snippet at a random place of each segment (relational LSTM, Sec. 3, after TSN; training).
 
-    A snippet lies inside its segment; one that is longer begins with the segment and runs on.
-
-    Args:
-        num_frames: Frames in the video, a scalar.
-        segments: Equal parts that the video is divided into; 8 in the paper (Sec. 5.2).
-        length: Frames in a snippet; 1 in the paper's spatial stream.
-        stride: Step between them.
-        seed: Two integers: the same seed gives the same snippets.
+    A snippet lies inside its segment. If it is longer than the segment, it begins with the segment
+    and runs on.
 
     Returns:
-        int32 tensor `(segments, length)` of frame indices.
+        `(segments, length)`.
     """
     first, room = segment_bounds(num_frames, segments)
     places = tf.cast(last_start(room, length, stride) + 1, tf.float32)
@@ -103,19 +89,15 @@ def random_snippets(num_frames, segments, length, stride=1, *, seed):
 def uniform_snippets(num_frames, groups, segments, length, stride=1):
     """Groups of snippets from the same position of each segment (relational LSTM, Sec. 5.2).
 
-    Group p starts in the middle of the p-th of `groups` equal parts of the places that a segment
-    has for a snippet, so that the groups are equally spaced over the whole video too; a single
-    group lies in the middle of each segment.
+    A segment has a number of places where a snippet fits. They are divided into `groups` equal
+    parts, and group p takes the middle of part p. The groups are thus equally spaced over the whole
+    video too, and a single group lies in the middle of each segment.
 
     Args:
-        num_frames: Frames in the video, a scalar.
-        groups: Number of positions, an integer or a scalar tensor; 4 in the paper.
-        segments: Equal parts that the video is divided into; 8 in the paper.
-        length: Frames in a snippet; 1 in the paper's spatial stream.
-        stride: Step between them.
+        groups: Number of positions, an integer or a scalar tensor; 4 in the paper, of 8 segments.
 
     Returns:
-        int32 tensor `(groups, segments, length)` of frame indices.
+        `(groups, segments, length)`.
     """
     first, room = segment_bounds(num_frames, segments)
     places = last_start(room, length, stride) + 1

@@ -17,19 +17,19 @@ the motion of the two objects relative to each other:
     left_then_right, right_then_left            the same of translations
     up_then_down, down_then_up
 
-A single frame carries no information on the class. Everything lives on a torus (what leaves the
-frame on one side enters on the other), so that positions are uniform; orientations and the
-direction from disc to square are uniform; and the distance of the objects at a random frame has
-one distribution in all classes, that of the imitation classes (see `distance_quantile`): the
-classes with a constant distance draw it from there and the sweeps run through its quantiles.
+A single frame carries no information on the class. An object that leaves the frame on one side
+enters on the other (a torus), so positions are uniform, and so are orientations and the direction
+from disc to square. The distance of the objects at a random frame has the distribution of the
+imitation classes in all classes (see `distance_quantile`). A class with a constant distance draws
+it from there; the sweeps of `approach` and `part` run through its quantiles.
 
 `speed` is a factor per clip. It multiplies the velocity of translation, spin and orbit and the
-number of imitation cycles in a clip. A sweep covers the whole range of distances once per clip
-(twice where it goes there and back) whatever the speed, because any other pace would change the
-distribution of the distance; there `speed` scales the loop that both objects ride together.
+number of imitation cycles in a clip. A sweep covers the whole range of distances once or twice per
+clip at any speed, because another pace would change the distribution of the distance. There `speed`
+scales a loop that both objects ride together.
 
-Lengths are in pixels of a frame of `SIDE` x `SIDE` pixels, x to the right and y down; angles are
-in radians and grow clockwise as seen on the screen. Rendering scales lengths to the frame's size.
+Lengths are in pixels of a frame of `SIDE` x `SIDE` pixels, x to the right and y down. Angles are in
+radians and grow clockwise on the screen. Rendering scales lengths to the frame's size.
 """
 
 import functools
@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.checks import check_choice, check_integer, check_number
 
 PAIRS = (
     ("left", "right"),
@@ -75,7 +75,7 @@ MOVE = 0.25  # part of a cycle that a move takes; half of the cycle is a pause
 class Layout(NamedTuple):
     """The random numbers behind a trajectory; they are drawn alike for all classes."""
 
-    centre: tuple  # midpoint of the objects, uniform on the torus
+    center: tuple  # midpoint of the objects, uniform on the torus
     bearing: float  # direction from disc to square
     quantile: float  # in [0, 1): where in the distribution of the distance
     disc_angle: float
@@ -87,24 +87,17 @@ class Layout(NamedTuple):
 class Trajectory(NamedTuple):
     """State of the two objects in each frame."""
 
-    disc: np.ndarray  # (frames, 2): x and y of the centre in pixels, to be taken modulo SIDE
+    disc: np.ndarray  # (frames, 2): x and y of the center in pixels, to be taken modulo SIDE
     square: np.ndarray  # (frames, 2)
     disc_angle: np.ndarray  # (frames,)
     square_angle: np.ndarray  # (frames,)
 
 
 def draw_layout(rng):
-    """Draw the random numbers of a trajectory.
-
-    Args:
-        rng: `numpy.random.Generator`.
-
-    Returns:
-        A `Layout`.
-    """
+    """Draw a `Layout` from a `numpy.random.Generator`."""
     turn = 2 * math.pi
     return Layout(
-        centre=tuple(rng.uniform(0, SIDE, 2).tolist()),
+        center=tuple(rng.uniform(0, SIDE, 2).tolist()),
         bearing=rng.uniform(0, turn),
         quantile=rng.random(),
         disc_angle=rng.uniform(0, turn),
@@ -126,11 +119,9 @@ def _wave(phase):
 
 
 def _home_distance(quantile):
-    """Distance of the objects in the pauses of the imitation classes.
-
-    A move changes the distance by `STEP` at most, hence the margins. The ends of the range are
-    favoured to make up for the time that imitating objects spend away from this distance.
-    """
+    """Distance of the objects in the pauses of the imitation classes."""
+    # A move changes the distance by `STEP` at most, hence the margins. The ends of the range are
+    # favored to make up for the time that imitating objects spend away from this distance.
     ends = (1 - np.cos(np.pi * np.asarray(quantile))) / 2
     share = 0.4 * np.asarray(quantile) + 0.6 * ends
     return MIN_DISTANCE + STEP + (MAX_DISTANCE - MIN_DISTANCE - 2 * STEP) * share
@@ -147,30 +138,25 @@ def _distance_table():
 
 
 def distance_quantile(quantile):
-    """Quantiles of the distance of the objects at a random frame, in every class.
+    """Quantiles, of numbers in [0, 1], of the distance of the objects at a random frame.
 
-    It is the distribution that the imitation classes have, where the distance follows from home
-    position, step and direction. All other classes take their distances from it.
-
-    Args:
-        quantile: Numbers in [0, 1], of any shape.
-
-    Returns:
-        Distances in pixels, of the same shape, between `MIN_DISTANCE` and `MAX_DISTANCE`.
+    The imitation classes have this distribution, where the distance follows from home position,
+    step and direction. All other classes take their distances from it.
     """
     table = _distance_table()
     return np.interp(quantile, np.linspace(0, 1, len(table)), table)
 
 
+# Functions that move the first member of a pair; `time` is counted from the middle of the clip.
+
+
 def _translate(direction, layout, speed, time):
-    shift = TRANSLATION * speed * time[:, None] * np.asarray(direction)
-    return _assemble(layout, centre=shift)
+    return _assemble(layout, center=TRANSLATION * speed * time[:, None] * np.asarray(direction))
 
 
 def _translate_and_return(direction, layout, speed, time):
-    # The halves can be exchanged without a jump: both end where the other begins.
-    shift = TRANSLATION * speed * np.abs(time)[:, None] * -np.asarray(direction)
-    return _assemble(layout, centre=shift)
+    # Each half ends where the other begins: they can be exchanged without a jump.
+    return _translate(direction, layout, speed, -np.abs(time))
 
 
 def _spin(square_sense, layout, speed, time):
@@ -186,23 +172,21 @@ def _sweep(layout, speed, time, distance):
     # The loop closes after the clip, so that its halves can be exchanged without a jump.
     around = 2 * np.pi * time / len(time)
     loop = LOOP_RADIUS * speed * unit_vector(layout.heading + around)
-    return _assemble(layout, centre=loop, distance=distance)
+    return _assemble(layout, center=loop, distance=distance)
 
 
 def _approach(layout, speed, time):
-    frame = np.arange(len(time))
-    return _sweep(layout, speed, time, _shrinking(layout, frame, len(time)))
+    return _sweep(layout, speed, time, _shrinking(layout, len(time)))
 
 
 def _approach_then_part(layout, speed, time):
-    half = len(time) // 2
-    shrinking = _shrinking(layout, np.arange(half), half)
+    shrinking = _shrinking(layout, len(time) // 2)
     return _sweep(layout, speed, time, np.concatenate([shrinking, shrinking[::-1]]))
 
 
-def _shrinking(layout, frame, frames):
-    # At a random frame, (frame + quantile) / frames is uniform: the distribution is met exactly.
-    return distance_quantile(1 - (frame + layout.quantile) / frames)
+def _shrinking(layout, frames):
+    # At a random frame, the quantile is uniform: the distribution is met exactly.
+    return distance_quantile(1 - (np.arange(frames) + layout.quantile) / frames)
 
 
 def _imitate(layout, speed, time):
@@ -213,12 +197,12 @@ def _imitate(layout, speed, time):
     return path._replace(disc=path.disc + leader, square=path.square + follower)
 
 
-def _assemble(layout, centre=0.0, bearing=0.0, distance=None, disc_turn=0.0, square_turn=0.0):
-    """Trajectory from the layout and what changes in it over time."""
+def _assemble(layout, center=0.0, bearing=0.0, distance=None, disc_turn=0.0, square_turn=0.0):
+    """Trajectory from the layout and its changes over time."""
     if distance is None:
         distance = distance_quantile(layout.quantile)
     arm = np.asarray(distance)[..., None] / 2 * unit_vector(layout.bearing + np.asarray(bearing))
-    middle = np.asarray(layout.centre) + centre
+    middle = np.asarray(layout.center) + center
     return Trajectory(
         disc=middle - arm,
         square=middle + arm,
@@ -242,31 +226,23 @@ _FIRST_MEMBERS = {
 
 
 def trajectory(label, layout, speed, frames=FRAMES):
-    """Positions and orientations of the two objects over a clip.
+    """The `Trajectory` of the two objects over a clip.
 
-    The same layout and speed give the members of a pair the same frames: in reverse order or,
-    for `ORDER_PAIRS`, with the halves exchanged.
+    The same layout and speed give the members of a pair the same frames, in reverse order or, for
+    `ORDER_PAIRS`, with the halves exchanged.
 
     Args:
         label: One of `CLASSES`.
-        layout: A `Layout`, for example of `draw_layout`.
-        speed: Speed factor, above 0; the module's docstring says what it means in each class.
+        layout: A `Layout`.
+        speed: Speed factor, above 0.
         frames: Number of frames, even and at least 2.
-
-    Returns:
-        A `Trajectory` of float64 arrays.
-
-    Raises:
-        ValueError: An argument is none of these.
     """
     check_choice("label", label, CLASSES)
-    if not (math.isfinite(speed) and speed > 0):
-        raise ValueError(f"`speed` must be a number above 0. Received: {speed}")
+    check_number("speed", speed, above=0)
     frames = check_integer("frames", frames, 2)
     if frames % 2:
         raise ValueError(f"`frames` must be even, to have two halves. Received: {frames}")
     first, second = PAIRS[CLASSES.index(label) // 2]
-    # Time is counted from the middle of the clip: reversal is then a change of its sign.
     time = np.arange(frames) - (frames - 1) / 2
     path = _FIRST_MEMBERS[first](layout, speed, time)
     shapes = ((frames, 2), (frames, 2), (frames,), (frames,))

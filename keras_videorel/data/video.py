@@ -1,88 +1,72 @@
 """Frames of video files, decoded with PyAV one at a time.
 
 Frames come out as a player shows them: turned upright by the display matrix of the file, with
-square pixels, and deinterlaced where they are flagged as interlaced. What a container declares (its
-number of frames, its duration) is not relied on.
+square pixels, and deinterlaced where they are flagged as interlaced. The number of frames and the
+duration that a container declares are not relied on.
 """
 
 import collections
 import itertools
 import math
-import numbers
 import operator
 import os
-import stat
 from fractions import Fraction
 
 import av
 import numpy as np
 
 from keras_videorel.data.losses import Losses
-from keras_videorel.data.video_times import SHORTEST_STEP, Clock, longest_step, typical_step
+from keras_videorel.data.video_files import VideoError, check_pixels, open_file, open_stream
+from keras_videorel.data.video_times import (
+    MIN_STEP,
+    Clock,
+    check_segment,
+    longest_step,
+    typical_step,
+)
 
-_IDENTITY = ((1, 0), (0, 1))
+STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
-# Beyond, it is the clock of the container, or damage. Slowest is a frame a day.
-_LEAST_RATE, _MOST_RATE = 1 / 86_400, 1e3
+# Other rates are the clock of the container, or damage. The slowest is a frame a day.
+_MIN_RATE, _MAX_RATE = 1 / 86_400, 1e3
 # Packets that tell the frame rate, of files and of live streams, and their bytes.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
-_SIGN = 1000  # packets from one sign of life to the next
+_SIGN = 1000  # packets from one call of `on_drop` to the next
 _SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
-# Flags of container formats: those of raw streams.
+# Container formats of raw streams, whose times are counted and not stored.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
-STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
-_STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
-_MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192: what declares more would eat up the memory
-
-
-class VideoError(ValueError):
-    """A file that gives no frames.
-
-    Attributes:
-        path: The file.
-        reason: Why, in a few words.
-    """
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self):
-        return f"{self.path}: {self.reason}"
+_UPRIGHT = (False, 1, 1)
 
 
 class FrameReader:
-    """Iterator over the frames of a video; `iter_frames` makes one.
+    """Iterator over the frames of a video, `(timestamp, frame)`, made by `iter_frames`.
 
     Attributes:
         frames: Number of frames that came out so far.
-        frame_rate: Frames per second that the file declares, or what its first timestamps have
-            where that is another rate, as for recordings of browsers.
-        duration: Seconds that the file declares for its pictures, None where it does not, as live
-            streams and recordings of browsers.
+        frame_rate: Frames per second: the declared rate, or the rate of the first timestamps if it
+            differs, as in recordings of browsers.
+        duration: Declared seconds of the pictures, or None, as for live streams and recordings of
+            browsers.
         is_live: Whether frames come as they are shown, and wait for nobody.
-        note: After the last frame: what was lost, such as frames of a damaged part of the file,
-            or None.
+        note: After the last frame, what was lost, such as frames of a damaged part; or None.
         on_drop: Optional function, called after each frame that is decoded before `start`, and now
-            and then while `start` is looked for: no frame may come out for long.
+            and then while `start` is looked for, when no frame comes out for long.
     """
 
-    def __init__(self, path, size=None, threads=1, opened=None, start=None, end=None):
+    def __init__(self, path, size=None, threads=1, start=None, end=None, time_limit=None):
         self.path = os.fsdecode(path)
         self.frames = 0
         self.note = self.on_drop = None
-        self._start, self._end = check_segment(start, end)
-        self._rotation = self._matrix = None
+        self._segment = check_segment(start, end)
+        self._rotation = self._orientation = None
         self._size = check_size(size)
-        self._threads = threads
-        # One for each size: it remembers its last one.
+        self._threads, self._time_limit = threads, time_limit  # None for a file
+        # A reformatter is fast for one size only.
         self._reformatters = collections.defaultdict(av.video.reformatter.VideoReformatter)
-        self._open = _open if opened is None else opened
         self._begin()
-        self.frame_rate = self._find_rate(live=opened is not None)
+        self.frame_rate = self._find_rate()
         self.duration = self._losses.duration()
-        self.is_live = opened is not None and self.duration is None
+        self.is_live = time_limit is not None and self.duration is None
         self._pictures = self._decode()
 
     def __iter__(self):
@@ -92,19 +76,12 @@ class FrameReader:
         return self.skip(), self.frame(self._size)
 
     def skip(self):
-        """Decode the next frame without converting it to RGB.
-
-        Returns:
-            Its timestamp in seconds.
-
-        Raises:
-            StopIteration: After the last frame.
-        """
+        """Decode the next frame without converting it to RGB, and return its timestamp."""
         timestamp, self._newest = next(self._pictures)
         return timestamp
 
     def frame(self, size=None):
-        """The newest frame, uint8 RGB of a size as for `iter_frames`: one decode gives several."""
+        """The newest frame in another size, as for `iter_frames`, without decoding it again."""
         return self._convert(self._newest, self._scaled(size))
 
     def close(self):
@@ -120,80 +97,75 @@ class FrameReader:
 
     def _begin(self):
         """Open the file at its beginning."""
-        self._container, self._stream = self._open(self.path)
+        if self._time_limit is None:
+            self._container, self._stream = open_file(self.path)
+        else:
+            self._container, self._stream = open_stream(self.path, self._time_limit)
         self._stream.codec_context.thread_count = self._threads
-        self._stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
         self._losses = Losses(self._container, self._stream)
         self._packets = self._demux()
 
-    def _find_rate(self, live):
-        """Frames per second: the declared rate, unless the first timestamps say otherwise.
-
-        Of a live stream, only where the declared one is unlikely: it would wait for them.
-        """
+    def _find_rate(self):
+        """Frames per second: the declared rate, unless the first timestamps say otherwise."""
         rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
-        rates = [rate for rate in rates if _LEAST_RATE <= rate <= _MOST_RATE]
+        rates = [rate for rate in rates if _MIN_RATE <= rate <= _MAX_RATE]
         likely = [rate for rate in rates if 1 <= rate <= 120]
-        if live and likely:
+        live = self._time_limit is not None
+        if live and likely:  # its first packets would have to be waited for
             return likely[0]
         ahead, size = [], 0
         for packet in itertools.islice(self._packets, _LIVE_AHEAD if live else _AHEAD):
             ahead.append(packet)
-            size += 0 if packet is None else packet.size
-            if size > _AHEAD_BYTES:
+            if packet is None or (size := size + packet.size) > _AHEAD_BYTES:
                 break
         self._packets = itertools.chain(ahead, self._packets)
         times = [self._stated_time(packet) for packet in ahead if packet is not None]
         known = [time for time in times if time is not None]
-        # Where but some have times, these are farther apart than the frames.
+        # If only some frames have times, these are farther apart than the frames.
         step = typical_step(known) if len(known) > 0.9 * len(times) else None
-        if step is not None and _LEAST_RATE <= 1 / step <= _MOST_RATE:
+        if step is not None and _MIN_RATE <= 1 / step <= _MAX_RATE:
             rates = [rate for rate in rates if 0.97 <= rate * step <= 1.03] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
-        """Yield `(timestamp, av.VideoFrame)` of the frames from `start` to `end`."""
+        """Yield `(timestamp, av.VideoFrame)` of the frames of the segment."""
+        start, end = self._segment
         try:
             pictures = self._timed(self._all())
             opening = next(pictures, None)
             if opening is None:
                 raise VideoError(self.path, "no frame could be decoded")
-            first, picture = opening
-            last = first
-            self._settle_size(picture)
+            first = last = opening[0]
+            self._settle_size(opening[1])
             pictures = itertools.chain([opening], pictures)
-            if self._start > 0:
-                pictures = self._from(first, picture)
+            if start > 0:
+                pictures = self._from(*opening)
             for last, picture in _deinterlaced(pictures, self._threads):
                 # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
-                seconds = last - first + SHORTEST_STEP
-                if seconds >= self._end:
+                seconds = last - first + MIN_STEP
+                if seconds >= end:
                     break
-                if seconds < self._start:
-                    if self.on_drop is not None:
-                        self.on_drop()
-                    continue
-                self.frames += 1
-                yield last, picture
-            whole = self._start == 0 and self._end == math.inf
-            step = 1 / self.frame_rate
+                if seconds >= start:
+                    self.frames += 1
+                    yield last, picture
+                elif self.on_drop is not None:
+                    self.on_drop()
+            last -= first
+            step, whole = 1 / self.frame_rate, self._segment.is_whole
             if reason := self._losses.mostly_damaged(step, whole):
                 raise VideoError(self.path, reason)
-            shown_until = last - first + max(step, self._losses.last_stays)
+            if self.frames == 0:
+                reason = f"no frame between {start:g} s and {end:g} s"
+                if last < start:
+                    reason = f"no frame from {start:g} s on; the last one is at {last:.2f} s"
+                raise VideoError(self.path, reason)
             notes = [
                 self._losses.note(self.frames, step, whole),
-                early_end(last - first, shown_until, self._start, self._end),
+                self._segment.early_end(last, last + max(step, self._losses.last_stays)),
             ]
             self.note = "; ".join(filter(None, notes)) or None
         finally:
             self._container.close()
-        if self.frames == 0:
-            reason = f"no frame between {self._start:g} s and {self._end:g} s"
-            if last - first < self._start:
-                reason = (
-                    f"no frame from {self._start:g} s on; the last one is at {last - first:.2f} s"
-                )
-            raise VideoError(self.path, reason)
 
     def _all(self):
         """Yield all pictures from here on; packets that do not decode are skipped."""
@@ -209,33 +181,28 @@ class FrameReader:
         self._losses.at_end = True
 
     def _demux(self):
-        """Yield the packets, then None, at which the decoder gives out what it still holds."""
+        """Yield the packets, then None, for which the decoder returns the pictures it holds."""
         try:
-            # Those of other streams tell whether the file goes on behind the last picture.
+            # Packets of other streams tell whether the file goes on after the last picture.
             for packet in self._container.demux():
                 if packet.size == 0 and packet.dts is None:
                     continue  # the end of a stream
                 self._losses.add_packet(packet, self._stated_time(packet))
-                # An empty one would mean the end, too.
+                # A decoder would take an empty packet as the end.
                 if packet.size and packet.stream_index == self._stream.index:
                     yield packet
         except av.error.FFmpegError:
             self._losses.breaks_off = True
         except IndexError:
-            pass  # PyAV's own at the end of a file, where streams came up on the way
+            pass  # PyAV 17 and 18, at the end of a file where a stream came up on the way
         yield None
 
     def _from(self, first, opening):
-        """Pictures and their times from a key frame before `start` on, or from the beginning.
-
-        Args:
-            first: Time of the first frame.
-            opening: The first frame.
-        """
-        # A picture of fields is made whole with the one before.
-        start = first + self._start - 2 / self.frame_rate
-        if self._stated_time(opening) == first and self._is_steady(first + self._end):
-            # Demuxers look for decoding times, which come before those of display.
+        """Timed pictures from a key frame before the segment on, or from the beginning."""
+        # A picture of fields is made whole with the picture before it.
+        start = first + self._segment.start - 2 / self.frame_rate
+        if self._stated_time(opening) == first and self._is_steady(first + self._segment.end):
+            # Demuxers look for decoding times, which come before the times of display.
             for earlier in _SEEK_EARLIER:
                 if start - earlier <= first:
                     break
@@ -248,33 +215,33 @@ class FrameReader:
         return self._timed(self._all())
 
     def _sought(self, time):
-        """Yield pictures and their times from the key frame nearest before `time`, if there is."""
+        """Yield timed pictures from the key frame nearest before `time`, if there is one."""
         self._losses.restart()
         self._packets = self._demux()
         try:
             self._container.seek(math.floor(time / self._stream.time_base), stream=self._stream)
         except (av.error.FFmpegError, OverflowError):
             return
-        # What comes before the key frame hangs on frames that were not decoded.
+        # Pictures before the key frame depend on frames that were not decoded.
         pictures = itertools.dropwhile(lambda picture: not picture.key_frame, self._all())
         key = next(pictures, None)
         if key is not None and self._stated_time(key) is not None:
             yield from self._timed(itertools.chain([key], pictures))
 
     def _is_steady(self, until):
-        """Whether a file can be sought by its times: up to there they run without a jump."""
+        """Whether a file can be sought by its times, which run without a jump up to `until`."""
         kind, tick = self._container.format, self._stream.time_base
-        # Raw streams count their times, and MPEG program streams do so between those they state.
+        # MPEG program streams state some times only, and the others are counted.
         if kind.flags & _COUNTS_TIMES or kind.name == "mpeg":
             return False
-        longest = longest_step(1 / self.frame_rate)
         if kind.name == "avi":
             return True
+        longest = longest_step(1 / self.frame_rate)
         if "mp4" in kind.name:
             times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
             return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # The packets tell, at a small part of the time that decoding takes; all that were read by
-        # now, since demuxers remember where they found key frames.
+        # Reading packets takes a small part of the time of decoding. All that were read by now are
+        # looked at, since demuxers remember where they found key frames.
         last = None
         for index, packet in enumerate(self._packets):
             if self.on_drop is not None and index % _SIGN == _SIGN - 1:
@@ -299,39 +266,36 @@ class FrameReader:
         """Time of a picture or a packet in seconds as the file has it, or None."""
         # AVI stores the decoding order only; presentation times would be made up.
         ticks = item.dts if self._container.format.name == "avi" else item.pts
-        # Pictures that come out last have no time base. Packets of other streams have their own.
+        # The last pictures have no time base (PyAV 18.1). Packets of other streams have their own.
         tick = item.time_base if isinstance(item, av.Packet) else self._stream.time_base
         return None if ticks is None or not tick else float(ticks * tick)
 
     def _convert(self, picture, size):
-        """Picture as upright uint8 `(*size, 3)` RGB."""
-        matrix = self._turn(picture)
-        turned = matrix[0][0] == 0
+        """A picture as upright uint8 RGB of a size."""
+        transposed, row_step, column_step = orientation = self._orientation_of(picture)
         try:
-            pixels = to_rgb(picture, size[::-1] if turned else size, self._reformatters[size])
+            pixels = to_rgb(picture, size[::-1] if transposed else size, self._reformatters[size])
         except (av.error.FFmpegError, MemoryError) as error:
             raise VideoError(self.path, f"a frame cannot be converted to RGB: {error}") from None
-        if matrix == _IDENTITY:
+        if orientation == _UPRIGHT:
             return pixels
-        # (x, y) goes to (a x + c y, b x + d y), and a mirrored axis runs backwards.
-        (a, b), (c, d) = matrix
-        if turned:
+        if transposed:
             pixels = pixels.transpose(1, 0, 2)
-        return np.ascontiguousarray(pixels[:: b + d, :: a + c])
+        return np.ascontiguousarray(pixels[::row_step, ::column_step])
 
-    def _turn(self, picture):
-        # Side data keeps a picture alive until garbage is collected: it is not read of each.
+    def _orientation_of(self, picture):
+        # Side data keeps a picture alive until garbage is collected (PyAV 17 and 18), so it is read
+        # only where the rotation changes.
         if picture.rotation != self._rotation:
-            self._rotation, self._matrix = picture.rotation, _display_matrix(picture)
-        return self._matrix
+            self._rotation, self._orientation = picture.rotation, _orientation(picture)
+        return self._orientation
 
     def _settle_size(self, picture):
-        """Size of all frames: that of the first one, should the video change it on the way."""
-        turned = self._turn(picture)[0][0] == 0
-        aspect = self._stream.sample_aspect_ratio
-        aspect = float(aspect) if aspect else 1.0
+        """All frames get the size of the first one, should the video change it on the way."""
+        aspect = float(self._stream.sample_aspect_ratio or 1)
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
-        self._own_size = (width, picture.height) if turned else (picture.height, width)
+        transposed = self._orientation_of(picture)[0]
+        self._own_size = (width, picture.height) if transposed else (picture.height, width)
         self._size = self._scaled(self._size)
 
     def _scaled(self, size):
@@ -339,29 +303,8 @@ class FrameReader:
         if isinstance(size, tuple):
             return size
         size = self._own_size if size is None else keep_aspect(*self._own_size, size)
-        _check_pixels(self.path, *size)
+        check_pixels(self.path, *size)
         return size
-
-
-def to_rgb(picture, size, reformatter):
-    """Resize a picture: of files for shards and for predictions, of streams and of cameras alike.
-
-    It is FFmpeg's bicubic filter, which covers the more pixels, the smaller the result.
-
-    Args:
-        picture: An `av.VideoFrame`.
-        size: `(height, width)`.
-        reformatter: An `av.video.reformatter.VideoReformatter`, which is fast for one size.
-
-    Returns:
-        A uint8 array `(height, width, 3)`, RGB.
-    """
-    # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less
-    # time; at the same size, packed RGB is the fast one.
-    layout = "rgb24" if tuple(size) == (picture.height, picture.width) else "gbrp"
-    return reformatter.reformat(
-        picture, size[1], size[0], format=layout, interpolation="BICUBIC", threads=1
-    ).to_ndarray()  # a thread: there is a process per core
 
 
 def iter_frames(path, size=None, threads=1, start=None, end=None):
@@ -371,41 +314,35 @@ def iter_frames(path, size=None, threads=1, start=None, end=None):
 
     Args:
         path: A video file.
-        size: `(height, width)` to resize to, or an integer: the length of the shorter side, with
-            the aspect ratio kept; None for the video's own size.
+        size: `(height, width)` to resize to, or an integer, the length of the shorter side with the
+            aspect ratio kept; None for the video's own size.
         threads: Decoding threads; 0 for one per core.
-        start: Where the segment begins, in seconds after the first frame of the video; None for
-            the beginning. Decoding begins at the nearest key frame before it.
-        end: Where the segment ends: frames before this time come out. None for the end.
+        start: Beginning of the segment, in seconds after the first frame of the video; None for the
+            beginning of the video. Decoding begins at the nearest key frame before it.
+        end: End of the segment: frames before this time come out. None for the end of the video.
 
     Returns:
-        A `FrameReader`: an iterator of `(timestamp, frame)`, the time in seconds as the file
-        gives it (later than that of the frame before; of a segment, too) and a uint8 array
-        `(height, width, 3)`, RGB, upright and with square pixels.
+        A `FrameReader`: an iterator of `(timestamp, frame)`. The timestamp is in seconds, as the
+        file gives it (of a segment, too), and later than the timestamp before. The frame is a uint8
+        array `(height, width, 3)`, RGB, upright and with square pixels.
 
     Raises:
-        VideoError: If the file is missing, empty or no video; at the end, if not one frame of it
-            decodes, or the segment holds none.
+        VideoError: If the file is missing, empty or not a video; at the end, if no frame of the
+            file or of the segment decodes, or most of them are damaged.
         ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
     """
-    return FrameReader(path, size, threads, start=start, end=end)
+    return FrameReader(path, size, threads, start, end)
 
 
 def iter_stream(url, size=None, time_limit=10.0):
-    """Iterate over the frames of a video that comes over the network.
+    """Iterate over the frames of a video that comes over the network, as `iter_frames`.
 
     Args:
         url: An address; its scheme is one of `STREAM_SCHEMES`.
         size: As for `iter_frames`.
         time_limit: Seconds to wait for the connection, and then for each part of the video.
-
-    Returns:
-        A `FrameReader`.
-
-    Raises:
-        VideoError: As `iter_frames`, or if nothing comes in time.
     """
-    return FrameReader(url, size, opened=lambda url: _open_stream(url, time_limit))
+    return FrameReader(url, size, time_limit=time_limit)
 
 
 def is_stream(path):
@@ -415,23 +352,17 @@ def is_stream(path):
 
 
 def read_frames(path, indices, size=None, threads=1, start=None, end=None):
-    """Read some frames of a video; only these are kept in memory.
+    """Read some frames of a video, uint8 `(len(indices), height, width, 3)`.
 
     Args:
         path: A video file.
-        indices: Numbers of the frames, counted from 0 over the frames that decode, or over those of
-            the segment, in any order.
-        size: As for `iter_frames`.
-        threads: As for `iter_frames`.
-        start: As for `iter_frames`.
-        end: As for `iter_frames`.
-
-    Returns:
-        A uint8 array `(len(indices), height, width, 3)`.
+        indices: Numbers of the frames in any order, counted from 0 over the frames of the segment
+            that decode. Only these frames are kept in memory.
+        size: The other arguments are those of `iter_frames`, as are the errors.
 
     Raises:
-        VideoError: As `iter_frames`, or if the video has too few frames.
-        ValueError: If there are no indices, or negative ones.
+        VideoError: Also if the video has too few frames.
+        ValueError: Also if there are no indices, or negative ones.
     """
     indices = [operator.index(index) for index in indices]
     if not indices or min(indices) < 0:
@@ -451,11 +382,7 @@ def read_frames(path, indices, size=None, threads=1, start=None, end=None):
 
 
 def count_frames(path, threads=1, start=None, end=None):
-    """Number of frames of a video, or of a segment of it, that decode.
-
-    Raises:
-        VideoError: As `iter_frames`.
-    """
+    """Number of frames that decode, of a video or a segment of it, as `iter_frames`."""
     with iter_frames(path, threads=threads, start=start, end=end) as reader:
         try:
             while True:
@@ -464,66 +391,14 @@ def count_frames(path, threads=1, start=None, end=None):
             return reader.frames
 
 
-def short_side_size(path, short_side):
-    """Size of a video scaled to a shorter side of `short_side`.
-
-    Args:
-        path: A video file.
-        short_side: Length of the shorter side in pixels.
-
-    Returns:
-        `(height, width)`.
-
-    Raises:
-        VideoError: As `iter_frames`.
-    """
-    with iter_frames(path, operator.index(short_side)) as reader:
-        return next(reader)[1].shape[:2]
-
-
 def keep_aspect(height, width, short_side):
-    """Scale a size so that its shorter side is `short_side`.
-
-    Returns:
-        `(height, width)`, integers.
-    """
+    """`(height, width)` scaled so that the shorter side is `short_side`."""
     scale = short_side / min(height, width)
     return max(short_side, round(height * scale)), max(short_side, round(width * scale))
 
 
-def check_segment(start, end):
-    """Check where a segment begins and ends.
-
-    Returns:
-        `(start, end)`: seconds, 0 and infinity for None.
-
-    Raises:
-        ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
-    """
-    first, last = 0.0 if start is None else start, math.inf if end is None else end
-    for name, value in (("start", first), ("end", last)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not value >= 0:
-            raise ValueError(f"`{name}` must be seconds of at least 0. Received: {value!r}")
-    if not first < last:
-        raise ValueError(f"`end` must be after `start`. Received: start={start!r}, end={end!r}")
-    return float(first), float(last)
-
-
-def early_end(last, until, start, end):
-    """A note on a segment of which more than a tenth is behind the end of its video, or None.
-
-    Args:
-        last: Seconds of its last frame.
-        until: Seconds up to which that is shown.
-        start: Where the segment begins, in seconds.
-        end: Where it ends, or infinity.
-    """
-    if end == math.inf or end - until <= 0.1 * (end - start):
-        return None
-    return f"ends at {last:.2f} s of {end:g}"
-
-
 def check_size(size):
+    """`size` as for `iter_frames`, of integers; a `ValueError` if it is not such a size."""
     if size is None:
         return None
     try:
@@ -542,92 +417,23 @@ def check_size(size):
     return checked
 
 
-def _open(path):
-    """Open a file and find its video stream."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise VideoError(path, "no such file") from None
-    except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be read: {getattr(error, 'strerror', error)}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError(path, "not a file")
-    if status.st_size == 0:
-        raise VideoError(path, "empty file (0 bytes)")
-    # Neither a name with a colon nor a playlist leads to the network. (Options of the decoder have
-    # no place here: older PyAV crashes over those of streams that it finds later.)
-    options = {"protocol_whitelist": "file"}
-    try:
-        container = av.open("file:" + path, container_options=options, metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(path, f"cannot be opened as a video: {reason}") from None
-    return container, _checked_stream(path, container)
+def to_rgb(picture, size, reformatter):
+    """Resize an `av.VideoFrame` to `(height, width)`, uint8 RGB.
 
-
-def _open_stream(url, time_limit):
-    """Open an address and find its video stream."""
-    # What is found there leads to the network again, never to files of this machine.
-    options = {"protocol_whitelist": _STREAM_PROTOCOLS}
-    if url.lower().startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # packets lost by UDP show as torn pictures
-    try:
-        container = av.open(
-            url, container_options=options, timeout=time_limit, metadata_errors="ignore"
-        )
-    except av.error.ExitError:
-        raise VideoError(url, f"nothing came within {time_limit:g} s") from None
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise VideoError(url, f"cannot be opened as a video: {reason}") from None
-    return container, _checked_stream(url, container)
-
-
-def _checked_stream(path, container):
-    try:
-        stream = _video_stream(path, container)
-        _check_pixels(path, stream.codec_context.height, stream.codec_context.width)
-    except VideoError:
-        container.close()
-        raise
-    return stream
-
-
-def _video_stream(path, container):
-    # Cover pictures of music files count as video streams, too.
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
-    if not streams:
-        kinds = sorted({stream.type for stream in container.streams} - {"video"})
-        kinds += ["a cover picture"] if container.streams.video else []
-        found = " and ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
-        raise VideoError(path, f"no video stream (only {found})" if found else "no video stream")
-    best = container.streams.best("video")
-    streams.sort(key=lambda stream: stream != best)
-    for stream in streams:
-        if stream.codec_context is not None:
-            return stream
-    raise VideoError(path, "no decoder for its video format")
-
-
-def _check_pixels(path, height, width):
-    if height * width > _MAX_PIXELS:
-        raise VideoError(path, f"frames of {height}x{width} are too large")
+    FFmpeg's bicubic filter covers more pixels the more a frame shrinks. `reformatter` is an
+    `av.video.reformatter.VideoReformatter`, which is fast for one size only.
+    """
+    # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less time. At
+    # the same size, packed RGB is the fast one. (FFmpeg 8.) A thread: there is a process per core.
+    layout = "rgb24" if tuple(size) == (picture.height, picture.width) else "gbrp"
+    height, width = size
+    return reformatter.reformat(
+        picture, width, height, format=layout, interpolation="BICUBIC", threads=1
+    ).to_ndarray()
 
 
 def _deinterlaced(pictures, threads):
-    """Pictures with their times; of those that are flagged as interlaced, whole ones.
-
-    Args:
-        pictures: Iterable of `(time, av.VideoFrame)`.
-        threads: Threads of the filter; 0 for one per core.
-
-    Yields:
-        `(time, av.VideoFrame)`, as many.
-    """
+    """Yield as many `(time, picture)`; pictures that are flagged as interlaced are made whole."""
     graph, layout, waiting = None, None, collections.deque()
     for time, picture in pictures:
         if layout != (layout := (picture.format.name, picture.width, picture.height)):
@@ -641,14 +447,14 @@ def _deinterlaced(pictures, threads):
 
 
 def _filtered(graph, picture, waiting):
-    """Yield what a filter gives out for a picture, or for the end, with the times that wait."""
+    """Yield what a filter returns for a picture, or at the end, with the times that wait."""
     if graph is not None:
         try:
             graph.push(picture)
             while waiting:
                 whole = graph.pull()
                 yield waiting.popleft()[0], whole
-        except (BlockingIOError, EOFError):  # it wants the next one first
+        except (BlockingIOError, EOFError):  # the filter wants the next picture first
             pass
     if graph is None or picture is None:
         yield from waiting
@@ -656,7 +462,7 @@ def _filtered(graph, picture, waiting):
 
 
 def _deinterlacer(picture, threads):
-    """A filter for pictures like this one: of each one frame, made from both its fields."""
+    """A filter that makes one frame from both fields of a picture like this one."""
     graph = av.filter.Graph()
     graph.threads = threads
     try:
@@ -675,23 +481,22 @@ def _deinterlacer(picture, threads):
     return graph
 
 
-def _display_matrix(picture):
-    """How the file wants the picture turned: the nearest matrix of -1, 0 and 1.
+def _orientation(picture):
+    """How to turn a picture upright: `(transposed, row_step, column_step)`, steps of 1 or -1.
 
-    Returns:
-        `((a, b), (c, d))`: the picture's (x, y) is shown at (a x + c y, b x + d y).
+    The display matrix shows the pixel (x, y) at (a x + c y, b x + d y).
     """
     try:
         data = picture.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV knows not all kinds of side data, such as Exif
+    except ValueError:  # PyAV up to 18.1 knows not all kinds of side data, such as Exif
         turn = math.radians(picture.rotation)  # counterclockwise
         a, b, c, d = math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
     else:
         if data is None:
-            return _IDENTITY
+            return _UPRIGHT
         a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     if a == b == 0 or c == d == 0:
-        return _IDENTITY
-    if abs(a) >= abs(b):
-        return ((-1 if a < 0 else 1, 0), (0, -1 if d < 0 else 1))
-    return ((0, -1 if b < 0 else 1), (-1 if c < 0 else 1, 0))
+        return _UPRIGHT
+    transposed = abs(a) < abs(b)
+    rows, columns = (b, c) if transposed else (d, a)
+    return transposed, -1 if rows < 0 else 1, -1 if columns < 0 else 1

@@ -273,7 +273,7 @@ class Predictor:
             pairs = sorted(i for i in starts | {i + 1 for i in starts} if i < num_frames)
             estimate, found, before = flow.estimator("dis"), {}, None
             for index, frame in read(pairs):
-                gray = flow.grey(frame)
+                gray = flow.gray(frame)
                 if index - 1 in starts:
                     found[index - 1] = flow.to_levels(estimate(before, gray))
                 before = gray

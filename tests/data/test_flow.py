@@ -36,7 +36,7 @@ def moved(dx, dy, size=(96, 128)):
 
 
 def estimate(method, first, second):
-    return flow.estimator(method)(flow.grey(first), flow.grey(second))
+    return flow.estimator(method)(flow.gray(first), flow.gray(second))
 
 
 def errors(found, expected):
@@ -97,7 +97,7 @@ def test_the_same_on_any_number_of_threads(method):
 
 @pytest.mark.parametrize("method", flow.METHODS)
 def test_a_pair_does_not_depend_on_those_before(method):
-    frames = [flow.grey(moved(dx, 0)) for dx in (0, 3, 1)]
+    frames = [flow.gray(moved(dx, 0)) for dx in (0, 3, 1)]
     used = flow.estimator(method)
     used(*frames[:2])
     assert np.array_equal(used(*frames[1:]), flow.estimator(method)(*frames[1:]))
@@ -240,9 +240,9 @@ def test_real_clips(real_clips):
     assert after < 0.7 * before
 
 
-def test_colour_wheel():
+def test_color_wheel():
     directions = np.array([[(3, 0), (0, 3), (-3, 0), (0, -3)]], np.float32)
-    picture = flow.colour_wheel(directions)
+    picture = flow.color_wheel(directions)
     assert picture.dtype == np.uint8 and picture.shape == (1, 4, 3)
     right, down, left, up = picture[0].tolist()
     assert right == [255, 0, 0]
@@ -252,9 +252,9 @@ def test_colour_wheel():
     # Colours are continuous all around, white at rest, darkened beyond the largest.
     turn = np.linspace(0, 2 * np.pi, 1000)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=-1)[np.newaxis]
-    around = flow.colour_wheel(circle).astype(int)[0]
+    around = flow.color_wheel(circle).astype(int)[0]
     assert np.abs(np.diff(around, axis=0)).max() <= 20 and np.abs(around[0] - around[-1]).max() <= 1
-    assert np.array_equal(flow.colour_wheel(np.zeros((2, 3, 2))), np.full((2, 3, 3), 255))
-    assert flow.colour_wheel(np.full((2, 3, 2), 0.078)).min() > 220  # at rest, after 8 bits
-    assert flow.colour_wheel(directions, largest=6)[0, 0].tolist() == [255, 128, 128]
-    assert flow.colour_wheel(directions, largest=2)[0, 0].tolist() == [191, 0, 0]
+    assert np.array_equal(flow.color_wheel(np.zeros((2, 3, 2))), np.full((2, 3, 3), 255))
+    assert flow.color_wheel(np.full((2, 3, 2), 0.078)).min() > 220  # at rest, after 8 bits
+    assert flow.color_wheel(directions, largest=6)[0, 0].tolist() == [255, 128, 128]
+    assert flow.color_wheel(directions, largest=2)[0, 0].tolist() == [191, 0, 0]

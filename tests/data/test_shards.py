@@ -790,5 +790,5 @@ def test_folders_of_pictures(tmp_path):
     ]
     with pytest.raises(ValueError, match=r"frame_rate: 10\.0 there, 12\.0 wanted"):
         _convert(videos, output, ["x"], root, (48, 64), num_workers=1)
-    with pytest.raises(ValueError, match="`frame_rate` must be more than 0"):
+    with pytest.raises(ValueError, match="`frame_rate` must be a finite number above 0"):
         _convert(videos, output, ["x"], root, frame_rate=0)

@@ -274,12 +274,12 @@ def test_trajectory_refuses_bad_arguments():
 # --- Drawing ----------------------------------------------------------------------------------
 
 
-def _draw(centre, angle=0.0, is_disc=True, extent=12.0):
+def _draw(center, angle=0.0, is_disc=True, extent=12.0):
     texture = np.zeros((112, 112, 3), np.float32)
-    texture[:, :56] = 250  # the left half of an object whose centre is at the tile's centre
+    texture[:, :56] = 250  # the left half of an object whose center is at the tile's center
     texture[:, 56:] = 100
     frame = np.zeros((112, 112, 3), np.float32)
-    rendering._draw_object(frame, texture, (56.0, 56.0), centre, angle, is_disc, extent)
+    rendering._draw_object(frame, texture, (56.0, 56.0), center, angle, is_disc, extent)
     return frame
 
 
