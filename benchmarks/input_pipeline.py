@@ -167,11 +167,12 @@ def shards_steps(folder, settings):
     """Steps that make batches from shards, and that only read them."""
     import tensorflow as tf
 
+    from keras_videorel import ClipSpec
     from keras_videorel.data import pipeline
 
     info = read_manifest(folder)
     batches = pipeline.training_batches(
-        info, BATCH, crop_scales=SCALES, epochs=math.inf, **settings
+        info, ClipSpec(**settings), BATCH, crop_scales=SCALES, epochs=math.inf
     )
     records = tf.data.TFRecordDataset(shard_files(info, "train"), num_parallel_reads=4)
     lengths = records.map(tf.strings.length).repeat().take(FROM_SHARDS)

@@ -58,7 +58,7 @@ def get_config(argument=None):
     model = video_resnet(row, width=64, dropout=0.5)
     source = row if argument["pretraining"] == "clips" else f"{row}_tsn"
     if argument["graph"] == "caffe":
-        config = base(model={**model, "graph": "caffe"})
+        config = base(model={"name": "CaffeResNet18", "network": row, "width": 64, "dropout": 0.5})
         config.train.initialize_from = f"{source}_kinetics.keras"
     else:
         config = base(model=model)

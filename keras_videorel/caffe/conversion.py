@@ -1,24 +1,16 @@
 """The weights of a `.caffemodel` in the Keras network of the same graph, layer for layer."""
 
 import itertools
-import string
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_videorel import models
+from keras_videorel.caffe.network import NETWORKS, CaffeResNet18
 from keras_videorel.caffe.reader import read_layers
 from keras_videorel.checks import check_choice
 from keras_videorel.layers import SquarePooling
-from keras_videorel.models.video_resnet import ARCHITECTURES, SMT
 
-# By the names that configs use: constructor, its arguments, key of its table of blocks.
-NETWORKS = {
-    "c3d": (models.C3DResNet18, {}, "c3d_resnet18"),
-    "artnet_s": (models.ARTNetResNet18, {"variant": "s"}, "artnet_resnet18_s"),
-    "artnet_d": (models.ARTNetResNet18, {"variant": "d"}, "artnet_resnet18_d"),
-}
 FIRST = ("conv1", "conv1_t")  # the layers that read frames, whose channels Caffe has as B, G, R
 
 
@@ -61,7 +53,7 @@ class _Step(NamedTuple):
 def convert(path, network="artnet_d", classes=400, width=64):
     """Read the weights of a `.caffemodel` of ARTNet's authors into a Keras network.
 
-    The networks are those of `graph="caffe"`. They take RGB frames less their mean (123, 117,
+    The networks are `CaffeResNet18`. They take RGB frames less their mean (123, 117,
     104); the files are of networks that take BGR: the channels of the first kernels are
     exchanged. Every convolution of the files is followed by a batch normalization, at once or
     after a sum, and has no bias here: that of the file is taken off the running mean, which is
@@ -84,62 +76,46 @@ def convert(path, network="artnet_d", classes=400, width=64):
         OSError: If there is no such file.
         ValueError: If the file cannot be read, or is not of that network.
     """
-    constructor, arguments, architecture = NETWORKS[check_choice("network", network, NETWORKS)]
+    check_choice("network", network, NETWORKS)
     layers = read_layers(path)
-    model = constructor(
-        **arguments, classes=classes, width=width, classifier_activation=None, graph="caffe"
-    )
+    model = CaffeResNet18(network, classes=classes, width=width, classifier_activation=None)
     # Networks that were fine-tuned name their classifier as they like.
     classifiers = [layer.name for layer in layers if layer.type == "InnerProduct" and layer.blobs]
-    steps = _steps(model, architecture, classifiers[0] if len(classifiers) == 1 else "fc8")
+    steps = _steps(model, classifiers[0] if len(classifiers) == 1 else "fc8")
     blobs = _blobs(layers, steps, network)
-    return Conversion(model, [_assign(step, blobs) for step in steps])
+    steps = {step.name: step for step in steps}
+    return Conversion(model, [_assign(steps[name], blobs) for name in blobs])
 
 
-def _steps(model, architecture, classifier):
-    """The layers of the file, in order: the authors' names, from the table of the network."""
-    conv1, *stages = ARCHITECTURES[architecture]
-    steps, numbers = [], itertools.count(1)
+def _steps(model, classifier):
+    """The layers of the file that have weights, from the graph of the model.
 
-    def block(kind, name, reads, target):
-        """A block up to its last convolution; the name of that."""
-        if kind != SMT:
-            steps.append(_Step(name, reads, model.get_layer(f"{target}_conv")))
-            return name
-        smart, number = model.get_layer(target), next(numbers)
-        relation, pooling, reduction = f"{name}_t", f"pooling{number}", f"redu{number}"
-        both = (f"ReLU({name}_bn)", f"ReLU({pooling}_bn)")
-        steps.extend(
-            [
-                _Step(name, reads, smart.appearance),
-                _Step(f"{name}_bn", (name,), smart.appearance_normalization),
-                _Step(relation, reads, smart.relation.convolution),
-                _Step(f"{relation}_bn", (relation,), smart.relation.hidden_normalization),
-                _Step(pooling, (f"Power({relation}_bn)",), smart.relation),
-                _Step(f"{pooling}_bn", (pooling,), smart.relation.code_normalization),
-                _Step(reduction, both, smart.reduction),
+    A `SquarePooling` stands for four: the convolution, the pooling, and a normalization of each.
+    """
+    steps, made_of, numbers = [], {}, itertools.count(1)
+    for layer in model.layers[1:]:
+        x = keras.tree.flatten(layer.input)
+        reads = tuple(part for tensor in x for part in made_of.get(id(tensor), ("data",)))
+        name = layer.name
+        if isinstance(layer, SquarePooling):
+            pooling = f"pooling{next(numbers)}"
+            steps += [
+                _Step(name, reads, layer.convolution),
+                _Step(f"{name}_bn", (name,), layer.hidden_normalization),
+                _Step(pooling, (f"Power({name}_bn)",), layer),
+                _Step(f"{pooling}_bn", (pooling,), layer.code_normalization),
             ]
-        )
-        return reduction
-
-    total = (block(conv1, "conv1", ("data",), "conv1"),)
-    normalization = f"{total[0]}_bn"
-    steps.append(_Step(normalization, total, model.get_layer("conv1_bn")))
-    for stage, (first, second, units) in enumerate(stages, start=2):
-        for unit, letter in enumerate(string.ascii_lowercase[:units], start=1):
-            name, target = f"res{stage}{letter}", f"conv{stage}_{unit}"
-            x = (f"ReLU({normalization})",)
-            inner = block(first, f"{name}_1", x, f"{target}_1")
-            steps.append(_Step(f"{inner}_bn", (inner,), model.get_layer(f"{target}_1_bn")))
-            term = block(second, f"{name}_2", (f"ReLU({inner}_bn)",), f"{target}_2")
-            if stage > 2 and unit == 1:
-                total = (f"{name}_down",)
-                steps.append(_Step(*total, x, model.get_layer(f"{target}_shortcut")))
-            total = tuple(sorted((*total, term)))
-            normalization = f"{name}_bn"
-            steps.append(_Step(normalization, total, model.get_layer(f"{target}_bn")))
-    x = (f"ReLU({normalization})",)
-    return [*steps, _Step(classifier, x, model.get_layer("predictions"))]
+            made = (f"ReLU({pooling}_bn)",)
+        elif layer.weights:
+            name = classifier if name == "predictions" else name
+            steps.append(_Step(name, reads, layer))
+            made = (name,)
+        elif isinstance(layer, keras.layers.ReLU):
+            made = tuple(f"ReLU({part})" for part in reads)
+        else:
+            made = tuple(sorted(reads)) if isinstance(layer, keras.layers.Add) else reads
+        made_of[id(layer.output)] = made
+    return steps
 
 
 def _blobs(layers, steps, network):

@@ -4,14 +4,15 @@
         --model artnet_d --classes 400 --output artnet_d_kinetics.keras
 
 The model takes clips of RGB frames less their mean (123, 117, 104) and gives scores before the
-softmax. It is what config.train.initialize_from takes, for a config whose model is that network
-with graph="caffe"; a .weights.h5 file is what weights="..." of the constructor takes. Prints what
-went where. docs/architecture.md tells what was verified, and on what.
+softmax. A config fine-tunes it whose model is CaffeResNet18, with the file as
+config.train.initialize_from; a .weights.h5 file is what weights="..." of the constructor takes.
+Prints what went where. docs/architecture.md tells what was verified, and on what.
 """
 
 import os
 
 from keras_videorel.cli import Flags
+from keras_videorel.data.manifest import write_class_names
 
 FLAGS = Flags()
 FLAGS.string("caffemodel", None, "File to convert.", required=True)
@@ -24,9 +25,8 @@ FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", re
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.data.manifest import write_class_names
     from keras_videorel.files import atomic_write
-    from keras_videorel.models.summary import trainable_parameters
+    from keras_videorel.models.complexity import trainable_parameters
 
     output = FLAGS.output
     name = output.removesuffix(".keras").removesuffix(".weights.h5")

@@ -7,8 +7,9 @@ are after the softmax. Without a GPU, and without these flags, a config of more 
 evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
 """
 
-from keras_videorel.cli import Flags, run_config
+from keras_videorel.cli import Flags
 
+TAKES_CONFIG = True
 FLAGS = Flags()
 FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
 FLAGS.string("scores", None, "Optional .npz file for every video's scores.")
@@ -17,10 +18,6 @@ FLAGS.string("split", "test", "Split of the shards to evaluate on.")
 
 
 CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minutes a video
-
-
-def parse(words):
-    return run_config(FLAGS, words)
 
 
 def main(arguments):

@@ -18,76 +18,65 @@ files as there are models, of other clips: the weights with the highest top-1 th
 import os
 import shlex
 
-from absl import flags
+from keras_videorel.cli import Flags
+from keras_videorel.evaluation import fusion, scores, significance
+from keras_videorel.files import exists
 
 NEEDS_TENSORFLOW = False
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_multi_string(
-    "scores", [], "File of scores, with or without :WEIGHT.", flag_values=FLAGS
+FLAGS = Flags()
+FLAGS.strings("scores", [], "File of scores, with or without :WEIGHT.")
+FLAGS.strings("fold", [], "Instead: the files of one official split, between spaces.")
+FLAGS.strings(
+    "against", [], "Files of the model to compare with, between spaces; once for each fold."
 )
-flags.DEFINE_multi_string(
-    "fold", [], "Instead: the files of one official split, between spaces.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "against",
-    [],
-    "Files of the model to compare with, between spaces; once for each fold.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_multi_string(
+FLAGS.strings(
     "search",
     [],
     "File of scores of validation clips to choose the weights on, one for each model in the same "
     "order.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean("softmax", False, "Sum after the softmax.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "File for the fused scores, of one fold.", flag_values=FLAGS)
-flags.DEFINE_string("report", None, "Folder for a page with figures.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "videos", None, "Folder of the videos, for pictures of them on the page.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "paper",
-    [],
-    "Published top-1 of a row of the table in percent, ROW:94.4.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0, flag_values=FLAGS)
+FLAGS.boolean("softmax", False, "Sum after the softmax.")
+FLAGS.string("output", None, "File for the fused scores, of one fold.")
+FLAGS.string("report", None, "Folder for a page with figures.")
+FLAGS.string("videos", None, "Folder of the videos, for pictures of them on the page.")
+FLAGS.strings("paper", [], "Published top-1 of a row of the table in percent, ROW:94.4.")
+FLAGS.integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1)
+FLAGS.integer("seed", 0, "Seed of these.", lower_bound=0)
 
 
 def main(arguments):
-    from keras_videorel.evaluation import scores, significance
-
-    splits, baseline = _parse_models()
-    models = len(splits[0][0])
-    names = row_names([path for paths, _ in (splits[0], *baseline[:1]) for path in paths])
-    names, others = names[:models], names[models:]
+    splits, baseline_splits = _parse_models()
+    count = len(splits[0][0])
+    names = row_names([path for paths, _ in (splits[0], *baseline_splits[:1]) for path in paths])
+    names, their_name = names[:count], " + ".join(names[count:])
+    our_name = "fused" if count > 1 else names[0]
 
     members = _read(splits)
-    classes = members[0][0].classes
     if FLAGS.search:
         found = _search(splits, [one for files in members for one in files])
         splits = [(paths, found) for paths, _ in splits]
     fused = _fuse(members, splits)
-    rows = {"fused" if models > 1 else names[0]: fused}
-    for place, name in enumerate(names):
-        rows.setdefault(name, [files[place] for files in members])
-    ours, theirs, against, comparison = next(iter(rows)), " + ".join(others), None, None
-    if baseline:
-        against = _fuse(_read(baseline, classes), baseline)
-        rows.setdefault(theirs, against)
-        comparison = significance.compare(fused, against, FLAGS.resamples, FLAGS.seed)
-    results = [
-        significance.measure(name, row, FLAGS.resamples, FLAGS.seed) for name, row in rows.items()
-    ]
+    rows = {our_name: fused}
+    for name, *files in zip(names, *members, strict=True):
+        rows.setdefault(name, files)
+    baseline = comparison = None
+    sampling = FLAGS.resamples, FLAGS.seed
+    if baseline_splits:
+        theirs = _fuse(_read(baseline_splits, fused[0].classes), baseline_splits)
+        rows.setdefault(their_name, theirs)
+        baseline = their_name, theirs
+        comparison = significance.compare(fused, theirs, *sampling)
+    results = [significance.measure(name, row, *sampling) for name, row in rows.items()]
     published = _published(results)
 
-    _print_table(results, _weights_of(names, splits) if models > 1 else {}, fused, published)
+    weights = {}  # as text: one for all splits, or that of each
+    for place, name in enumerate(names if count > 1 else ()):
+        each = (f"{one.settings['fused'][place]['weight']:.3g}" for one in fused)
+        weights[name] = "/".join(dict.fromkeys(each))
+    _print_table(results, weights, fused, published)
     if comparison:
-        _print_comparison(comparison, ours, theirs)
+        _print_comparison(comparison, our_name, their_name)
     if FLAGS.output:
         scores.write(FLAGS.output, fused[0])
         print(f"scores  {FLAGS.output}")
@@ -99,7 +88,7 @@ def main(arguments):
             " + ".join(names),
             fused,
             results=results,
-            baseline=(theirs, against) if baseline else None,
+            baseline=baseline,
             comparison=comparison,
             published=published,
             thumbnail=report.video_thumbnails(FLAGS.videos) if FLAGS.videos else None,
@@ -108,28 +97,26 @@ def main(arguments):
 
 
 def row_names(paths):
-    """Short names of files: what is left of their paths without what all have in common."""
+    """Short names of files: their paths without the folders and ends that all have in common."""
     parts = [os.path.splitext(path)[0].split("/") for path in paths]
-    if len(parts) == 1:
-        return [parts[0][-1]]
-    while all(len(part) > 1 for part in parts) and len({part[0] for part in parts}) == 1:
-        parts = [part[1:] for part in parts]
-    while all(len(part) > 1 for part in parts) and len({part[-1] for part in parts}) == 1:
-        parts = [part[:-1] for part in parts]
+    for end in (0, -1):
+        while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
+            for part in parts:
+                del part[end]
     return ["/".join(part) for part in parts]
 
 
 def _parse_models():
-    """Paths and weights of the model, and of the one to compare with, for each split."""
+    """`(paths, weights)` of each split, of the model and of the one to compare with."""
     if bool(FLAGS.scores) == bool(FLAGS.fold):
         given = "both" if FLAGS.scores else "neither"
         raise ValueError(f"one of `scores` and `fold` must name files. Received: {given}")
-    splits = [_parse("scores", FLAGS.scores)] if FLAGS.scores else _parse_folds("fold")
+    splits = [_parse_files("scores", FLAGS.scores)] if FLAGS.scores else _parse_folds("fold")
     if FLAGS.output and len(splits) > 1:
         raise ValueError(
             f"`output` is for one fold. Received: {FLAGS.output} with {len(splits)} folds"
         )
-    baseline = _parse_folds("against") if FLAGS.against else []
+    baseline = _parse_folds("against")
     if baseline and len(baseline) != len(splits):
         raise ValueError(
             f"`against` must be given once for each of the {len(splits)} folds. "
@@ -138,57 +125,16 @@ def _parse_models():
     return splits, baseline
 
 
-def _read(splits, classes=None):
-    """The scores of all files of all splits, their classes in the order of the first."""
-    from keras_videorel.evaluation import fusion, scores
-
-    members = [[scores.read(path) for path in paths] for paths, _ in splits]
-    classes = members[0][0].classes if classes is None else classes
-    return [[fusion.with_classes(one, classes) for one in files] for files in members]
-
-
-def _fuse(members, splits):
-    from keras_videorel.evaluation import fusion
-
-    return [
-        fusion.fuse(files, weights, FLAGS.softmax, paths)
-        for files, (paths, weights) in zip(members, splits, strict=True)
-    ]
-
-
-def _parse(flag, words):
-    """Paths and weights of words `PATH` or `PATH:WEIGHT`; None for no weights."""
-    from keras_videorel.files import exists
-
-    paths, weights = [], []
-    for word in words:
-        path, _, weight = word.rpartition(":")
-        try:
-            weight = float(weight) if path and not exists(word) else None
-        except ValueError:
-            weight = None
-        paths.append(word if weight is None else path)
-        weights.append(weight)
-    given = [weight for weight in weights if weight is not None]
-    if given and len(given) < len(weights):
-        raise ValueError(
-            f"`{flag}` must give all files a weight, or none. Received: {' '.join(words)}"
-        )
-    return paths, given or None
-
-
 def _parse_folds(flag):
     splits = []
     for text in FLAGS[flag].value:
         try:
             words = shlex.split(text)
         except ValueError as error:  # a quote that does not end
-            raise ValueError(
-                f"`{flag}` must be files between spaces. Received: {text!r} ({error})"
-            ) from None
+            raise ValueError(f"`{flag}`: {error}. Received: {text!r}") from None
         if not words:
             raise ValueError(f"`{flag}` must name files. Received: {text!r}")
-        splits.append(_parse(flag, words))
+        splits.append(_parse_files(flag, words))
     counts = sorted({len(paths) for paths, _ in splits})
     if len(counts) > 1:
         raise ValueError(
@@ -197,9 +143,38 @@ def _parse_folds(flag):
     return splits
 
 
-def _search(splits, reported):
-    from keras_videorel.evaluation import fusion, scores
+def _parse_files(flag, words):
+    """Paths and weights of words `PATH` or `PATH:WEIGHT`; None for no weights."""
+    paths, weights = [], []
+    for word in words:
+        path, _, weight = word.rpartition(":")
+        try:
+            weights.append(float(weight) if path and not exists(word) else None)
+        except ValueError:
+            weights.append(None)
+        paths.append(word if weights[-1] is None else path)
+    if len({weight is None for weight in weights}) > 1:
+        raise ValueError(
+            f"`{flag}` must give all files a weight, or none. Received: {' '.join(words)}"
+        )
+    return paths, None if None in weights else weights
 
+
+def _read(splits, classes=None):
+    """The scores of all files of all splits, their classes in the order of the first."""
+    members = [[scores.read(path) for path in paths] for paths, _ in splits]
+    classes = members[0][0].classes if classes is None else classes
+    return [[fusion.with_classes(one, classes) for one in files] for files in members]
+
+
+def _fuse(members, splits):
+    return [
+        fusion.fuse(files, weights, FLAGS.softmax, paths)
+        for files, (paths, weights) in zip(members, splits, strict=True)
+    ]
+
+
+def _search(splits, reported):
     given = [weights for _, weights in splits if weights is not None]
     if given:
         raise ValueError(f"`search` chooses the weights. Received: weights {given[0]} too")
@@ -211,17 +186,6 @@ def _search(splits, reported):
     searched = [scores.read(path) for path in FLAGS.search]
     fusion.check_apart(searched, reported)
     return fusion.search_weights(searched, FLAGS.softmax, names=FLAGS.search)
-
-
-def _weights_of(names, splits):
-    """Text of each member's weight; of several, where the splits differ."""
-    from keras_videorel.evaluation import fusion
-
-    each = [fusion.check_weights(weights, len(names)) for _, weights in splits]
-    return {
-        name: "/".join(dict.fromkeys(f"{weight:.3g}" for weight in weights))
-        for name, weights in zip(names, zip(*each, strict=True), strict=True)
-    }
 
 
 def _published(results):
@@ -244,30 +208,22 @@ def _published(results):
 
 
 def _print_table(results, weights, fused, published):
-
     videos = " + ".join(f"{len(scores.paths):,}" for scores in fused)
     means = f" in {len(fused)} folds; figures are their means" if len(fused) > 1 else ""
     print(f"{videos} videos of {len(fused[0].classes)} classes{means}\n")
-    paper = {name: f"{value:.2%}" for name, _, value in published}
     names = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
     names = {key: name for key, name in names.items() if key in results[0].mean}
-    heads = ["", "weight", "top-1 [95% interval]", *names.values()]
-    rows = [(*heads, "paper" if paper else "")]
+    paper = {name: f"{value:.2%}" for name, _, value in published}
+    rows = [("", "weight", "top-1 [95% interval]", *names.values(), "paper" if paper else "")]
     for name, mean, intervals, _ in results:
         low, high = (100 * bound for bound in intervals["top1"])
-        rows.append(
-            (
-                name,
-                weights.get(name, ""),
-                f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]",
-                *(f"{mean[key]:.2%}" for key in names),
-                paper.get(name, ""),
-            )
-        )
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        top1 = f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]"
+        others = (f"{mean[key]:.2%}" for key in names)
+        rows.append((name, weights.get(name, ""), top1, *others, paper.get(name, "")))
+    first, *widths = (max(map(len, cells)) for cells in zip(*rows, strict=True))
     for name, *cells in rows:
-        line = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-        print("  ".join([f"{name:{widths[0]}}", *line]).rstrip())
+        cells = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        print("  ".join([f"{name:{first}}", *cells]).rstrip())
     if len(fused) > 1:
         each = ", ".join(f"{found['top1']:.2%}" for found in results[0].splits)
         print(f"\ntop-1 of {results[0].name} in the folds: {each}")

@@ -33,8 +33,6 @@ class SMART(keras.layers.Layer):
         activation: Activation of the two branches.
         final_activation: Activation of the fused output. `None` leaves it to the model, as
             the last block of a residual unit must.
-        final_normalization: Whether the fused output is batch-normalized. `False` leaves that
-            to the model too, as units in pre-activation order must, which normalize sums.
         momentum: Momentum of the moving statistics of the batch normalizations.
         epsilon: Added to variances in the batch normalizations.
         progressive: Whether the batch normalizations are `ProgressiveBatchNormalization`, which
@@ -83,7 +81,6 @@ class SMART(keras.layers.Layer):
         hidden_limit=None,
         activation="relu",
         final_activation="relu",
-        final_normalization=True,
         momentum=0.9,
         epsilon=1e-5,
         progressive=False,
@@ -120,7 +117,6 @@ class SMART(keras.layers.Layer):
         self.hidden_limit = hidden_limit
         self.activation = self.relation.activation
         self.final_activation = keras.activations.get(final_activation)
-        self.final_normalization = final_normalization
         self.momentum = momentum
         self.epsilon = epsilon
         self.progressive = progressive
@@ -152,11 +148,7 @@ class SMART(keras.layers.Layer):
         # The bias is the batch normalization's to absorb; with it the networks of Table 1 have
         # the parameter counts that they are known by (docs/architecture.md).
         self.reduction = SymmetricConv3D(self.filters, 1, name="reduction", **shared)
-        self.reduction_normalization = (
-            normalization(name="reduction_normalization", **statistics)
-            if final_normalization
-            else None
-        )
+        self.reduction_normalization = normalization(name="reduction_normalization", **statistics)
 
     def build(self, input_shape):
         self.relation.build(input_shape)
@@ -165,17 +157,14 @@ class SMART(keras.layers.Layer):
         features_shape = (*codes_shape[:-1], self.filters)
         self.appearance_normalization.build(features_shape)
         self.reduction.build((*codes_shape[:-1], self.filters + codes_shape[-1]))
-        if self.final_normalization:
-            self.reduction_normalization.build(features_shape)
+        self.reduction_normalization.build(features_shape)
 
     def call(self, inputs, training=None):
         f = self.appearance(self._middle_frames(inputs))
         f = self.activation(self.appearance_normalization(f, training=training))
         z = self.relation(inputs, training=training)
         h = self.reduction(ops.concatenate([f, z], axis=-1))
-        if self.final_normalization:
-            h = self.reduction_normalization(h, training=training)
-        return self.final_activation(h)
+        return self.final_activation(self.reduction_normalization(h, training=training))
 
     def _middle_frames(self, inputs):
         """The frames that the middle of a relation kernel can reach."""
@@ -200,7 +189,6 @@ class SMART(keras.layers.Layer):
             "hidden_limit": self.hidden_limit,
             "activation": keras.activations.serialize(self.activation),
             "final_activation": keras.activations.serialize(self.final_activation),
-            "final_normalization": self.final_normalization,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
             "progressive": self.progressive,

@@ -5,6 +5,7 @@ import os
 import keras
 from keras import layers
 
+from keras_videorel.checks import check_choice, check_integer, check_number
 from keras_videorel.layers import SMART, SquarePooling, SymmetricConv3D
 
 # Table 1. A row per stage: name, output channels, stride (time, height, width) of its first
@@ -49,7 +50,6 @@ def ARTNetResNet18(
     dropout=0.2,
     width=64,
     name=None,
-    graph="paper",
 ):
     """ARTNet-ResNet18 (Sec. 3.3, Table 1).
 
@@ -68,10 +68,6 @@ def ARTNetResNet18(
         width: Channels of conv1 and conv2; the later stages have 2, 4 and 8 times as many.
             64 in the paper; less for small data.
         name: Name of the model.
-        graph: `"paper"`: the network of Table 1. `"caffe"`: that of the authors' Caffe files, for
-            their weights (`keras_videorel.caffe`): residual units in pre-activation order, with
-            the sum normalized and not its terms, 3x3x3 convolutions for shortcuts, and no bound
-            on stacked squares. See docs/architecture.md.
 
     Returns:
         A functional `keras.Model` from clips `(batch, time, height, width, channels)` to
@@ -83,7 +79,7 @@ def ARTNetResNet18(
     architecture = _variant("artnet_resnet18", variant)
     return _video_resnet(
         architecture, include_top, weights, input_shape, pooling, classes,
-        classifier_activation, dropout, width, name, graph,
+        classifier_activation, dropout, width, name,
     )  # fmt: skip
 
 
@@ -121,7 +117,6 @@ def C3DResNet18(
     dropout=0.2,
     width=64,
     name=None,
-    graph="paper",
 ):
     """C3D-ResNet18, the baseline of 3D convolutions (Table 1).
 
@@ -129,7 +124,7 @@ def C3DResNet18(
     """
     return _video_resnet(
         "c3d_resnet18", include_top, weights, input_shape, pooling, classes,
-        classifier_activation, dropout, width, name, graph,
+        classifier_activation, dropout, width, name,
     )  # fmt: skip
 
 
@@ -179,11 +174,7 @@ def C2DResNet18(
 
 
 def _variant(family, variant):
-    if variant not in ("s", "d"):
-        raise ValueError(
-            '`variant` must be "s" (single block, at conv1) or "d" (deep, seven blocks). '
-            f"Received: variant={variant!r}"
-        )
+    check_choice("variant", variant, ("s", "d"))
     return f"{family}_{variant}"
 
 
@@ -198,37 +189,20 @@ def _video_resnet(
     dropout,
     width,
     name,
-    graph="paper",
 ):
-    _check(weights, input_shape, pooling, classes, dropout, width, graph)
+    check_arguments(weights, input_shape, classes, dropout, width)
+    check_choice("pooling", pooling, (None, "avg", "max"))
     conv1, *residual_stages = ARCHITECTURES[architecture]
-    preactivation = graph == "caffe"
-    stacked = sum(second in (REL, SMT) for _, second, _ in residual_stages) > 0
-    limit = HIDDEN_LIMIT if stacked and not preactivation else None
+    stacked = any(second in (REL, SMT) for _, second, _ in residual_stages)
+    limit = HIDDEN_LIMIT if stacked else None
 
     clips = keras.Input(input_shape, name="clips")
-    stage, filters, strides = STAGES[0]
-    filters = filters * width // 64
-    # `total` is the sum that units add to, `x` what their convolutions see of it.
-    if preactivation:
-        total = _bare_block(clips, conv1, filters, (3, 7, 7), strides, limit, stage)
-        x = _normalized(total, stage)
-    else:
-        total = x = _block(clips, conv1, filters, (3, 7, 7), strides, limit, stage)
-    for (stage, filters, strides), (first, second, units) in zip(
-        STAGES[1:], residual_stages, strict=True
-    ):
+    (stage, filters, strides), *stages = STAGES
+    x = _block(clips, conv1, filters * width // 64, (3, 7, 7), strides, limit, stage)
+    for (stage, filters, strides), (*blocks, units) in zip(stages, residual_stages, strict=True):
         for unit in range(1, units + 1):
-            total, x = _residual_unit(
-                total,
-                x,
-                (first, second),
-                filters * width // 64,
-                strides if unit == 1 else (1, 1, 1),
-                limit,
-                preactivation,
-                f"{stage}_{unit}",
-            )
+            x = _residual_unit(x, blocks, filters * width // 64, strides, limit, f"{stage}_{unit}")
+            strides = (1, 1, 1)
     if include_top:
         x = layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
@@ -240,35 +214,22 @@ def _video_resnet(
         x = layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
     elif pooling == "max":
         x = layers.GlobalMaxPooling3D("channels_last", name="max_pool")(x)
-    if name is None:
-        name = f"{architecture}_caffe" if preactivation else architecture
-    model = keras.Model(clips, x, name=name)
+    model = keras.Model(clips, x, name=architecture if name is None else name)
     if weights is not None:
         model.load_weights(weights)
     return model
 
 
-def _residual_unit(total, x, blocks, filters, strides, limit, preactivation, name):
-    """Two blocks and a shortcut: the new sum, and what the next unit's convolutions see of it.
-
-    The paper's unit adds normalized terms and sees the ReLU of the sum, which is also the next
-    unit's shortcut. In pre-activation order terms are bare convolutions, a unit sees the sum
-    normalized, and the bare sum is the shortcut.
-    """
+def _residual_unit(x, blocks, filters, strides, limit, name):
+    """Two blocks and a shortcut, which is a 1x1x1 convolution where sizes change."""
     first, second = blocks
-    shortcut = total
+    shortcut = x
     if strides != (1, 1, 1) or x.shape[-1] != filters:
-        size = 3 if preactivation else 1
-        shortcut = _convolution(x, first, filters, size, strides, f"{name}_shortcut")
-    x = _block(x, first, filters, 3, strides, limit, f"{name}_1")
-    if preactivation:
-        x = _bare_block(x, second, filters, 3, (1, 1, 1), limit, f"{name}_2")
-        total = layers.Add(name=f"{name}_add")([x, shortcut])
-        return total, _normalized(total, name)
-    x = _block(x, second, filters, 3, (1, 1, 1), limit, f"{name}_2", activation=None)
+        shortcut = _convolution(x, first, filters, (1, 1, 1), strides, f"{name}_shortcut")
+    x = _block(x, first, filters, (3, 3, 3), strides, limit, f"{name}_1")
+    x = _block(x, second, filters, (3, 3, 3), (1, 1, 1), limit, f"{name}_2", activation=None)
     x = layers.Add(name=f"{name}_add")([x, shortcut])
-    x = layers.ReLU(name=f"{name}_relu")(x)
-    return x, x
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu"):
@@ -283,33 +244,11 @@ def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu
             2 * filters, kernel_size, strides, activation=activation, name=name, **shared
         )(x)
     x = _convolution(x, kind, filters, kernel_size, strides, f"{name}_conv")
-    return _normalized(x, name, activation)
-
-
-def _bare_block(x, kind, filters, kernel_size, strides, limit, name):
-    """A building block that ends before its last batch normalization: one summand of a sum."""
-    if kind == SMT:
-        return SMART(
-            filters,
-            kernel_size,
-            strides,
-            hidden_limit=limit,
-            final_activation=None,
-            final_normalization=False,
-            kernel_initializer=INITIALIZER,
-            name=name,
-            **NORMALIZATION,
-        )(x)
-    return _convolution(x, kind, filters, kernel_size, strides, f"{name}_conv")
-
-
-def _normalized(x, name, activation="relu"):
     x = layers.BatchNormalization(name=f"{name}_bn", **NORMALIZATION)(x)
     return x if activation is None else layers.Activation(activation, name=f"{name}_relu")(x)
 
 
 def _convolution(x, kind, filters, kernel_size, strides, name):
-    kernel_size = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
     if kind == C2D:
         kernel_size = (1, *kernel_size[1:])
         if strides[0] > 1:
@@ -329,7 +268,8 @@ def _convolution(x, kind, filters, kernel_size, strides, name):
     )(x)
 
 
-def _check(weights, input_shape, pooling, classes, dropout, width, graph):
+def check_arguments(weights, input_shape, classes, dropout, width):
+    """Refuse arguments of a video network that are out of range."""
     if weights is not None and not os.path.exists(weights):
         raise ValueError(
             "`weights` must be None or the path of a weights file; there are no pre-trained "
@@ -340,15 +280,9 @@ def _check(weights, input_shape, pooling, classes, dropout, width, graph):
             "`input_shape` must be (time, height, width, channels) with a known number of "
             f"channels. Received: input_shape={input_shape!r}"
         )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f'`pooling` must be None, "avg" or "max". Received: pooling={pooling!r}')
-    if classes != int(classes) or classes < 1:
-        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-    if width != int(width) or width < 2 or width % 2:
+    check_integer("classes", classes, 1)
+    check_number("dropout", dropout, 0, below=1)
+    if check_integer("width", width, 2) % 2:
         raise ValueError(
             f"`width` must be even, so that relation codes pair hidden units. Received: {width!r}"
         )
-    if graph not in ("paper", "caffe"):
-        raise ValueError(f'`graph` must be "paper" or "caffe". Received: graph={graph!r}')

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_videorel.checks import check_choice
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
-from keras_videorel.prediction.exported import test_scale
 
 GATES = ("i", "f", "g", "o")  # of the LSTM, in the order of the maps
 HEAT = "inferno"  # colour map, of matplotlib and OpenCV
@@ -88,12 +88,13 @@ def seen_box(height, width, settings):
     Returns:
         `(top, left, bottom, right)` in pixels of the frame, integers.
     """
-    size = settings["frame_size"]
+    clip = ClipSpec.from_json(settings)
+    size = clip.frame_size
     if isinstance(size, int):
         scale = size / min(height, width)
         size = round(height * scale), round(width * scale)
     ((top, left, rows, columns),) = transforms.view_boxes(
-        *size, settings["crop_size"], crops=1, scale=test_scale(settings)
+        *size, clip.crop_size, crops=1, scale=clip.test_scale
     ).numpy()
     down, across = height / size[0], width / size[1]
     return (

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_integer
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import flow, sampling, video, video_times
 from keras_videorel.prediction import exported
 
@@ -67,6 +68,7 @@ class Predictor:
     Attributes:
         labels: Names of the classes, in index order.
         settings: What `export.json` says, a dict.
+        clip: The `ClipSpec` in it.
         precision: Which file is used.
         has_relations: Whether windows carry relation maps.
 
@@ -80,11 +82,8 @@ class Predictor:
         self._model, self.settings, self.precision = exported.load(path, precision)
         self.labels = self._model.labels
         self.has_relations = self._model.has_relations
-        settings = self.settings
-        self.stream = settings.get("stream", "rgb")  # exports of older versions do not name it
-        self._taken = settings["segments"], settings["frames"], settings["frame_stride"]
-        size = settings["frame_size"]
-        self.frame_size = size if isinstance(size, int) else tuple(size)
+        self.clip = ClipSpec.from_json(self.settings)
+        self.stream, self.frame_size = self.clip.stream, self.clip.frame_size
 
     def __call__(self, path, top=5):
         """Label one video.
@@ -105,8 +104,7 @@ class Predictor:
         """
         check_integer("top", top, 1)
         frames = video.count_frames(path, threads=0)
-        count = min(self.settings["clips"], int(sampling.max_samples(frames, *self._taken)))
-        indices = sampling.uniform_samples(frames, count, *self._taken).numpy()
+        indices = sampling.distinct_samples(frames, self.settings["clips"], self.clip).numpy()
         clips = self._read(path, indices, frames)
         # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
         logits = [self._model.score(clip[None])[0] for clip in clips]
@@ -139,7 +137,7 @@ class Predictor:
             while (time := _next_time(reader)) is not None:
                 times.append(time)
         times = np.subtract(times, times[0])
-        indices = sampling.uniform_samples(len(times), 1, *self._taken).numpy()
+        indices = sampling.uniform_samples(len(times), 1, self.clip).numpy()
         logits, maps = self._evaluate(self._read(path, indices, len(times)), relations)
         window = Window(
             0.0, _end(times, rate), _softmax(logits[0]), maps, times[indices[0]].astype(float)
@@ -204,7 +202,7 @@ class Predictor:
         Returns:
             A `Window`.
         """
-        indices = sampling.uniform_samples(len(frames), 1, *self._taken).numpy()[0].tolist()
+        indices = sampling.uniform_samples(len(frames), 1, self.clip).numpy()[0].tolist()
         pictures = [frames[i] for i in indices]
         if self.stream == "flow":
             pictures = _flow_of(frames, indices)
@@ -215,12 +213,11 @@ class Predictor:
 
     def window_frames(self, frame_rate, window=None):
         """Frames of a window of a video of some frames per second, if it keeps that rate."""
-        segments, frames, stride = self._taken
-        span = (frames - 1) * stride + 1
-        if not segments:
+        span = (self.clip.frames - 1) * self.clip.frame_stride + 1
+        if not self.clip.segments:
             return span
         seconds = SEGMENTS_WINDOW if window is None else window
-        return max(round(seconds * frame_rate), segments, span)
+        return max(round(seconds * frame_rate), self.clip.segments, span)
 
     def default_hop(self, frame_rate, window=None):
         """Seconds from one window to the next, where the caller does not say."""
@@ -238,7 +235,7 @@ class Predictor:
                 raise ValueError(
                     f"`{name}` must be a finite number of seconds above 0. Received: {value!r}"
                 )
-        if window is not None and not self.settings["segments"]:
+        if window is not None and not self.clip.segments:
             raise ValueError(
                 "`window` is for models of segments; this one's window is its clip of "
                 f"{self.window_frames(25.0)} frames. Received: window={window!r}"
@@ -276,7 +273,7 @@ class NewestFrames:
     def __init__(self, predictor, frame_rate, window, most=None):
         self._length = predictor.window_frames(frame_rate, window)
         self._step = 1 / frame_rate
-        self._span = (self._length - 1) * self._step if predictor.settings["segments"] else None
+        self._span = (self._length - 1) * self._step if predictor.clip.segments else None
         self._most = max(2 * self._length, _MOST_FRAMES) if most is None else most
         self._rows = collections.deque()
 

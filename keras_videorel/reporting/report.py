@@ -1,4 +1,4 @@
-"""A run's report: one HTML page that stands alone, and its figures as PNGs beside it."""
+"""A run's report: one HTML page that stands alone, and its charts as PNG files beside it."""
 
 import csv
 import importlib.metadata
@@ -12,12 +12,12 @@ import numpy as np
 import keras_videorel
 from keras_videorel.data import video
 from keras_videorel.evaluation import metrics, significance
-from keras_videorel.evaluation.scores import Scores
 from keras_videorel.files import atomic_write, opened
-from keras_videorel.reporting import figures, page
+from keras_videorel.reporting import charts, html
+from keras_videorel.reporting.html import breakable, element, join
 
-_PAIRS = 15  # of confused classes
-_CLIPS = 2000  # rows of a table; a browser takes long to lay out more
+_ROWS = 2000  # of a table; a browser takes long to lay out more
+_LONG = 60  # classes; a table of more scrolls in a frame
 _GAINS = 10  # classes each way, as in Fig. 3 of Relational LSTM
 _PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy", "av", "opencv-contrib-python-headless")
 
@@ -38,7 +38,7 @@ def write_report(
     environment=None,
     training_clips=None,
 ):
-    """Write `report.html`, its figures, and `clips.csv` with every clip into a folder.
+    """Write `report.html`, its charts, and `clips.csv` with every clip into a folder.
 
     Args:
         folder: The folder; made if it is not there. What an earlier report left is replaced.
@@ -68,6 +68,7 @@ def write_report(
     if results is None:
         results = [significance.measure(title, splits)]
     scores = _together(splits)
+    clips = list(_ranked(scores))
     lead = f"{len(scores.paths):,} videos of {len(scores.classes):,} classes"
     if len(splits) > 1:
         lead += f" in {len(splits)} splits: results are their means, the rest is of all together"
@@ -80,25 +81,24 @@ def write_report(
         if comparison is None:
             comparison = significance.compare(splits, theirs)
         content = _comparison(
-            folder, comparison, names, scores, name, _together(theirs), results[0].name
+            folder, comparison, names, scores, results[0].name, _together(theirs), name
         )
         sections.append((f"Compared with {name}", content))
-    if log is not None:
-        curves = _curves(log)
-        if curves:
-            figures.save_curves(log, os.path.join(folder, "curves.png"))
-            sections.append(("Training", curves))
+    columns = {} if log is None else charts.read_log(log)
+    if columns:
+        sections.append(("Training", _curves(folder, columns)))
+    facts = environment_facts() if environment is None else environment
     sections += [
         ("Classes", _classes(folder, scores, training_clips)),
         ("Confusions", _confusions(folder, scores)),
-        ("Hardest clips", _hardest(scores, thumbnail, hardest)),
-        ("All clips", _clips(folder, scores)),
+        ("Hardest clips", _hardest(clips[:hardest], thumbnail)),
+        ("All clips", _clips(folder, clips)),
         ("Scores and config", _origin(splits, config)),
-        ("Environment", _facts(environment_facts() if environment is None else environment)),
+        ("Environment", [html.table("What this ran on", ["", ""], facts.items(), left=(0, 1))]),
     ]
     path = os.path.join(folder, "report.html")
     with atomic_write(path) as temporary, opened(temporary, "w") as file:
-        file.write(page.document(title, lead, sections))
+        file.write(html.document(title, lead, sections))
     return path
 
 
@@ -156,18 +156,15 @@ def strip(frames, height=120):
 
 def _together(splits):
     """The videos of all splits as one `Scores`."""
-    return Scores(
-        [path for scores in splits for path in scores.paths],
-        np.concatenate([scores.labels for scores in splits]),
-        np.concatenate([scores.logits for scores in splits]),
-        splits[0].classes,
-        splits[0].config_hash,
-        splits[0].settings,
+    return splits[0]._replace(
+        paths=[path for scores in splits for path in scores.paths],
+        labels=np.concatenate([scores.labels for scores in splits]),
+        logits=np.concatenate([scores.logits for scores in splits]),
     )
 
 
 def _percent(fraction):
-    return f"{100 * fraction:.2f}%"
+    return "-" if fraction is None or np.isnan(fraction) else f"{100 * fraction:.2f}%"
 
 
 def _points(difference):
@@ -175,97 +172,60 @@ def _points(difference):
 
 
 def _results(results, names, scores):
-    first = results[0]
-    by_chance = metrics.chance(len(scores.classes))
+    first, by_chance = results[0], metrics.chance(len(scores.classes))
 
     def interval(result, key):
         low, high = result.intervals[key]
         return f"{100 * low:.2f} to {100 * high:.2f}"
 
-    def remark(key):
-        return f"{interval(first, key)}; chance {_percent(by_chance[key])}"
+    def cell(result, key):
+        return join([_percent(result.mean[key]), element("small", interval(result, key))])
 
-    most = np.bincount(scores.labels).max() / len(scores.labels)
+    remarks = {k: f"{interval(first, k)}; chance {_percent(by_chance[k])}" for k in names}
+    most = _percent(np.bincount(scores.labels).max() / len(scores.labels))
     parts = [
-        page.tiles([(name, _percent(first.mean[key]), remark(key)) for key, name in names.items()]),
-        page.element(
-            "p",
-            f"Always naming the most frequent class would be right for {_percent(most)} of these "
-            "videos.",
-        ),
+        html.tiles([(name, _percent(first.mean[k]), remarks[k]) for k, name in names.items()]),
+        element("p", f"Always naming the most frequent class is right for {most} of the videos."),
     ]
+    heads = ["", *names.values()]
     if len(results) > 1:
-        rows = [
-            [
-                result.name,
-                *(
-                    page.join(
-                        [_percent(result.mean[key]), page.element("small", interval(result, key))]
-                    )
-                    for key in names
-                ),
-            ]
-            for result in results
-        ]
-        heads = ["", *names.values()]
-        parts.append(page.table("All models, with 95% bootstrap intervals", heads, rows))
+        rows = [[result.name, *(cell(result, key) for key in names)] for result in results]
+        parts.append(html.table("All models, with 95% bootstrap intervals", heads, rows))
     if len(first.splits) > 1:
         rows = [
             [f"split {number}", *(_percent(found[key]) for key in names)]
             for number, found in enumerate(first.splits, 1)
         ]
-        parts.append(page.table(f"Splits of {first.name}", ["", *names.values()], rows))
-    parts.append(
-        page.element(
-            "p",
-            "Intervals are 95% percentile intervals of resampled videos: they say how much "
-            "the figures depend on which videos were tested, not how much on the training's seed.",
-            class_="soft",
-        )
+        parts.append(html.table(f"Splits of {first.name}", heads, rows))
+    text = (
+        "Intervals are 95% percentile intervals of resampled videos: they say how much the results "
+        "depend on which videos were tested, not how much on the training's seed."
     )
-    return page.join(parts)
+    return [*parts, element("p", text, class_="soft")]
 
 
 def _published(rows):
-    def shown(fraction):
-        return "-" if fraction is None else _percent(fraction)
-
-    cells = [
-        [
-            name,
-            shown(ours),
-            shown(paper),
-            "-" if None in (ours, paper) else _points(ours - paper),
-        ]
-        for name, ours, paper in rows
-    ]
-    return page.table(
-        "Top-1 accuracy beside the published figures", ["", "here", "paper", "difference"], cells
-    )
+    cells = []
+    for name, ours, paper in rows:
+        difference = "-" if None in (ours, paper) else _points(ours - paper)
+        cells.append([name, _percent(ours), _percent(paper), difference])
+    caption = "Top-1 accuracy beside the published one"
+    return [html.table(caption, ["", "here", "paper", "difference"], cells)]
 
 
-def _comparison(folder, comparison, names, ours, name, theirs, own_name):
+def _comparison(folder, comparison, names, ours, own_name, theirs, name):
     rows = [
-        [
-            names[key],
-            _points(comparison.differences[key]),
-            " to ".join(map(_points, comparison.intervals[key])),
-        ]
-        for key in comparison.differences
+        [names[key], _points(difference), " to ".join(map(_points, comparison.intervals[key]))]
+        for key, difference in comparison.differences.items()
     ]
-    parts = [
-        page.table(
-            f"{own_name} less {name}, in percentage points",
-            ["", "difference", "95% interval"],
-            rows,
-        ),
-        page.element(
-            "p",
-            f"Right with {own_name} alone: {comparison.gained:,} videos; with {name} alone: "
-            f"{comparison.lost:,}. McNemar's test: p = {comparison.exact:.3g} (exact), "
-            f"{comparison.mid_p:.3g} (mid-p).",
-        ),
-    ]
+    caption = f"{own_name} less {name}, in percentage points"
+    text = (
+        f"Right with {own_name} alone: {comparison.gained:,} videos; with {name} alone: "
+        f"{comparison.lost:,}. McNemar's test: p = {comparison.exact:.3g} (exact), "
+        f"{comparison.mid_p:.3g} (mid-p)."
+    )
+    table = html.table(caption, ["", "difference", "95% interval"], rows)
+    parts = [table, element("p", text)]
     before = metrics.class_accuracy(theirs.logits, theirs.labels)
     after = metrics.class_accuracy(ours.logits, ours.labels)
     videos = np.bincount(ours.labels, minlength=len(ours.classes))
@@ -273,195 +233,142 @@ def _comparison(folder, comparison, names, ours, name, theirs, own_name):
     order = sorted(range(len(gain)), key=lambda i: (-gain[i], ours.classes[i]))
     gained = [i for i in order if gain[i] > 0][:_GAINS]
     lost = [i for i in reversed(order) if gain[i] < 0][:_GAINS]
-    for heading, chosen in (("gains", gained), ("losses", lost)):
+    for kind, chosen in (("gains", gained), ("losses", lost)):
         if not chosen:
             continue
-        entries = [
-            page.Bar(
-                ours.classes[i],
-                before[i],
-                after[i],
-                f"{100 * before[i]:.1f}% → {100 * after[i]:.1f}% ({_points(gain[i])}; "
-                f"{videos[i]} videos)",
-            )
-            for i in chosen
-        ]
+        pair = before[chosen], after[chosen]
+        classes = [ours.classes[i] for i in chosen]
+        figure = charts.class_accuracy(classes, *pair, names=(name, own_name))
+        if kind == "gains":
+            charts.save(figure, os.path.join(folder, "gains.png"))
+        shares = (map("{:.1%}".format, shares) for shares in pair)
+        points = map(_points, gain[chosen])
+        rows = zip(map(breakable, classes), *shares, points, videos[chosen], strict=True)
         parts += [
-            page.element("h3", f"The {len(chosen)} classes with the largest {heading}"),
-            page.bars(entries, wide=True),
+            element("h3", f"Classes with the largest {kind}"),
+            _chart(figure, f"Top-1 accuracy of the classes with the largest {kind}"),
+            html.table("Top-1 accuracy", ["", name, own_name, "difference", "videos"], rows),
         ]
-    if gained:
-        figures.save_gains(
-            [ours.classes[i] for i in gained],
-            before[gained],
-            after[gained],
-            (name, own_name),
-            os.path.join(folder, "gains.png"),
-        )
-    return page.join(parts)
+    return parts
 
 
-def _curves(log):
-    columns = figures.read_log(log)
-    charts = []
-    for key, title, form, factor in (
-        ("loss", "Loss (cross entropy + L2)", "{:.3g}", 1),
-        ("top1", "Top-1 accuracy, %", "{:.3g}", 100),
-        ("learning_rate", "Learning rate", "{:.3g}", 1),
-    ):
-        series = [
-            (name, [(epoch, factor * value) for epoch, value in columns[prefix + key]])
-            for prefix, name in (("", "training"), ("val_", "test, one view"))
-            if columns.get(prefix + key)
-        ]
-        values = [value for _, points in series for _, value in points]
-        if values:
-            log_scale = key == "learning_rate" or (key == "loss" and max(values) > 100)
-            charts.append(page.chart(title, series, form, log_scale))
-    return page.element("div", *charts, class_="charts") if charts else None
+def _chart(figure, alt, long=False):
+    return html.box(alt, html.image(charts.svg(figure), "svg+xml", alt, class_="chart"), long)
+
+
+def _curves(folder, columns):
+    figure = charts.curves(columns)
+    charts.save(figure, os.path.join(folder, "curves.png"))
+    ends = []
+    for key, (title, factor) in charts.CURVES.items():
+        for prefix, name in charts.SERIES.items():
+            if points := columns.get(prefix + key):
+                ends.append(f"{title}, {name}, ends at {factor * points[-1][1]:.3g}")
+    epochs = sorted({epoch for points in columns.values() for epoch, _ in points})
+    values = [dict(points) for points in columns.values()]
+    rows = [
+        [epoch, *(f"{found[epoch]:.4g}" if epoch in found else "" for found in values)]
+        for epoch in epochs
+    ]
+    table = html.table("The log of training", ["epoch", *columns], rows, long=len(rows) > 30)
+    chart = _chart(figure, f"Curves over the epochs: {'; '.join(ends)}")
+    return [chart, html.details(f"{len(epochs):,} epochs", table)]
 
 
 def _classes(folder, scores, training_clips):
     shares = metrics.class_accuracy(scores.logits, scores.labels)
     videos = np.bincount(scores.labels, minlength=len(shares))
-    tested = [i for i in range(len(shares)) if videos[i]]
-    tested.sort(key=lambda i: (shares[i], scores.classes[i]))
-    entries = [
-        page.Bar(scores.classes[i], 0, shares[i], f"{100 * shares[i]:.1f}% of {videos[i]}")
-        for i in tested
-    ]
-    figures.save_class_accuracy(
-        shares[tested], [scores.classes[i] for i in tested], os.path.join(folder, "classes.png")
-    )
-    without = len(shares) - len(tested)
+    tested = np.flatnonzero(videos)
+    order = sorted(tested, key=lambda i: (shares[i], scores.classes[i]))
+    figure = charts.class_accuracy([scores.classes[i] for i in order], shares[order])
+    charts.save(figure, os.path.join(folder, "classes.png"))
     text = "Top-1 accuracy of each class, the lowest first."
-    if without:
+    if len(tested) < len(shares):
+        without = len(shares) - len(tested)
         text += f" {without} of {len(shares)} classes have no video here."
-    shown = page.bars(entries)
-    return page.join(
-        [
-            page.element("p", text),
-            page.box("Top-1 accuracy of each class", shown, long=True)
-            if len(tested) > 120
-            else shown,
-            _class_table(scores, videos, training_clips),
-        ]
-    )
 
-
-def _class_table(scores, videos, training_clips):
     found = metrics.precision_recall_f1(scores.logits, scores.labels)
     rows = [
-        [
-            page.breakable(name),
-            *([] if training_clips is None else [f"{training_clips.get(name, 0):,}"]),
-            f"{videos[i]:,}",
-            *("-" if np.isnan(values[i]) else _percent(values[i]) for values in found),
-        ]
+        [breakable(name), f"{videos[i]:,}", *(_percent(values[i]) for values in found)]
         for i, name in enumerate(scores.classes)
     ]
-    with_videos = videos > 0
-    means = [np.nan_to_num(values)[with_videos].mean() for values in found]
-    rows.append(
-        [
-            "mean",
-            *([] if training_clips is None else [""]),
-            "",
-            *map(_percent, means),
-        ]
-    )
-    training = [] if training_clips is None else ["clips in training"]
-    heads = ["class", *training, "videos here", "precision", "recall", "F1"]
-    return page.table(
+    rows.append(["mean", "", *(_percent(np.nan_to_num(values)[tested].mean()) for values in found)])
+    heads = ["class", "videos here", "precision", "recall", "F1"]
+    if training_clips is not None:
+        heads.insert(1, "clips in training")
+        for row, name in zip(rows, scores.classes, strict=False):
+            row.insert(1, f"{training_clips.get(name, 0):,}")
+        rows[-1].insert(1, "")
+    caption = (
         "Precision: of the videos taken for the class, the share that is of it. Recall: of its "
         "videos, the share that is found. F1: their harmonic mean. The means are of the classes "
-        "with videos.",
-        heads,
-        rows,
-        long=len(rows) > 120,
+        "with videos."
     )
+    table = html.table(caption, heads, rows, long=len(rows) > _LONG)
+    alt = f"Bars of the top-1 accuracy of {len(tested)} classes; the table below has their recall"
+    return [element("p", text), _chart(figure, alt, long=len(tested) > _LONG), table]
 
 
 def _confusions(folder, scores):
     counts = metrics.confusion_matrix(scores.logits, scores.labels)
-    figures.save_confusion(counts, scores.classes, os.path.join(folder, "confusion.png"))
+    figure = charts.confusion(counts, scores.classes)
+    charts.save(figure, os.path.join(folder, "confusion.png"))
     totals = counts.sum(axis=1)
     wrong = [(r, c) for r, c in zip(*np.nonzero(counts), strict=True) if r != c]
     wrong.sort(key=lambda pair: (-counts[pair], -counts[pair] / totals[pair[0]], pair))
     rows = [
-        [
-            *map(page.breakable, (scores.classes[r], scores.classes[c])),
-            f"{counts[r, c]} of {totals[r]}",
-        ]
-        for r, c in wrong[:_PAIRS]
+        [*(breakable(scores.classes[i]) for i in (r, c)), f"{counts[r, c]} of {totals[r]}"]
+        for r, c in wrong[:_ROWS]
     ]
-    parts = [
-        page.element(
-            "p",
-            "Rows are the true classes, columns the predicted ones; the stronger the colour of a "
-            "cell, the larger its share of the row. Point at a cell to see what it is.",
-        ),
-        page.heat_map(
-            counts,
-            scores.classes,
-            f"Confusion matrix of {len(scores.classes)} classes: {counts.trace():,} of "
-            f"{counts.sum():,} videos on the diagonal",
-        ),
-    ]
+    alt = (
+        f"Confusion matrix of {len(scores.classes)} classes: {counts.trace():,} of "
+        f"{counts.sum():,} videos on the diagonal"
+    )
+    text = (
+        "Rows are the true classes, columns the predicted ones. The stronger the color of a cell, "
+        "the larger its share of the row."
+    )
+    parts = [element("p", text), _chart(figure, alt, long=len(scores.classes) > 30)]
     if rows:
-        heads = ["true class", "taken for", "videos"]
+        caption, heads = (
+            "Pairs of classes, the most frequent first",
+            ("true", "taken for", "videos"),
+        )
         parts += [
-            page.element("h3", "Most frequent confusions"),
-            page.table("Pairs of classes, the most frequent first", heads, rows, left=(0, 1)),
+            element("h3", "Most frequent confusions"),
+            html.table(caption, heads, rows, left=(0, 1), long=len(rows) > 15),
         ]
-    return page.join(parts)
+    return parts
 
 
-def _hardest(scores, thumbnail, count):
+def _ranked(scores):
+    """Rows of `clips.csv`, the highest loss first."""
     losses = metrics.losses(scores.logits, scores.labels)
-    chances = np.exp(metrics.log_softmax(scores.logits))
+    probabilities = np.exp(metrics.log_softmax(scores.logits))
+    for row in np.argsort(-losses, kind="stable"):
+        pair = scores.logits[row].argmax(), scores.labels[row]
+        guess, own = (scores.classes[index] for index in pair)
+        yield scores.paths[row], own, guess, *probabilities[row, pair], losses[row]
+
+
+def _hardest(clips, thumbnail):
     entries = []
-    for row in np.argsort(-losses, kind="stable")[:count]:
-        path, guess = scores.paths[row], scores.logits[row].argmax()
+    for path, own, guess, probability, _, loss in clips:
         picture = None if thumbnail is None else thumbnail(path)
         entries.append(
-            page.element(
+            element(
                 "li",
-                "" if picture is None else page.thumbnail(picture, f"Frames of {path}"),
-                page.element("p", page.element("strong", scores.classes[scores.labels[row]])),
-                page.element(
-                    "p",
-                    f"taken for {scores.classes[guess]} ({100 * chances[row, guess]:.1f}%); "
-                    f"loss {losses[row]:.2f}",
-                ),
-                page.element("p", page.breakable(path), class_="soft"),
+                "" if picture is None else html.image(picture, "jpeg", f"Frames of {path}"),
+                element("p", element("strong", own)),
+                element("p", f"taken for {guess} ({100 * probability:.1f}%); loss {loss:.2f}"),
+                element("p", breakable(path), class_="soft"),
             )
         )
-    return page.join(
-        [
-            page.element(
-                "p",
-                "The clips with the highest loss, the cross entropy of their scores.",
-            ),
-            page.element("ul", *entries, class_="clips"),
-        ]
-    )
+    text = "The clips with the highest loss, the cross entropy of their scores."
+    return [element("p", text), element("ul", *entries, class_="clips")]
 
 
-def _clips(folder, scores):
-    losses = metrics.losses(scores.logits, scores.labels)
-    chances = np.exp(metrics.log_softmax(scores.logits))
-    rows = [
-        (
-            scores.paths[row],
-            scores.classes[scores.labels[row]],
-            scores.classes[guess := scores.logits[row].argmax()],
-            chances[row, guess],
-            chances[row, scores.labels[row]],
-            losses[row],
-        )
-        for row in np.argsort(-losses, kind="stable")
-    ]
+def _clips(folder, clips):
     heads = ["clip", "true class", "taken for", "probability", "of the true class", "loss"]
     with (
         atomic_write(os.path.join(folder, "clips.csv")) as temporary,
@@ -469,27 +376,16 @@ def _clips(folder, scores):
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(heads)
-        for *words, chance, own, loss in rows:
-            writer.writerow([*words, f"{chance:.6g}", f"{own:.6g}", f"{loss:.6g}"])
+        for *words, probability, own, loss in clips:
+            writer.writerow([*words, f"{probability:.6g}", f"{own:.6g}", f"{loss:.6g}"])
     shown = [
-        [*map(page.breakable, words), _percent(chance), _percent(own), f"{loss:.2f}"]
-        for *words, chance, own, loss in rows[:_CLIPS]
+        [*map(breakable, words), _percent(probability), _percent(own), f"{loss:.2f}"]
+        for *words, probability, own, loss in clips[:_ROWS]
     ]
-    more = f"The first {_CLIPS:,} of {len(rows):,}, the" if len(rows) > _CLIPS else "The"
-    return page.join(
-        [
-            page.element(
-                "p",
-                f"{more} highest loss first. clips.csv, beside this page, has all of them for a "
-                "spreadsheet.",
-            ),
-            page.element(
-                "details",
-                page.element("summary", f"{len(shown):,} clips"),
-                page.table("All clips", heads, shown, left=(0, 1, 2), long=len(shown) > 30),
-            ),
-        ]
-    )
+    more = f"The first {_ROWS:,} of {len(clips):,}, the" if len(clips) > _ROWS else "The"
+    text = f"{more} highest loss first. clips.csv, beside this page, has all of them."
+    table = html.table("All clips", heads, shown, left=(0, 1, 2), long=len(shown) > 30)
+    return [element("p", text), html.details(f"{len(shown):,} clips", table)]
 
 
 def _origin(splits, config):
@@ -504,17 +400,11 @@ def _origin(splits, config):
         caption += f", split {number}" if len(splits) > 1 else ""
         caption += "; summed after the softmax" if settings.get("softmax") else ""
         text = [i for i, key in enumerate(heads) if isinstance(members[0].get(key), str)]
-        parts.append(page.table(caption, [h.replace("_", " ") for h in heads], rows, left=text))
+        parts.append(html.table(caption, [h.replace("_", " ") for h in heads], rows, left=text))
     if config is not None:
-        text = json.dumps(config, indent=2, sort_keys=True, default=str)
-        parts.append(
-            page.element(
-                "details",
-                page.element("summary", "The run's config"),
-                page.box("The run's config", page.element("pre", text)),
-            )
-        )
-    return page.join(parts)
+        text = element("pre", json.dumps(config, indent=2, sort_keys=True, default=str))
+        parts.append(html.details("The run's config", html.box("The run's config", text)))
+    return parts
 
 
 def _brief(key, value):
@@ -523,7 +413,3 @@ def _brief(key, value):
     if isinstance(value, float):
         return f"{value:.4g}"
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
-
-
-def _facts(facts):
-    return page.table("What this ran on", ["", ""], [[k, v] for k, v in facts.items()], left=(0, 1))

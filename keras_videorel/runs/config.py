@@ -16,6 +16,7 @@ import sys
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+from keras_videorel.clip_spec import MEAN, TEST_SCALE, ClipSpec
 
 # The rows of ARTNet's Table 2, by the names that config arguments use.
 VIDEO_RESNETS = {
@@ -35,9 +36,6 @@ RELATIONAL_LSTMS = {
     "nonlocal": {"name": "RelationalLSTMResNet", "branches": ("nonlocal",)},
     "tsn": {"name": "SnippetClassifier"},
 }
-
-# Of the levels of the channels; that of flow, in the middle of 0 to 255, is rest.
-MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 
 
 def table2_key(model, variant=""):
@@ -60,9 +58,7 @@ def table2_key(model, variant=""):
                 f"Received: model={model}, variant={variant}"
             )
         return video_resnet(model) and model
-    if variant not in ("", "s", "d"):
-        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
-    return f"{model}_{variant or 'd'}"
+    return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
 
 
 def video_resnet(key, width=64, dropout=0.2):
@@ -79,9 +75,11 @@ def video_resnet(key, width=64, dropout=0.2):
     Raises:
         ValueError: If there is no such row.
     """
-    if key not in VIDEO_RESNETS:
-        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
-    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
+    return {
+        **VIDEO_RESNETS[check_choice("model", key, VIDEO_RESNETS)],
+        "width": width,
+        "dropout": dropout,
+    }
 
 
 def relational_lstm(key="two_branch", **arguments):
@@ -97,9 +95,7 @@ def relational_lstm(key="two_branch", **arguments):
     Raises:
         ValueError: If there is no such network.
     """
-    if key not in RELATIONAL_LSTMS:
-        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
-    return {**RELATIONAL_LSTMS[key], **arguments}
+    return {**RELATIONAL_LSTMS[check_choice("model", key, RELATIONAL_LSTMS)], **arguments}
 
 
 # Older names of keys, of arguments of config files and of flags, which work for one release.
@@ -271,6 +267,33 @@ def check_config(config):
             check_number(f"config.{key}", number, **bounds)
     for key, choices in _CHOICES.items():
         check_choice(f"config.{key}", config[key], choices)
+
+
+def clip_spec(config, frame_size=None):
+    """The `ClipSpec` of a config.
+
+    By default a test view is 7/8 of the shorter side, as in both papers; or the nearest share that
+    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
+    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
+
+    Args:
+        config: A config as `base` makes it.
+        frame_size: Size of the stored frames, where it is known.
+    """
+    data, scales = config.data, config.data.crop_scales
+    is_default = data.stream == "flow" and data.mean == MEAN["rgb"]
+    return ClipSpec(
+        stream=data.stream,
+        segments=data.segments,
+        frames=data.frames,
+        frame_stride=data.frame_stride,
+        crop_size=data.crop_size,
+        mean=None if is_default else data.mean,
+        std=data.std,
+        flow_as_channels=data.flow_as_channels,
+        frame_size=frame_size,
+        test_scale=data.test_scale or min(max(scales), max(min(scales), TEST_SCALE)),
+    )
 
 
 class ArgumentError(ValueError):

@@ -1,80 +1,21 @@
-"""Scores of videos over their test views, and the metrics of both papers."""
+"""A run's newest checkpoint on the test views of its shards: metrics, scores, a report."""
 
 import heapq
 import json
 import os
 
-import keras
 import numpy as np
-from tqdm import tqdm
 
-from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_content, read_manifest
 from keras_videorel.evaluation import scores
-from keras_videorel.evaluation.metrics import accuracy, confusion_matrix, log_softmax, losses
+from keras_videorel.evaluation.metrics import confusion_matrix, losses
+from keras_videorel.evaluation.videos import video_metrics, video_scores
 from keras_videorel.files import write_json
-from keras_videorel.reporting import figures, report
-from keras_videorel.runs import train as training
+from keras_videorel.reporting import charts, report
 from keras_videorel.runs import workdir
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.runs.train import load_model
-
-
-def video_scores(model, views, batch_size=64, total=None, clips=1, average="logits", on_video=None):
-    """Scores of each video: the mean of its views' logits, before any softmax.
-
-    Args:
-        model: A `keras.Model` from clips, or groups of snippets, to logits.
-        views: A dataset of `(views, label, path)` as `pipeline.clip_views` gives it.
-        batch_size: Views in a batch of the model.
-        total: Number of videos, for the progress bar.
-        clips: Consecutive elements of `views` that belong to a video.
-        average: What is averaged over the views: `"logits"`, as in both papers, or
-            `"probabilities"`: the scores are then the logarithms of the mean probabilities.
-        on_video: Optional function, called with logits, label, path and the first clip's views.
-
-    Returns:
-        `(logits, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and a list of
-        strings.
-
-    Raises:
-        ValueError: If `average` is neither.
-    """
-    check_choice("average", average, ("logits", "probabilities"))
-    score = _compiled(model)
-    logits, labels, paths, clip_scores = [], [], [], []
-    with tqdm(total=total, unit="video", desc="evaluate") as bar:
-        for taken, label, path in views:
-            batches = range(0, len(taken), batch_size)
-            scored = np.concatenate([np.asarray(score(taken[i : i + batch_size])) for i in batches])
-            scored = scored.astype(np.float32)
-            if not clip_scores:
-                first = taken
-            clip_scores.append(
-                scored.mean(axis=0)
-                if average == "logits"
-                else np.exp(log_softmax(scored)).mean(axis=0)
-            )
-            if len(clip_scores) < clips:
-                continue
-            video = np.mean(clip_scores, axis=0)
-            video = video if average == "logits" else np.log(np.maximum(video, 1e-30))
-            clip_scores = []
-            logits.append(video)
-            labels.append(int(label))
-            paths.append(path.numpy().decode("utf-8", "surrogateescape"))
-            if on_video is not None:
-                on_video(video, labels[-1], paths[-1], first)
-            bar.update()
-    return np.array(logits, np.float32), np.array(labels, np.int64), paths
-
-
-def _compiled(model):
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(lambda clips: model(clips, training=False), reduce_retracing=True)
-    return model.predict_on_batch
 
 
 def evaluate(config, folder, scores_path=None, split="test", report_folder=None, on_results=None):
@@ -85,7 +26,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
         scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.scores`.
         split: The split to read.
-        report_folder: Optional folder for `report.html` and its figures.
+        report_folder: Optional folder for `report.html` and its charts.
         on_results: Optional function, called with what is returned before it is written, so that
             it is not lost where that fails.
 
@@ -100,27 +41,20 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
     views = pipeline.clip_views(
-        info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.view_settings(config),
-    )  # fmt: skip
+        info, clip_spec(config), split, clips=config.eval.clips, crops=config.eval.crops
+    )
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
         model,
         views,
-        config.eval.batch_size,
-        info.clips.get(split),
         config.eval.clips,
+        config.eval.batch_size,
         config.eval.average,
+        info.clips.get(split),
         hardest,
     )
-    if not len(targets):
-        raise ValueError(f"the {split!r} split of {info.path!r} has no videos")
     results = {
-        **accuracy(logits, targets),
-        "chance": 1 / len(labels),
-        "videos": len(targets),
-        "clips": config.eval.clips,
-        "crops": config.eval.crops,
+        **video_metrics(logits, targets, config.eval.clips, config.eval.crops),
         "epochs": epochs,
     }
     if on_results is not None:
@@ -156,9 +90,8 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
         )
     # Last, since the run may be in a folder that is only read.
     write_json(os.path.join(folder, "results.json"), results)
-    figures.save_confusion(
-        confusion_matrix(logits, targets), labels, os.path.join(folder, "figures", "confusion.png")
-    )
+    confusion = charts.confusion(confusion_matrix(logits, targets), labels)
+    charts.save(confusion, os.path.join(folder, "figures", "confusion.png"))
     return results
 
 

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel import files, models
+from keras_videorel import caffe, files, models
+from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
-from keras_videorel.data.transforms import TEST_SCALE
-from keras_videorel.reporting import figures
+from keras_videorel.reporting import charts
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import MEAN, check_config
+from keras_videorel.runs.config import check_config, clip_spec
 from keras_videorel.training.callbacks import (
     Checkpoints,
     Schedule,
@@ -45,22 +45,17 @@ def build_model(config, classes, pretrained=True):
             checkpoint has its own.
 
     Returns:
-        A `keras.Model` from samples of `pipeline.sample_shape` to logits `(batch, classes)`.
+        A `keras.Model` from samples of `clip_spec(config).shape` to logits `(batch, classes)`.
 
     Raises:
         ValueError: If the config names no model, or arguments that the model does not take.
     """
     arguments = dict(config.model)
     name = arguments.pop("name")
-    constructor = getattr(models, name, None)
-    if name not in models.__all__ or not name[:1].isupper():
-        known = ", ".join(name for name in models.__all__ if name[:1].isupper())
-        raise ValueError(f"`config.model.name` must be one of {known}. Received: {name!r}")
-    segments = config.data.segments
-    data = config.data
-    shape = pipeline.sample_shape(
-        segments, data.frames, data.crop_size, data.stream, data.flow_as_channels
-    )
+    constructors = {key: getattr(models, key) for key in models.__all__ if key[:1].isupper()}
+    constructors["CaffeResNet18"] = caffe.CaffeResNet18
+    constructor = constructors[check_choice("config.model.name", name, constructors)]
+    segments, shape = config.data.segments, clip_spec(config).shape
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
     if whole:
@@ -134,7 +129,7 @@ def _prepare(config, spread):
     """Check a config and set what it leaves open; `(info, reader_ids, steps of an epoch)`."""
     check_config(config)
     info = read_manifest(config.data.path, config.data.fold)
-    config.data.mean = clip_settings(config)["mean"]  # so that the run's folder tells it
+    config.data.mean = clip_spec(config).mean  # so that the run's folder tells it
     config.data.num_readers, reader_ids = spread.readers(
         config.data.num_readers, config.train.batch_size
     )
@@ -147,6 +142,7 @@ def _prepare(config, spread):
 def _training_batches(config, info, reader_ids, start=workdir.NOTHING):
     return pipeline.training_batches(
         info,
+        clip_spec(config),
         config.train.batch_size,
         crop_scales=config.data.crop_scales,
         crop_positions=config.data.crop_positions,
@@ -160,7 +156,6 @@ def _training_batches(config, info, reader_ids, start=workdir.NOTHING):
         service=config.data.service,
         num_readers=config.data.num_readers,
         reader_ids=reader_ids,
-        **clip_settings(config),
     )
 
 
@@ -171,10 +166,9 @@ def _train(config, folder, spread, override):
     watched = watched_split(info)
     if watched:
         # One view of each of its clips watches over training, on each worker; evaluate takes all.
-        views = pipeline.evaluation_views(info, watched, clips=1, crops=1, **view_settings(config))
         validation = (
-            views.take(spread.validated(info.clips[watched]))
-            .map(lambda view, label, path: (view[0], label))
+            pipeline.centered_views(info, clip_spec(config), watched)
+            .take(spread.validated(info.clips[watched]))
             .batch(max(config.train.batch_size // (spread.workers * parts), 1))
             .prefetch(tf.data.AUTOTUNE)
         )
@@ -249,7 +243,8 @@ def _train(config, folder, spread, override):
         verbose=0 if not spread.chief else 1 if sys.stdout.isatty() else 2,
     )
     if spread.chief:
-        figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
+        curves = charts.curves(charts.read_log(log))
+        charts.save(curves, os.path.join(folder, "figures", "curves.png"))
     spread.check_agreement()  # the others end when the chief has written all
     return model
 
@@ -299,7 +294,7 @@ def device_name(devices=1):
 
 def last_accuracy(folder):
     """A line with the accuracy of the last epoch of a run."""
-    columns = figures.read_log(os.path.join(folder, "logs", "train.csv"))
+    columns = charts.read_log(os.path.join(folder, "logs", "train.csv"))
     values = {name: columns[name][-1][1] for name in ("top1", "val_top1") if columns.get(name)}
     names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
     found = ", ".join(f"{value:.2%} {names[name]}" for name, value in values.items())
@@ -403,7 +398,7 @@ def losses_before(log, epochs, config):
     Raises:
         ValueError: If the schedule needs them and they are not all there.
     """
-    columns = figures.read_log(log) if os.path.exists(log) else {}
+    columns = charts.read_log(log) if os.path.exists(log) else {}
     losses = [loss for _, loss in columns.get("val_loss", columns.get("loss", []))]
     if config.train.schedule == "plateau" and len(losses) != epochs:
         raise ValueError(
@@ -458,27 +453,3 @@ def initialize(model, path, labels=None):
             f"Received: {path!r}"
         )
     return models.initialize_from(model, source, same_classes)
-
-
-def clip_settings(config):
-    """The settings of a config that training and test samples share.
-
-    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
-    """
-    keys = ("stream", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
-    settings = {key: config.data[key] for key in keys}
-    settings["stacked"] = config.data.flow_as_channels
-    if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
-        settings["mean"] = MEAN["flow"]
-    return settings
-
-
-def view_settings(config):
-    """The settings of a config that its test views have: `clip_settings`, and `test_scale`.
-
-    By default a view is 7/8 of the shorter side, as in both papers; or the nearest share that
-    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
-    """
-    scales = config.data.crop_scales
-    scale = config.data.test_scale or min(max(scales), max(min(scales), TEST_SCALE))
-    return {**clip_settings(config), "test_scale": scale}

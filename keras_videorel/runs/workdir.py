@@ -2,7 +2,7 @@
 
 WORKDIR/config.json                       what was run
 WORKDIR/history.json                      which keys changed, and after which epoch
-WORKDIR/frames.json                       size of the stored frames
+WORKDIR/frames.json                       the `ClipSpec`: how samples are taken from videos
 WORKDIR/labels.txt                        names of the classes, in index order
 WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
 WORKDIR/checkpoints/epoch-0012-step-000500.weights.h5  and 500 steps of the next one
@@ -22,7 +22,7 @@ import h5py
 
 from keras_videorel.data.manifest import read_class_names, write_class_names
 from keras_videorel.files import atomic_write, list_folder, preallocate, read_json, write_json
-from keras_videorel.runs.config import as_config, base, present_name
+from keras_videorel.runs.config import as_config, base, clip_spec, present_name
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
@@ -75,10 +75,11 @@ def open_run(workdir, config, info, write=True, override=False):
         check_shards(workdir, info)
     elif write:
         write_class_names(os.path.join(workdir, "labels.txt"), info.labels)
-        write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
     if write and os.path.exists(path) and changes:
         _note_changes(workdir, changes)
     if write:
+        clip = clip_spec(config, info.frame_size)
+        write_json(os.path.join(workdir, "frames.json"), clip.to_json())
         write_json(path, ours)
 
 
@@ -159,6 +160,26 @@ def read_frame_size(workdir):
             f"Received: {content!r:.50}"
         )
     return size if isinstance(size, int) else tuple(size)
+
+
+def read_clip_spec(workdir, config=None):
+    """The `ClipSpec` of a run.
+
+    Args:
+        workdir: The run's folder.
+        config: The run's config as a command was given it, which must take the same samples.
+
+    Raises:
+        ValueError: If the config takes others.
+    """
+    size = read_frame_size(workdir)
+    clip = clip_spec(read_config(workdir), size)
+    if config is not None and clip_spec(config, size) != clip:
+        raise ValueError(
+            f"the config must take samples as the run in {workdir!r} was trained on: {clip}. "
+            f"Received: {clip_spec(config, size)}"
+        )
+    return clip
 
 
 def checkpoints(workdir):

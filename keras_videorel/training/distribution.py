@@ -25,7 +25,7 @@ _LOST = (
 
 
 class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
-    """`MultiWorkerMirroredStrategy` that the `fit` of Keras 3 can use."""
+    """`MultiWorkerMirroredStrategy` that the `fit` of Keras 3.15.1 can use."""
 
     def reduce(self, reduce_op, value, axis):
         """Reduce each value of a nest, such as a batch; scalars, such as losses, have no axis."""
@@ -40,7 +40,7 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 class SGD(keras.optimizers.SGD):
-    """SGD that clips the gradient of the whole batch; Keras's own clips that of each device."""
+    """SGD that clips the gradient of the whole batch; Keras 3.15.1's clips that of each device."""
 
     def _clip_gradients(self, grads):
         replica = tf.distribute.get_replica_context()

@@ -7,7 +7,7 @@ import pytest
 from keras_videorel import caffe, cli, models
 from keras_videorel.caffe import conversion
 from keras_videorel.cli import convert_caffe
-from keras_videorel.models.summary import trainable_parameters
+from keras_videorel.models.complexity import trainable_parameters
 from tests.caffe import reference
 
 WIDTH, CLASSES = 4, 10
@@ -45,23 +45,20 @@ def deep(tmp_path_factory):
 
 
 def test_the_published_graph_gives_the_same_scores(published, monkeypatch):
-    constructor, arguments, table = conversion.NETWORKS[published["network"]]
-
-    def unset(**options):
-        model = constructor(**options)
+    def unset(network, **options):
+        model = caffe.CaffeResNet18(network, **options)
         for variable in model.weights:
             variable.assign(np.full(variable.shape, np.nan))
         return model
 
-    monkeypatch.setitem(conversion.NETWORKS, published["network"], (unset, arguments, table))
+    monkeypatch.setattr(conversion, "CaffeResNet18", unset)
     converted = caffe.convert(published["path"], published["network"], **SMALL)
     left = [
         v.path for v in converted.model.weights if np.isnan(keras.ops.convert_to_numpy(v)).any()
     ]
     assert not left, "every weight of the model comes from the file"
     rows = [row[0] for row in converted.rows]
-    assert rows == [op.name for op in published["ops"] if op.shapes][: len(rows)]
-    assert len(rows) == len(published["blobs"]), "every layer of the file has its row"
+    assert rows == [op.name for op in published["ops"] if op.shapes], "every layer has its row"
 
     scores = converted.model.predict(published["clip"], verbose=0)
     expected = published["scores"]
@@ -227,16 +224,13 @@ def test_what_the_command_writes(published, tmp_path, capsys):
     expected = published["scores"]
     np.testing.assert_allclose(loaded.predict(published["clip"], verbose=0), expected, atol=1e-4)
 
-    constructor, arguments, _ = conversion.NETWORKS[network]
-    other = constructor(**arguments, classes=3, width=WIDTH, graph="caffe")
+    other = caffe.CaffeResNet18(network, classes=3, width=WIDTH)
     report = models.initialize_from(other, loaded)
     assert list(report.skipped) == ["predictions"] and not report.adapted
 
     weights = output.with_name("net.weights.h5")
     assert cli.run("convert-caffe", [*flags, f"--output={weights}"]) == 0
-    again = constructor(
-        **arguments, **SMALL, graph="caffe", weights=str(weights), classifier_activation=None
-    )
+    again = caffe.CaffeResNet18(network, str(weights), **SMALL, classifier_activation=None)
     np.testing.assert_allclose(again.predict(published["clip"], verbose=0), expected, atol=1e-4)
 
 
@@ -279,6 +273,4 @@ def test_parameters_at_full_size(network, parameters):
         elif op.shapes and not op.name.startswith("pooling"):
             count += int(np.prod(op.shapes[0]))
             count += op.shapes[0][0] if op.name.startswith(("redu", "fc")) else 0
-    constructor, arguments, _ = conversion.NETWORKS[network]
-    model = constructor(**arguments, graph="caffe")
-    assert trainable_parameters(model) == count == parameters
+    assert trainable_parameters(caffe.CaffeResNet18(network)) == count == parameters

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(
 # In processes of their own: the plug-in aborts when its process ends.
 READ = """
 import hashlib, os, sys
+from keras_videorel import ClipSpec
 from keras_videorel.data import pipeline
-from keras_videorel.data.manifest import read_manifest
 info = read_manifest(sys.argv[1])
-clips, labels = next(iter(pipeline.training_batches(info, 2, crop_size=56, seed=3)))
+clips, labels = next(iter(pipeline.training_batches(info, ClipSpec(crop_size=56), 2, seed=3)))
 print(hashlib.sha256(clips.numpy().tobytes()).hexdigest(), labels.numpy(), flush=True)
 os._exit(0)
 """

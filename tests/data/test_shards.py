@@ -619,9 +619,9 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
     assert manifest["rejected"] == 0 and "retry" not in manifest
     assert manifest["splits"]["test"]["clips"] == 3
     assert (output / "rejected.csv").read_text() == "path,reason\n"
-    clips, problems = inspection.scan(inspection.read_layout(output), workers=1)
+    clips, problems = inspection.scan(read_manifest(output))
     assert len(clips) == 9 and problems == []
-    assert inspection.compare(inspection.read_layout(output), clips) == []
+    assert inspection.compare(read_manifest(output), clips) == []
     everything = _contents(output)
     assert write()[0] == manifest and _contents(output) == everything
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_videorel.caffe import CaffeResNet18
 from keras_videorel.export.folding import fold
 from keras_videorel.layers import (
     SMART,
@@ -39,7 +40,7 @@ def of_layers(*sequence, shape=(5, 11, 12, 3), seed=0):
     [
         lambda: ARTNetResNet18("s", **SMALL),
         lambda: ARTNetResNet18("d", **{**SMALL, "input_shape": (7, 33, 31, 3)}),
-        lambda: ARTNetResNet18("d", graph="caffe", **SMALL),
+        lambda: CaffeResNet18(**SMALL),
         lambda: RelationResNet18("d", **SMALL),
         lambda: C3DResNet18(**SMALL),
         lambda: C2DResNet18(**{**SMALL, "input_shape": (7, 32, 32, 3)}),

@@ -74,32 +74,6 @@ def test_smart_is_the_papers_block(shape, filters, kernel, strides, padding, gro
 
 
 @pytest.mark.parametrize(("shape", "filters", "kernel", "strides", "padding", "group"), CASES)
-def test_smart_without_its_last_normalization(shape, filters, kernel, strides, padding, group):
-    """The bare reduction of the concatenation, whose one ReLU is that of either branch."""
-    layer = SMART(
-        filters, kernel, strides, padding, group,
-        final_activation=None, final_normalization=False,
-    )  # fmt: skip
-    layer.build(shape)
-    randomize(layer)
-    v = np.random.default_rng(1).normal(size=shape)
-    time = layer.kernel_size[0]
-    frames = v if padding == "same" else v[:, (time - 1) // 2 : v.shape[1] - time // 2]
-    f = reference.convolve(frames, array(layer.appearance.kernel), strides, padding)
-    f = reference.normalize(f, *normalization(layer.appearance_normalization), 1e-5)
-    u = reference.convolve(v, array(layer.relation.convolution.kernel), strides, padding)
-    u = reference.normalize(u, *normalization(layer.relation.hidden_normalization), 1e-5)
-    z = 0.5 * (u**2).reshape(*u.shape[:-1], filters // group, group).sum(-1)
-    z = reference.normalize(z, *normalization(layer.relation.code_normalization), 1e-5)
-    both = reference.relu(np.concatenate([f, z], -1))
-    expected = both @ array(layer.reduction.kernel)[0, 0, 0] + array(layer.reduction.bias)
-    actual = keras.ops.convert_to_numpy(layer(v.astype("float32")))
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
-    assert actual.min() < 0
-    assert not [v.path for v in layer.weights if "reduction_normalization" in v.path]
-
-
-@pytest.mark.parametrize(("shape", "filters", "kernel", "strides", "padding", "group"), CASES)
 def test_square_pooling_is_the_papers_branch(shape, filters, kernel, strides, padding, group):
     layer = SquarePooling(filters, kernel, strides, padding, group_size=group)
     layer.build(shape)
@@ -228,8 +202,7 @@ def test_pooling_is_fixed():
     assert shapes == [(1, 1, 1, 12, 8), (1, 3, 3, 3, 8), (3, 3, 3, 3, 8)]
 
 
-@pytest.mark.parametrize("final_normalization", [True, False])
-def test_smart_is_a_keras_layer(final_normalization, tmp_path):
+def test_smart_is_a_keras_layer(tmp_path):
     arguments = {
         "filters": 12,
         "kernel_size": (3, 5, 3),
@@ -240,7 +213,6 @@ def test_smart_is_a_keras_layer(final_normalization, tmp_path):
         "hidden_limit": 20.0,
         "activation": "leaky_relu",
         "final_activation": "elu",
-        "final_normalization": final_normalization,
         "momentum": 0.8,
         "epsilon": 1e-3,
         "kernel_initializer": "he_normal",
@@ -266,12 +238,12 @@ def test_square_pooling_is_a_keras_layer(tmp_path):
     ("arguments", "message"),
     [
         ({"filters": 7}, "divisible by `group_size`.*filters=7"),
-        ({"filters": 0}, "`filters` must be a positive integer.*0"),
-        ({"filters": 2.5}, "`filters` must be a positive integer.*2.5"),
+        ({"filters": 0}, "`filters` must be an integer of at least 1.*0"),
+        ({"filters": 2.5}, "`filters` must be an integer.*2.5"),
         ({"filters": 8, "kernel_size": (3, 3)}, "`kernel_size` must be.*time, height, width"),
         ({"filters": 8, "strides": (1, 0, 1)}, "`strides` must be"),
-        ({"filters": 8, "padding": "causal"}, '`padding` must be "same" or "valid".*causal'),
-        ({"filters": 8, "hidden_limit": -1}, "`hidden_limit` must be None or positive"),
+        ({"filters": 8, "padding": "causal"}, "`padding` must be one of same, valid.*causal"),
+        ({"filters": 8, "hidden_limit": -1}, "`hidden_limit` must be a finite number above 0"),
     ],
 )
 def test_errors_name_the_argument(layer_class, arguments, message):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_videorel import layers, models
+from keras_videorel.caffe import CaffeResNet18
 from keras_videorel.layers import swap_batch_normalization
 from tests.layers.tensors import array, normal
 
@@ -30,7 +31,7 @@ SMALL = {"input_shape": CLIP, "width": 2, "classes": 3}
 SNIPPETS = {"backbone": "artnet_resnet18_s", "weights": None, **SMALL}
 NETWORKS = {
     "artnet_d": lambda: models.ARTNetResNet18("d", **SMALL),
-    "caffe": lambda: models.ARTNetResNet18("d", graph="caffe", **SMALL),
+    "caffe": lambda: CaffeResNet18(**SMALL),
     "relation": lambda: models.RelationResNet18("s", **SMALL),
     "c2d": lambda: models.C2DResNet18(**SMALL),
     "c3d_34_avg": lambda: models.C3DResNet34(include_top=False, pooling="avg", **SMALL),

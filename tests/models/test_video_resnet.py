@@ -4,10 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import models
-from keras_videorel.layers import SMART
+from keras_videorel import caffe, models
 from keras_videorel.models import video_resnet
-from keras_videorel.models.summary import model_summary, multiply_adds, trainable_parameters
+from keras_videorel.models.complexity import model_summary, multiply_adds, trainable_parameters
 
 SMALL = {"input_shape": (8, 32, 32, 3), "classes": 5, "width": 4}
 # Of `test_golden_logits`, first computed on the tensorflow backend.
@@ -21,8 +20,8 @@ FAMILY = [
     (models.ARTNetResNet18, {"variant": "s"}),
     (models.ARTNetResNet18, {"variant": "d"}),
     # Not (d), whose squares without a bound want statistics older than a step.
-    (models.ARTNetResNet18, {"variant": "s", "graph": "caffe"}),
-    (models.C3DResNet18, {"graph": "caffe"}),
+    (caffe.CaffeResNet18, {"network": "artnet_s"}),
+    (caffe.CaffeResNet18, {"network": "c3d"}),
 ]
 
 
@@ -66,7 +65,7 @@ def test_differences_between_the_networks_are_the_papers():
 def test_family(constructor, arguments, tmp_path):
     """A step that reaches every weight, and a `.keras` round trip."""
     model = constructor(**arguments, **SMALL)
-    assert model.get_layer("avg_pool").input.shape == (None, 1, 2, 2, 32)
+    assert model.layers[-3].input.shape == (None, 1, 2, 2, 32)  # what is averaged
     rng = np.random.default_rng(0)
     clips = rng.normal(size=(4, 8, 32, 32, 3)).astype("float32")
     before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
@@ -101,26 +100,6 @@ def test_without_its_top_and_with_weights(tmp_path):
     again = models.ARTNetResNet18(**SMALL, weights=path)
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_graph_of_the_caffe_files():
-    """Units see the sum normalized and add to the bare sum; shortcuts are 3x3x3 convolutions."""
-    model = models.ARTNetResNet18("d", **SMALL, graph="caffe")
-    assert model.name == "artnet_resnet18_d_caffe"
-
-    def reads(name):
-        parents = model.get_layer(name)._inbound_nodes[0].parent_nodes
-        return {parent.operation.name for parent in parents}
-
-    assert reads("conv2_1_add") == {"conv2_1_2", "conv1"}  # before its normalization
-    assert reads("conv2_2_add") == {"conv2_2_2", "conv2_1_add"}
-    assert reads("conv3_1_shortcut") == reads("conv3_1_1_conv") == {"conv2_2_relu"}
-    assert reads("conv3_1_add") == {"conv3_1_2", "conv3_1_shortcut"}
-    assert reads("conv5_2_bn") == {"conv5_2_add"} and reads("avg_pool") == {"conv5_2_relu"}
-    assert tuple(model.get_layer("conv3_1_shortcut").kernel.shape) == (3, 3, 3, 4, 8)
-    smart = [layer for layer in model.layers if isinstance(layer, SMART)]
-    assert len(smart) == 7
-    assert all(not s.final_normalization and s.hidden_limit is None for s in smart)
 
 
 def test_unknown_sizes():
@@ -175,11 +154,10 @@ def test_mixed_precision(policy, tolerance):
         ({"variant": "x"}, "`variant` must be"),
         ({"weights": "imagenet"}, "`weights` must be None or the path.*imagenet"),
         ({"input_shape": (16, 112, 112)}, "`input_shape` must be.*112, 112"),
-        ({"pooling": "mean"}, '`pooling` must be None, "avg" or "max".*mean'),
+        ({"pooling": "mean"}, "`pooling` must be one of None, avg, max.*mean"),
         ({"classes": 0}, "`classes` must be"),
         ({"dropout": 1.0}, "`dropout` must be"),
         ({"width": 3}, "`width` must be even"),
-        ({"graph": "torch"}, '`graph` must be "paper" or "caffe".*torch'),
     ],
 )
 def test_errors_name_the_argument(arguments, message):

@@ -13,6 +13,7 @@ from keras_videorel import export
 from keras_videorel.prediction import Predictor, exported
 from keras_videorel.prediction.inputs import find_videos
 from keras_videorel.prediction.predictor import NewestFrames
+from tests.clips import clip_of
 from tests.prediction.conftest import BLUE, LABELS, RED, SEGMENTS, coloured, relations
 from tests.videos import LOSSLESS, write_live, write_video
 
@@ -197,10 +198,9 @@ def export_both(path, shape, segments, stream, frame_size):
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
-    export.export_saved_model(
-        model, path, LABELS, from_logits=True, stream=stream, segments=segments, clips=3,
-        mean=(127.5, 120.0, 110.0)[: 3 if stream == "rgb" else 2], std=60.0, frame_size=frame_size,
-    )  # fmt: skip
+    mean = (127.5, 120.0, 110.0)[: 3 if stream == "rgb" else 2]
+    clip = clip_of(model, segments, stream, mean=mean, std=60.0, frame_size=frame_size)
+    export.export_saved_model(model, path, clip, LABELS, from_logits=True, clips=3)
     export.export_litert(model, f"{path}/model_fp32.tflite", from_logits=True)
     return path
 
@@ -259,7 +259,7 @@ def test_folders_that_are_no_models(folder, tmp_path):
     manifest, whole = tmp_path / "export.json", (tmp_path / "export.json").read_text()
     for content, message in (
         ("", "is not valid JSON"),
-        ("[]", "is damaged: it lacks segments, frames, frame_stride, frame_size, clips"),
+        ("[]", "is damaged: it lacks segments, frames, frame_stride, frame_size, crop_size"),
         (whole.replace('"frame_size"', '"size"'), "is damaged: it lacks frame_size$"),
     ):
         manifest.write_text(content)

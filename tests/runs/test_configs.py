@@ -17,6 +17,7 @@ from keras_videorel import cli, models
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.runs import train as training
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.training import optimization
 from tests.shards import gray_video, write_shards
 
@@ -292,15 +293,15 @@ REDUCED = [
 def test_the_network_takes_what_the_data_gives(root, info, text):
     config = reduced(config_of(root, text))
     model = training.build_model(config, 2)
-    settings = training.clip_settings(config)
+    clip = clip_spec(config)
     batches = pipeline.training_batches(
         info,
+        clip,
         2,
         crop_scales=config.data.crop_scales,
         crop_positions=config.data.crop_positions,
-        **settings,
     )
-    views = pipeline.clip_views(info, clips=config.eval.clips, crops=config.eval.crops, **settings)
+    views = pipeline.clip_views(info, clip, clips=config.eval.clips, crops=config.eval.crops)
     assert batches.element_spec[0].shape == (2, *model.input_shape[1:])
     assert views.element_spec[0].shape == (config.eval.crops, *model.input_shape[1:])
     assert model.output_shape == (None, 2)
@@ -364,7 +365,7 @@ def docstring(root, name):
 
 def test_wrong_arguments(root):
     wrong = {
-        "kinetics.py:model=artnet,variant=x": "`variant` must be s or d. Received: 'x'",
+        "kinetics.py:model=artnet,variant=x": "`variant` must be one of s, d. Received: 'x'",
         "kinetics.py:model=c3d,variant=s": "`variant` is for model=artnet and model=relation",
         "kinetics.py:model=resnet": "`model` must be one of c2d, .*Received: 'resnet'",
         "kinetics.py:modality=depth": "`modality` must be one of rgb, flow. Received: 'depth'",
@@ -382,7 +383,7 @@ def test_wrong_arguments(root):
 def test_wrong_arguments_and_missing_shards_are_one_line(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for argument, message in (
-        ("model=artnet,variant=x", "`variant` must be s or d. Received: 'x'"),
+        ("model=artnet,variant=x", "`variant` must be one of s, d. Received: 'x'"),
         ("model=artnet,variant=d", "'shards/kinetics400' holds no finished shards"),
     ):
         config = f"{root}/configs/kinetics.py:{argument}"

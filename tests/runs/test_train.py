@@ -10,11 +10,18 @@ import pytest
 
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
-from keras_videorel.reporting import figures
+from keras_videorel.evaluation.videos import video_scores
+from keras_videorel.reporting import charts
 from keras_videorel.runs import evaluate as evaluation
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import base, parse_argument, relational_lstm, video_resnet
+from keras_videorel.runs.config import (
+    base,
+    clip_spec,
+    parse_argument,
+    relational_lstm,
+    video_resnet,
+)
 from keras_videorel.training import callbacks, optimization
 from tests import tiny_runs as runs
 from tests.shards import gray_video, two_classes, write_shards
@@ -336,7 +343,7 @@ def test_a_torn_log_is_mended(tmp_path):
     assert path.read_bytes() == b""
     for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
         path.write_bytes(rows.encode() + torn)
-        assert figures.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
+        assert charts.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
         callbacks.truncate_log(str(path), 2)
         assert path.read_bytes() == rows.encode()
 
@@ -477,22 +484,22 @@ def test_learns_from_stacks_of_flow(flow_shards):
     """As the temporal stream takes them, with a network that only averages each field."""
     config = small_config(flow_shards)
     config.data.update({"stream": "flow", "segments": 3, "frames": 10, "std": 127.5})
-    settings = training.clip_settings(config)
-    assert training.pipeline.sample_shape(3, 10, 24, "flow") == (3, 24, 24, 20)
+    clip = clip_spec(config)
+    assert clip.shape == (3, 24, 24, 20)
     stacks = keras.Input((3, 24, 24, 20))
     model = keras.Model(
         stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
     )
     optimization.compile_model(model, config)
-    info = read_manifest(config.data.path)
-    batches = training.pipeline.training_batches(info, 8, mirror=False, epochs=10, **settings)
+    info = training.read_manifest(config.data.path)
+    batches = training.pipeline.training_batches(info, clip, 8, mirror=False, epochs=10)
     model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
-    views = training.pipeline.clip_views(info, clips=2, crops=5, **settings)
-    logits, labels, _ = evaluation.video_scores(model, views, clips=2)
+    views = training.pipeline.clip_views(info, clip, clips=2, crops=5)
+    logits, labels, _ = video_scores(model, views, clips=2)
     assert metrics.accuracy(logits, labels)["top1"] == 1
     # Mirrored, each clip is one of the other class.
     views = views.map(lambda view, *rest: (view[..., ::-1, :] * ([-1, 1] * 10), *rest))
-    logits, _, _ = evaluation.video_scores(model, views, clips=2)
+    logits, _, _ = video_scores(model, views, clips=2)
     assert metrics.accuracy(logits, 1 - labels)["top1"] == 1
 
 
@@ -514,8 +521,9 @@ def test_flow_must_be_there(shards, tmp_path):
     with pytest.raises(ValueError, match=r"hold no optical flow. Make them with `--flow"):
         training.train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-    config.data.mean = (1.0, 2.0, 3.0)
-    assert training.clip_settings(config)["mean"] == (1.0, 2.0, 3.0)
+    assert clip_spec(config).mean == (127.5, 127.5)
+    config.data.mean = (1.0, 2.0)
+    assert clip_spec(config).mean == (1.0, 2.0)
 
 
 def test_a_split_must_be_there(shards, tmp_path):

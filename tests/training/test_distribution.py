@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
 from keras_videorel.training import distribution
 from tests import tiny_config, tiny_training
+from tests.clips import training_batches
 from tests.conftest import ROOT
 from tests.shards import gray_video, two_classes, write_shards
 
@@ -60,7 +60,7 @@ def numbered_shards(folder, clips, shards):
 
 
 def batches_of(info, batch_size, num_readers, reader_ids=None):
-    batches = pipeline.training_batches(
+    batches = training_batches(
         info, batch_size, num_readers=num_readers, reader_ids=reader_ids, epochs=5, **OPTIONS
     )
     return [(clips.numpy(), labels.numpy()) for clips, labels in batches]
@@ -108,9 +108,9 @@ def test_readers_of_unequal_shards(tmp_path):
 def test_readers_that_cannot_be(tmp_path):
     info = numbered_shards(tmp_path, 12, 3)
     with pytest.raises(ValueError, match=r"at most the number of shards.*num_readers=4, shards=3"):
-        pipeline.training_batches(info, 12, num_readers=4)
+        training_batches(info, 12, num_readers=4)
     with pytest.raises(ValueError, match=r"multiple of `num_readers`.*batch_size=7, num_readers=2"):
-        pipeline.training_batches(info, 7, num_readers=2)
+        training_batches(info, 7, num_readers=2)
 
 
 # --- Who takes what -------------------------------------------------------------------------
