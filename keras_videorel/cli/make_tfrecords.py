@@ -24,8 +24,8 @@ The three official splits of ucf101 and hmdb51, the folds, share one set of shar
 by the split in --fold, and config.data.fold chooses another when they are read.
 
 --test_fraction and --val_fraction keep the clips of a recording together: those that have the
-group of a table in common, or what --group_pattern finds in their file names, or by default the
-recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
+group of a table in common, or what --group_pattern finds in their file names ('(person[0-9]+)_'),
+or by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
 
 writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of what is
 missing, is no video or does not decode) and, when all is done, dataset.json. A run that was
@@ -38,7 +38,6 @@ import re
 import sys
 
 from keras_videorel import files
-from keras_videorel.checks import check_integer
 from keras_videorel.cli import Flags
 from keras_videorel.data import (
     drawing,
@@ -53,81 +52,27 @@ from keras_videorel.data import (
 
 NEEDS_TENSORFLOW = False  # loaded when the arguments are known to be good
 TAKES_WORDS = True  # options of Beam, after --
+DATASETS = ("folder", "csv", *official.READERS)
 FLAGS = Flags()
-FLAGS.enum(
-    "dataset", None, ("folder", "csv", *official.READERS), "Kind of data set.", required=True
-)
+FLAGS.enum("dataset", None, DATASETS, "Kind of data set.", required=True)
 FLAGS.string("videos", None, "Folder of the videos.", required=True)
 FLAGS.string("annotations", None, "All but folder: the table, or the official lists.")
-FLAGS.integer(
-    "fold",
-    1,
-    "Official split of ucf101, hmdb51 (1, 2, 3) or kinetics (1: validation, 2: test) that the "
-    "shards are named by.",
-)
-FLAGS.string(
-    "labels",
-    None,
-    "File of class names in index order, such as the labels.txt of the shards that a model was "
-    "trained on; by default the official order, or sorted.",
-)
+FLAGS.integer("fold", 1, "Official split that shards are named by; of kinetics 1 or 2.")
+FLAGS.string("labels", None, "File of class names in order; by default official, or sorted.")
 FLAGS.string("output", None, "Folder to write to; made if need be.", required=True)
-FLAGS.string(
-    "resize",
-    None,
-    "HEIGHTxWIDTH of the stored frames; {}x{} unless short_side is given.".format(
-        *shards.DEFAULT_SIZE
-    ),
-)
-FLAGS.integer(
-    "short_side",
-    None,
-    "Instead of resize: shorter side of the stored frames, with the aspect ratio kept.",
-)
-FLAGS.enum(
-    "flow",
-    "none",
-    shards.FLOWS,
-    "Optical flow to store beside the frames: tvl1 as the papers, or dis, which is far faster.",
-)
-FLAGS.float(
-    "test_fraction",
-    None,
-    "For folder without train/ and test/, and csv without test rows: part of each class for the "
-    "test split.",
-)
-FLAGS.float(
-    "val_fraction",
-    None,
-    "Part of each class for the validation split, val, taken from training.",
-)
-FLAGS.string(
-    "group_pattern",
-    None,
-    "Regular expression with one group, such as '(person[0-9]+)_', looked for in the names of "
-    "files: clips with the same text there stay in one split of test_fraction and val_fraction.",
-)
-FLAGS.float(
-    "frame_rate",
-    pictures.FRAME_RATE,
-    "Pictures per second of clips that are folders of pictures.",
-)
-FLAGS.integer(
-    "shards",
-    None,
-    f"Shards of each split; by default one per {shard_plan.CLIPS_PER_SHARD} clips, and at least "
-    "one per worker.",
-)
-FLAGS.integer("workers", None, "Processes; by default all cores.")
-FLAGS.enum(
-    "engine",
-    "local",
-    shards.ENGINES,
-    "local: processes on this machine. beam: an Apache Beam pipeline.",
-)
+FLAGS.string("resize", None, "HEIGHTxWIDTH of the stored frames; by default 128x170.")
+FLAGS.integer("short_side", None, "Instead of resize: the frames' shorter side.")
+FLAGS.enum("flow", "none", shards.FLOWS, "Optical flow to store: tvl1 as the papers; dis is fast.")
+FLAGS.float("test_fraction", None, "Part of each class for the test split, where there is none.")
+FLAGS.float("val_fraction", None, "Part of each class for the split val, taken from training.")
+FLAGS.string("group_pattern", None, "Regular expression with one group: the recording of a file.")
+FLAGS.float("frame_rate", pictures.FRAME_RATE, "Pictures per second of folders of pictures.")
+FLAGS.integer("shards", None, "Shards of each split; by default one per 64 clips.", lower_bound=1)
+FLAGS.integer("workers", None, "Processes; by default all cores.", lower_bound=1)
+FLAGS.enum("engine", "local", shards.ENGINES, "Processes of this machine, or Apache Beam.")
 FLAGS.float("time_limit", shards.TIME_LIMIT, "Seconds that a video may take without a frame.")
 FLAGS.integer("jpeg_quality", shards.JPEG_QUALITY, "Quality of the stored frames.")
-FLAGS.integer("seed", 0, "Seed of the order and of test_fraction.")
+FLAGS.integer("seed", 0, "Seed of the order, and of the fractions.")
 
 
 def main(arguments):
@@ -138,23 +83,16 @@ def main(arguments):
             f"expected flags only; words after -- are for --engine beam. "
             f"Received: {' '.join(arguments)}"
         )
-    for name in ("workers", "shards"):
-        if FLAGS[name].value is not None:
-            check_integer(name, FLAGS[name].value, 1)
+    same = ("jpeg_quality", "flow", "fold", "frame_rate", "engine", "time_limit", "seed")
     options = {
+        **{name: FLAGS[name].value for name in same},
         "frame_size": _frame_size(),
-        "jpeg_quality": FLAGS.jpeg_quality,
-        "flow": FLAGS.flow,
-        "fold": FLAGS.fold,
-        "frame_rate": pictures.check_rate(FLAGS.frame_rate),
         "num_shards": FLAGS.shards,
         "num_workers": FLAGS.workers,
-        "engine": FLAGS.engine,
         "beam_options": arguments,
-        "time_limit": FLAGS.time_limit,
         "class_names": manifest.read_class_names(FLAGS.labels) if FLAGS.labels else None,
-        "seed": FLAGS.seed,
     }
+    pictures.check_rate(FLAGS.frame_rate)
     data = _data_set(options["class_names"])
     for warning in data.warnings:
         print(f"warning: {warning}", file=sys.stderr)

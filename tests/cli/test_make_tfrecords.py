@@ -166,7 +166,7 @@ def test_the_older_name_of_fold(folder, tmp_path, capsys):
         (["more"], "words after -- are for --engine beam. Received: more"),
         (["--fold=2", "--test_fraction=0.5"], "`fold` is for the official data sets"),
         (["--workers=two"], "workers"),
-        (["--workers=0"], "`workers` must be an integer of at least 1. Received: 0"),
+        (["--workers=0"], "--workers=0: 0 is not a positive integer"),
         ([], "`test_fraction` is needed"),
     ],
 )
