@@ -13,8 +13,7 @@ from absl import app, flags
 from keras_videorel.data import pipeline
 from keras_videorel.layers import SMART
 from keras_videorel.models import video_resnet
-from keras_videorel.runs import train as training
-from keras_videorel.runs import workdir
+from keras_videorel.runs import networks, trainer, workdir
 
 flags.DEFINE_string("workdir", None, "Folder of a trained run of ARTNet (d).", required=True)
 flags.DEFINE_integer("clips", 48, "Test clips.")
@@ -23,7 +22,7 @@ FLAGS = flags.FLAGS
 
 def load(config, classes, limit):
     video_resnet.HIDDEN_LIMIT = limit
-    model = training.build_model(config, classes)
+    model = networks.build_model(config, classes)
     workdir.load_checkpoint(model, FLAGS.workdir)
     return model
 
@@ -31,7 +30,7 @@ def load(config, classes, limit):
 def main(_):
     config = workdir.read_config(FLAGS.workdir)
     info = pipeline.read_info(config.data.path)
-    views = pipeline.evaluation_views(info, clips=1, crops=1, **training.view_settings(config))
+    views = pipeline.evaluation_views(info, clips=1, crops=1, **trainer.view_settings(config))
     seen = np.concatenate([view.numpy() for view, _, _ in views.take(FLAGS.clips)])
     rng, shape, mean = np.random.default_rng(0), seen[:8].shape, np.array(config.data.mean)
     flicker = 255.0 * (np.arange(shape[1]) % 2)[None, :, None, None, None]

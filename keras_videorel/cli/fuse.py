@@ -59,7 +59,7 @@ flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0, flag_values=FLA
 
 
 def main(arguments):
-    from keras_videorel.evaluation import scores, significance
+    from keras_videorel.evaluation import score_files, significance
 
     splits, baseline = _parse_models()
     models = len(splits[0][0])
@@ -89,7 +89,7 @@ def main(arguments):
     if comparison:
         _print_comparison(comparison, ours, theirs)
     if FLAGS.output:
-        scores.write(FLAGS.output, fused[0])
+        score_files.write_scores(FLAGS.output, fused[0])
         print(f"scores  {FLAGS.output}")
     if FLAGS.report:
         from keras_videorel.reporting import report
@@ -140,9 +140,9 @@ def _parse_models():
 
 def _read(splits, classes=None):
     """The scores of all files of all splits, their classes in the order of the first."""
-    from keras_videorel.evaluation import fusion, scores
+    from keras_videorel.evaluation import fusion, score_files
 
-    members = [[scores.read(path) for path in paths] for paths, _ in splits]
+    members = [[score_files.read_scores(path) for path in paths] for paths, _ in splits]
     classes = members[0][0].classes if classes is None else classes
     return [[fusion.with_classes(one, classes) for one in files] for files in members]
 
@@ -198,7 +198,7 @@ def _parse_splits(flag):
 
 
 def _search(splits, reported):
-    from keras_videorel.evaluation import fusion, scores
+    from keras_videorel.evaluation import fusion, score_files
 
     given = [weights for _, weights in splits if weights is not None]
     if given:
@@ -208,7 +208,7 @@ def _search(splits, reported):
             f"`search` must be given once for each of the {len(splits[0][0])} models. "
             f"Received: {len(FLAGS.search)} files"
         )
-    searched = [scores.read(path) for path in FLAGS.search]
+    searched = [score_files.read_scores(path) for path in FLAGS.search]
     fusion.check_apart(searched, reported)
     return fusion.search_weights(searched, FLAGS.softmax, names=FLAGS.search)
 

@@ -55,27 +55,26 @@ def parse(words):
 
 
 def main(arguments):
+    from keras_videorel import runs
     from keras_videorel.models.summary import multiply_adds, trainable_parameters
-    from keras_videorel.runs import config_files, workdir
-    from keras_videorel.runs import train as training
+    from keras_videorel.runs import config_files, trainer, workdir
     from keras_videorel.training import distribution
 
     config, folder = FLAGS.config, FLAGS.workdir
     if FLAGS.print_config:
         print(config_files.describe(config))
         return
-    options = {"override": True} if FLAGS.override else {}
     if FLAGS.dry_run:
-        print(training.dry_run(config, folder, **options))
+        print(runs.dry_run(config, folder, override=FLAGS.override))
         return
-    model = training.train(config, folder, **options)
+    model = runs.train(config, folder, override=FLAGS.override)
     if distribution.read_tf_config()[1]:
         return  # the chief tells
     madds = multiply_adds(model)
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"
         f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
-        f"{training.last_accuracy(folder)}\n"
+        f"{trainer.last_accuracy(folder)}\n"
         f"checkpoint  {workdir.checkpoints(folder)[0].path}\n"
         f"curves      {folder}/figures/curves.png\n"
         f"logs        {folder}/logs (train.csv, TensorBoard)\n"

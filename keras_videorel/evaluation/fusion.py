@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from keras_videorel.evaluation import metrics
-from keras_videorel.evaluation.scores import Scores
+from keras_videorel.evaluation.score_files import Scores
 
 _NAMED = 3  # clips in an error
 

@@ -12,7 +12,7 @@ import numpy as np
 import keras_videorel
 from keras_videorel.data import video
 from keras_videorel.evaluation import metrics, significance
-from keras_videorel.evaluation.scores import Scores
+from keras_videorel.evaluation.score_files import Scores
 from keras_videorel.files import atomic_write, opened
 from keras_videorel.reporting import figures, page
 

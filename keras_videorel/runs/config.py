@@ -10,6 +10,9 @@ def get_config():
     return config
 """
 
+import hashlib
+import json
+
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
@@ -42,24 +45,16 @@ def table2_key(model, variant=""):
 
     Args:
         model: One of `VIDEO_RESNETS`, or `"artnet"` or `"relation"`.
-        variant: Of these two: `"s"`, or `"d"`, which is also meant by none.
-
-    Returns:
-        A key of `VIDEO_RESNETS`.
-
-    Raises:
-        ValueError: If there is no such row.
+        variant: `"s"` or `"d"` (default), for `"artnet"` and `"relation"` alone.
     """
-    if model not in ("artnet", "relation"):
-        if variant:
-            raise ValueError(
-                "`variant` is for model=artnet and model=relation alone. "
-                f"Received: model={model}, variant={variant}"
-            )
-        return video_resnet(model) and model
-    if variant not in ("", "s", "d"):
-        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
-    return f"{model}_{variant or 'd'}"
+    if model in ("artnet", "relation"):
+        return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
+    if variant:
+        raise ValueError(
+            "`variant` is for model=artnet and model=relation alone. "
+            f"Received: model={model}, variant={variant}"
+        )
+    return check_choice("model", model, VIDEO_RESNETS)
 
 
 def video_resnet(key, width=64, dropout=0.2):
@@ -69,15 +64,8 @@ def video_resnet(key, width=64, dropout=0.2):
         key: One of `VIDEO_RESNETS`.
         width: Channels of conv1.
         dropout: Rate before the classifier.
-
-    Returns:
-        A dict.
-
-    Raises:
-        ValueError: If there is no such row.
     """
-    if key not in VIDEO_RESNETS:
-        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
+    check_choice("model", key, VIDEO_RESNETS)
     return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
@@ -87,15 +75,8 @@ def relational_lstm(key="two_branch", **arguments):
     Args:
         key: One of `RELATIONAL_LSTMS`.
         **arguments: Further arguments of the constructor.
-
-    Returns:
-        A dict.
-
-    Raises:
-        ValueError: If there is no such network.
     """
-    if key not in RELATIONAL_LSTMS:
-        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
+    check_choice("model", key, RELATIONAL_LSTMS)
     return {**RELATIONAL_LSTMS[key], **arguments}
 
 
@@ -225,6 +206,12 @@ def check_config(config):
         check_choice(f"config.{key}", config[key], choices)
 
 
+def config_hash(config):
+    """SHA-256 of a config, or of a dict, as JSON with sorted keys, in hexadecimal."""
+    content = json.loads(config.to_json()) if isinstance(config, ConfigDict) else config
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class ArgumentError(ValueError):
     """A wrong argument of a config file, the part after the colon."""
 
@@ -237,14 +224,10 @@ def parse_argument(argument, **defaults):
         **defaults: Every key with its default, whose type the value takes; or with a tuple of
             the values that it may take, the default first.
 
-    Returns:
-        A dict with the keys of `defaults`.
-
     Raises:
-        ArgumentError: If a key is unknown, or a value none of these or not of its type.
+        ArgumentError: If a key is unknown, or its value not of its type or not one of its choices.
     """
-    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
-    values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
+    values = {k: v[0] if isinstance(v, tuple) else v for k, v in defaults.items()}
     for part in filter(None, (argument or "").split(",")):
         key, _, text = part.partition("=")
         if key not in defaults:
@@ -252,20 +235,15 @@ def parse_argument(argument, **defaults):
                 f"the config's argument must be of the keys {', '.join(sorted(defaults))}"
                 f"{did_you_mean(key, defaults)}. Received: {part!r}"
             )
-        kind = type(values[key])
-        if key in choices:
-            named = {str(choice): choice for choice in choices[key]}
-            if text not in named:
-                raise ArgumentError(
-                    f"`{key}` must be one of {', '.join(named)}{did_you_mean(text, named)}. "
-                    f"Received: {text!r}"
-                )
-            values[key] = named[text]
-            continue
+        if isinstance(defaults[key], tuple):
+            choices = {str(choice): choice for choice in defaults[key]}
+            expected = f"one of {', '.join(choices)}{did_you_mean(text, choices)}"
+            convert = choices.__getitem__
+        else:
+            convert = type(defaults[key])
+            expected = f"of type {convert.__name__}"
         try:
-            values[key] = kind(text)
-        except ValueError:
-            raise ArgumentError(
-                f"`{key}` must be of type {kind.__name__}. Received: {text!r}"
-            ) from None
+            values[key] = convert(text)
+        except (KeyError, ValueError):
+            raise ArgumentError(f"`{key}` must be {expected}. Received: {text!r}") from None
     return values

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_videorel.evaluation import fusion, metrics
-from keras_videorel.evaluation.scores import Scores
+from keras_videorel.evaluation.score_files import Scores
 
 
 def make(logits, labels=None, paths=None, classes=None):

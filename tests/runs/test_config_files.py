@@ -1,9 +1,12 @@
 """Config files with errors, flags of keys, values out of bounds: one line each."""
 
+import hashlib
+import json
+
 import pytest
 
 from keras_videorel.runs import config_files
-from keras_videorel.runs.config import base, check_config
+from keras_videorel.runs.config import base, check_config, config_hash
 
 FILE = """from keras_videorel.runs.config import base
 
@@ -199,3 +202,13 @@ def test_every_key_is_described():
             assert len(rest.strip().split("  ", 1)) == 2, f"{key} has no meaning"
     (line,) = [line for line in lines if line.startswith("config.train.warmup_epochs ")]
     assert line.split(maxsplit=2)[1:] == ["0", "in which the rate rises linearly to it"]
+
+
+def test_config_hash():
+    expected = hashlib.sha256(b'{"a": [1, 2], "b": {"c": 0.5}}').hexdigest()
+    assert config_hash({"b": {"c": 0.5}, "a": (1, 2)}) == expected
+    config = base()
+    assert config_hash(config) == config_hash(json.loads(config.to_json()))
+    changed = config.copy_and_resolve_references()
+    changed.seed = 1
+    assert config_hash(changed) != config_hash(config)

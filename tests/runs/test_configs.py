@@ -13,10 +13,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import cli, models
+from keras_videorel import cli, models, runs
 from keras_videorel.data import pipeline
-from keras_videorel.runs import train as training
-from keras_videorel.training import optimization
+from keras_videorel.runs import networks, trainer
 from tests.shards import gray_video, write_shards
 
 CROPS = {"crop_scales": (1, 0.875, 0.75, 0.66), "mirror": True, "frame_stride": 1}
@@ -180,7 +179,7 @@ def test_protocol(root, text):
     """Steps, rates, batch, crops, dropout, views: what the papers print."""
     config, paper = config_of(root, text), PROTOCOLS[text]
     train = config.train
-    rates = [optimization.learning_rate(config, epoch) for epoch in range(train.epochs)]
+    rates = [networks.schedule(config)(epoch) for epoch in range(train.epochs)]
     decays = [epoch for epoch in range(1, train.epochs) if rates[epoch] != rates[epoch - 1]]
     count = len(paper.get("decays", paper.get("decay_epochs")))
     np.testing.assert_allclose(
@@ -202,7 +201,7 @@ def test_protocol(root, text):
 
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
-    optimization.compile_model(model, config)
+    networks.compile_model(model, config)
     assert model.optimizer.global_clipnorm == paper["clip"]
     assert model.optimizer.momentum == 0.9
     np.testing.assert_allclose(model.optimizer.learning_rate, paper["rate"])
@@ -288,8 +287,8 @@ REDUCED = [
 @pytest.mark.parametrize("text", REDUCED)
 def test_the_network_takes_what_the_data_gives(root, info, text):
     config = reduced(config_of(root, text))
-    model = training.build_model(config, 2)
-    settings = training.clip_settings(config)
+    model = runs.build_model(config, 2)
+    settings = trainer.clip_settings(config)
     batches = pipeline.training_batches(
         info,
         2,
@@ -304,8 +303,8 @@ def test_the_network_takes_what_the_data_gives(root, info, text):
 
 
 def test_fine_tuning_begins_with_all_but_the_classifier(root):
-    source = training.build_model(reduced(config_of(root, "kinetics.py:segments=2")), 4)
-    model = training.build_model(reduced(config_of(root, "artnet_finetune.py:")), 3)
+    source = runs.build_model(reduced(config_of(root, "kinetics.py:segments=2")), 4)
+    model = runs.build_model(reduced(config_of(root, "artnet_finetune.py:")), 3)
     transfer = models.initialize_from(model, source)
     assert list(transfer.skipped) == ["predictions"] and not transfer.adapted
     for name in ("conv1", "conv5_2_2_conv"):
@@ -361,7 +360,7 @@ def docstring(root, name):
 
 def test_wrong_arguments(root):
     wrong = {
-        "kinetics.py:model=artnet,variant=x": "`variant` must be s or d. Received: 'x'",
+        "kinetics.py:model=artnet,variant=x": "`variant` must be one of s, d. Received: 'x'",
         "kinetics.py:model=c3d,variant=s": "`variant` is for model=artnet and model=relation",
         "kinetics.py:model=resnet": "`model` must be one of c2d, .*Received: 'resnet'",
         "kinetics.py:modality=depth": "`modality` must be one of rgb, flow. Received: 'depth'",
@@ -379,7 +378,7 @@ def test_wrong_arguments(root):
 def test_wrong_arguments_and_missing_shards_are_one_line(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for argument, message in (
-        ("model=artnet,variant=x", "`variant` must be s or d. Received: 'x'"),
+        ("model=artnet,variant=x", "`variant` must be one of s, d. Received: 'x'"),
         ("model=artnet,variant=d", "'shards/kinetics400' holds no finished shards"),
     ):
         config = f"{root}/configs/kinetics.py:{argument}"

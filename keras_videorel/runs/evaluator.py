@@ -10,13 +10,14 @@ from tqdm import tqdm
 
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.evaluation import scores
+from keras_videorel.evaluation import score_files
 from keras_videorel.evaluation.metrics import accuracy, confusion_matrix, log_softmax, losses
 from keras_videorel.files import read_json, write_json
 from keras_videorel.reporting import figures, report
-from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
-from keras_videorel.runs.train import load_model
+from keras_videorel.runs.config import config_hash
+from keras_videorel.runs.networks import load_model
+from keras_videorel.runs.trainer import view_settings
 
 
 def video_scores(
@@ -78,17 +79,26 @@ def _compiled(model):
     return model.predict_on_batch
 
 
-def evaluate(config, folder, scores_path=None, split="test", report_folder=None, on_results=None):
+def evaluate(
+    config,
+    folder,
+    scores_path=None,
+    split="test",
+    report_folder=None,
+    on_results=None,
+    model=None,
+):
     """Evaluate a run's newest checkpoint on the test views of its shards.
 
     Args:
         config: The run's config; `config.eval` and `config.data.path` may differ from training.
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
-        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.scores`.
+        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.score_files`.
         split: The split to read.
         report_folder: Optional folder for `report.html` and its figures.
         on_results: Optional function, called with what is returned before it is written, so that
             it is not lost where that fails.
+        model: As of `train`, where the run was trained with one.
 
     Returns:
         A dict: the metrics of `accuracy`, `videos`, `views`, `epochs`, `chance`.
@@ -99,11 +109,10 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     info = pipeline.read_info(config.data.path, config.data.split)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
-    model, epochs = load_model(folder, config)
+    model, epochs = load_model(folder, config, model)
     views = pipeline.clip_views(
-        info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.view_settings(config),
-    )  # fmt: skip
+        info, split, clips=config.eval.clips, crops=config.eval.crops, **view_settings(config)
+    )
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
         model,
@@ -126,30 +135,24 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     }
     if on_results is not None:
         on_results(results)
-    found = scores.Scores(
-        paths,
-        targets,
-        logits,
-        labels,
-        scores.config_hash(config),
-        {
-            "model": model.name,
-            "clips": config.eval.clips,
-            "crops": config.eval.crops,
-            "split": config.data.split,
-            "side": split,
-            "stream": config.data.stream,
-            "averaged": config.eval.averaged,
-            "epochs": epochs,
-        },
-    )
+    settings = {
+        "model": model.name,
+        "clips": config.eval.clips,
+        "crops": config.eval.crops,
+        "split": config.data.split,
+        "side": split,
+        "stream": config.data.stream,
+        "averaged": config.eval.averaged,
+        "epochs": epochs,
+    }
+    scores = score_files.Scores(paths, targets, logits, labels, config_hash(config), settings)
     if scores_path is not None:
-        scores.write(scores_path, found)
+        score_files.write_scores(scores_path, scores)
     if report_folder is not None:
         report.write_report(
             report_folder,
             os.path.basename(os.path.abspath(folder)),
-            [found],
+            [scores],
             log=os.path.join(folder, "logs", "train.csv"),
             thumbnail=hardest.thumbnail,
             config=json.loads(config.to_json()),

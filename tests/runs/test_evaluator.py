@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_videorel.evaluation import metrics
-from keras_videorel.runs import evaluate as evaluation
+from keras_videorel.runs import evaluator
 
 
 def test_accuracy_by_hand():
@@ -57,26 +57,25 @@ def test_views_are_averaged_before_the_softmax():
                 tf.TensorSpec((), tf.string),
             ),
         )
-        logits, labels, paths = evaluation.video_scores(model, data, batch_size=2, clips=clips)
+        logits, labels, paths = evaluator.video_scores(model, data, batch_size=2, clips=clips)
         np.testing.assert_allclose(logits, [[2.0, 3.2, 0.0]], rtol=1e-6)
         assert labels.tolist() == [0] and paths == ["a.mp4"]
-        after, _, _ = evaluation.video_scores(
+        after, _, _ = evaluator.video_scores(
             model, data, batch_size=2, clips=clips, averaged="after"
         )
         of_views = np.exp([[10.0, 0, 0]] + [[0.0, 4, 0]] * 4)
         of_views /= of_views.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(np.exp(after), of_views.mean(axis=0)[None], rtol=1e-5)
     with pytest.raises(ValueError, match=r"`averaged` must be one of before, after"):
-        evaluation.video_scores(model, data, averaged="never")
+        evaluator.video_scores(model, data, averaged="never")
 
 
-def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
+def test_evaluates_groups_of_snippets(tmp_path):
     """Scores of gray videos, counted by hand from the frames of 2 groups of 4 segments."""
     import keras
 
     from keras_videorel.data import pipeline
-    from keras_videorel.runs import train as training
-    from keras_videorel.runs import workdir
+    from keras_videorel.runs import trainer, workdir
     from keras_videorel.runs.config import base
     from tests.shards import gray_video, write_shards
 
@@ -87,15 +86,16 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     config.data.update({"path": str(folder), "segments": 4, "frames": 1, "crop_size": 16})
     config.data.update({"mean": (127.5,) * 3, "std": 127.5})
     config.eval.update({"clips": 2, "crops": 5, "batch_size": 4})  # 10 views: two and a half
-    assert training.clip_settings(config)["segments"] == 4
+    assert trainer.clip_settings(config)["segments"] == 4
 
     snippets = keras.Input((4, 16, 16, 3))
     x = keras.layers.Lambda(lambda x: keras.ops.mean(x, (2, 3, 4)) ** 2)(snippets)
     model = keras.Model(snippets, keras.layers.Dense(2, use_bias=False)(x))
     run = str(tmp_path / "run")
     workdir.open_run(run, config, pipeline.read_info(str(folder)))
-    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 7))
-    results = evaluation.evaluate(config, run, str(tmp_path / "scores.npz"))
+    model.compile("sgd")
+    workdir.save_checkpoint(model, run, epochs=7)
+    results = evaluator.evaluate(config, run, str(tmp_path / "scores.npz"), model=model)
     assert results["videos"] == 3 and results["clips"] == 2 and results["epochs"] == 7
 
     frames = {
@@ -119,7 +119,7 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     ):
         config.data.path = str(write_shards(tmp_path / name, {"test": clips}, labels, frame_size))
         with pytest.raises(ValueError, match=message):
-            evaluation.evaluate(config, run)
+            evaluator.evaluate(config, run)
         with pytest.raises(ValueError, match=message):
             workdir.check_shards(run, pipeline.read_info(config.data.path))
     assert (tmp_path / "run" / "results.json").read_bytes() == stored
