@@ -57,7 +57,7 @@ def parse(words):
 def main(arguments):
     from keras_videorel import runs
     from keras_videorel.models.summary import multiply_adds, trainable_parameters
-    from keras_videorel.runs import config_files, trainer, workdir
+    from keras_videorel.runs import config_files, workdir
     from keras_videorel.training import distribution
 
     config, folder = FLAGS.config, FLAGS.workdir
@@ -74,9 +74,19 @@ def main(arguments):
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"
         f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
-        f"{trainer.last_accuracy(folder)}\n"
+        f"{_last_accuracy(folder)}\n"
         f"checkpoint  {workdir.checkpoints(folder)[0].path}\n"
         f"curves      {folder}/figures/curves.png\n"
         f"logs        {folder}/logs (train.csv, TensorBoard)\n"
         f"next        videorel evaluate --workdir {shlex.quote(folder)}"
     )
+
+
+def _last_accuracy(folder):
+    """A line with the accuracy of the last epoch of a run."""
+    from keras_videorel.reporting import figures
+
+    columns = figures.read_log(f"{folder}/logs/train.csv")
+    names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
+    found = [f"{columns[k][-1][1]:.2%} {name}" for k, name in names.items() if columns.get(k)]
+    return f"top-1       {', '.join(found) or 'not known: the log is gone'}"

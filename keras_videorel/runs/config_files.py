@@ -88,7 +88,7 @@ def _reason(error):
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     text = " ".join(re.split(r"\. Other fields present|\nDid you mean", text)[0].split())
     if missing := re.match(r"(?:Key )?[\"'](\w+)[\"']", text):
-        text += _close(missing[1], base())
+        return f"there is no key {missing[1]}{_close(missing[1], base(), base())}"
     return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
 
 

@@ -25,9 +25,6 @@ def build_model(config, classes, pretrained=True):
 
     Returns:
         A `keras.Model` from samples of `pipeline.sample_shape` to logits `(batch, classes)`.
-
-    Raises:
-        ValueError: If the config names no model, or arguments that the model does not take.
     """
     arguments = dict(config.model)
     name = arguments.pop("name")
@@ -59,17 +56,7 @@ def build_model(config, classes, pretrained=True):
 
 
 def make_model(config, classes, model=None, pretrained=True):
-    """The user's own model, or that of the config.
-
-    Args:
-        config: The run's config.
-        classes: Number of classes.
-        model: A `keras.Model`, a function that makes one, or None for the config's.
-        pretrained: As of `build_model`.
-
-    Raises:
-        ValueError: If the model does not give a score for each class.
-    """
+    """The user's own model, as `train` takes it, or that of the config."""
     if model is None:
         return build_model(config, classes, pretrained)
     model = model if isinstance(model, keras.Model) else model()
@@ -82,11 +69,7 @@ def make_model(config, classes, model=None, pretrained=True):
 
 
 def compile_model(model, config):
-    """Compile a model as a config says, unless its user has compiled it.
-
-    Returns:
-        What to call `fit` of, see `training.optimization.compile_model`.
-    """
+    """Compile a model as a config says, unless its user has compiled it; what to `fit`."""
     train = config.train
     if is_compiled_by_user(model):
         if train.accumulation_steps > 1:
@@ -148,10 +131,6 @@ def load_model(folder, config=None, model=None):
 
     Returns:
         `(model, epochs)`: a `keras.Model` giving logits, and how long it was trained.
-
-    Raises:
-        FileNotFoundError: If there is no run or no checkpoint.
-        ValueError: If the checkpoint is of another model.
     """
     config = workdir.read_config(folder) if config is None else config
     if not workdir.checkpoints(folder):
@@ -181,10 +160,6 @@ def initialize(model, path, labels=None):
 
     Returns:
         A `models.transfer.WeightsReport`: what was loaded, and what was not and why.
-
-    Raises:
-        FileNotFoundError: If there is no trained model.
-        ValueError: If it has nothing in common with this one.
     """
     same_classes = True
     if os.path.isdir(path):

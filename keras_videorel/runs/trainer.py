@@ -60,13 +60,13 @@ def _train(config, folder, model, callbacks, override, distribution):
     with dtype_policy(config.dtype_policy), distribution.scope():
         model, trained, report = make_trained(config, folder, info, model)
         trained.optimizer.build(trained.trainable_variables)
-        previous_batch_size = _previous_batch_size(folder, config)
         distribution.check_agreement(config=zlib.crc32(config.to_json().encode()))
         # Bad input has been refused by now, with nothing written.
-        workdir.open_run(folder, config, info, distribution.chief, override)
+        before = workdir.open_run(folder, config, info, distribution.chief, override)
         start = workdir.load_checkpoint(trained, folder)
         # Another batch: as many clips of the epoch as were seen are left out.
-        seen = min(start.steps * previous_batch_size // config.train.batch_size, steps - 1)
+        seen = start.steps * before["train"]["batch_size"] // config.train.batch_size
+        seen = min(seen, steps - 1)
         start = start._replace(steps=seen if start.steps else 0)
     log = os.path.join(folder, "logs", "train.csv")
     if distribution.chief:
@@ -226,11 +226,7 @@ def _callbacks(config, folder, log, info, trained, progress, callbacks, distribu
 
 
 def losses_before(log, epochs, config):
-    """The validation losses of the epochs that are done, from `train.csv`; or those of training.
-
-    Raises:
-        ValueError: If the schedule needs them and they are not all there.
-    """
+    """The validation losses of the epochs that are done, from `train.csv`; or those of training."""
     columns = figures.read_log(log) if os.path.exists(log) else {}
     losses = [loss for _, loss in columns.get("val_loss", columns.get("loss", []))]
     if config.train.schedule == "plateau" and len(losses) != epochs:
@@ -258,13 +254,6 @@ def clips_of(config, info, epoch, step):
     return ", ".join(paths)
 
 
-def _previous_batch_size(folder, config):
-    """The batch of the run in a folder before now; of the config if there is no run."""
-    if not os.path.exists(os.path.join(folder, "config.json")):
-        return config.train.batch_size
-    return workdir.read_config(folder).train.batch_size
-
-
 def describe_plan(config, info, steps, distribution):
     """What a run will do, in lines."""
     clips, batch, watched = info.clips["train"], config.train.batch_size, watched_split(info)
@@ -289,15 +278,6 @@ def _device_name(devices):
         return f"the CPU ({os.cpu_count()} cores; TensorFlow finds no GPU)"
     name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     return f"{devices} x {name}" if devices > 1 else f"one GPU, {name}"
-
-
-def last_accuracy(folder):
-    """A line with the accuracy of the last epoch of a run."""
-    columns = figures.read_log(os.path.join(folder, "logs", "train.csv"))
-    values = {name: columns[name][-1][1] for name in ("top1", "val_top1") if columns.get(name)}
-    names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
-    found = ", ".join(f"{value:.2%} {names[name]}" for name, value in values.items())
-    return f"top-1       {found or 'not known: the log is gone'}"
 
 
 def clip_settings(config):

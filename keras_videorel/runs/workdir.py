@@ -29,7 +29,7 @@ from keras_videorel.runs.config import base
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
 _FREE_KEYS = ("train.epochs", "train.checkpoint_steps")
-_OVERRIDABLE = ("data.", "train.", "eval.")
+_GROUPS = ("data", "train", "eval")
 
 
 class Checkpoint(NamedTuple):
@@ -54,13 +54,18 @@ def open_run(folder, config, info, write=True, override=False):
         write: Whether to write what the folder lacks; a worker that does not only compares.
         override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
 
+    Returns:
+        The config that the folder held before, a dict; `config` in a new folder.
+
     Raises:
         ValueError: If the folder holds a run of another config, or of other shards.
     """
     path = os.path.join(folder, "config.json")
     content, changes = json.loads(config.to_json()), []
+    before = content
     if os.path.exists(path):
-        changes = list(_differences(_stored_config(path), content))
+        before = _stored_config(path)
+        changes = list(_differences(before, content))
         _check_changes(folder, changes, override)
         check_shards(folder, info)
     elif write:
@@ -72,33 +77,23 @@ def open_run(folder, config, info, write=True, override=False):
         if changes:
             _note_changes(folder, changes)
         write_json(path, content)
+    return before
 
 
 def _check_changes(folder, changes, override):
-    refused = [
-        (key, *values)
-        for key, *values in changes
-        if key not in _FREE_KEYS and not (override and key.startswith(_OVERRIDABLE))
-    ]
+    refused = [change for change in changes if change[0] not in _FREE_KEYS]
+    fixed = [change for change in refused if change[0].split(".")[0] not in _GROUPS]
+    refused = fixed if override else refused
     if not refused:
         return
     differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
-    remedy = "Choose another --workdir, or delete that one"
-    if all(key.startswith(_OVERRIDABLE) for key, *_ in refused):
-        remedy = "Choose another --workdir, or go on with these values by --override"
+    remedy = "Choose another --workdir, or "
+    remedy += "delete that one" if fixed else "go on with these values by --override"
     raise ValueError(f"{folder!r} holds a run of another config: {differences}. {remedy}")
 
 
 def check_shards(folder, info):
-    """Check that shards have the classes and the frames that a run was trained on.
-
-    Args:
-        folder: The run's folder.
-        info: The `ShardInfo` of the shards.
-
-    Raises:
-        ValueError: If class names, their order, or the size of the frames differ.
-    """
+    """Refuse shards with other classes, or frames of another size, than a run was trained on."""
     labels, size = read_labels(folder), read_frame_size(folder)
     if info.labels != labels:
         difference = f"{len(info.labels)} classes against {len(labels)}"
@@ -135,11 +130,7 @@ def _note_changes(folder, changes):
 
 
 def read_config(folder):
-    """The config of a run, locked.
-
-    Raises:
-        FileNotFoundError: If the folder holds no run.
-    """
+    """The config of a run, a locked `ConfigDict`."""
     path = os.path.join(folder, "config.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{folder!r} holds no training run (no config.json)")
@@ -188,9 +179,6 @@ def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
         epochs: Whole epochs done.
         steps: Steps done of the next one.
         metrics: Values of the metrics' variables after them.
-
-    Raises:
-        OSError: If it cannot be written.
     """
     part = f"-step-{steps:06d}" if steps else ""
     path = os.path.join(folder, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
@@ -275,17 +263,15 @@ def truncate_log(path, first_epoch):
 def _stored_config(path):
     """A stored config with the keys that it lacks: those that came later, at their defaults."""
     config = read_json(path)
-    if not isinstance(config, dict) or not all(
-        isinstance(config.get(group, {}), dict) for group in ("data", "train", "eval")
-    ):
-        raise ValueError(f"{path!r} is damaged: it must hold a config. Received: {config!r:.50}")
-    model = config.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
-        raise ValueError(f"{path!r} is damaged: it must hold a model. Received: {model!r:.50}")
-    defaults = json.loads(base(model=model).to_json())
-    for group in ("data", "train", "eval"):
-        config[group] = {**defaults[group], **config.get(group, {})}
-    return {**defaults, **config}
+    try:
+        model = {**config["model"], "name": str(config["model"]["name"])}
+        defaults = json.loads(base(model=model).to_json())
+        groups = {name: {**defaults[name], **config.get(name, {})} for name in _GROUPS}
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path!r} is damaged: it must hold a config with a model. Received: {config!r:.50}"
+        ) from None
+    return {**defaults, **config, **groups}
 
 
 def _differences(theirs, ours, prefix=""):

@@ -81,9 +81,6 @@ class Distribution:
 
         Returns:
             `(lanes, own_lanes)`.
-
-        Raises:
-            ValueError: If workers or devices would get unequal parts.
         """
         lanes = self.workers if lanes == 1 else lanes
         if lanes % self.workers:
@@ -118,14 +115,7 @@ class Distribution:
         return self._strategy.distribute_datasets_from_function(lambda context: batches)
 
     def check_agreement(self, **numbers):
-        """Wait for all workers, and see that they agree.
-
-        Args:
-            **numbers: Integers that must be the same on all workers.
-
-        Raises:
-            ValueError: If they are not.
-        """
+        """Wait for all workers, and refuse integers that are not the same on all of them."""
         if self.workers == 1:
             return
         row = tf.constant([[0, *numbers.values()]], tf.int64)
@@ -196,11 +186,7 @@ def _data_parallel():
 
 
 def read_tf_config():
-    """Number of workers in the variable TF_CONFIG, and the index of this one; `(1, 0)` without it.
-
-    Raises:
-        ValueError: If it describes anything but workers.
-    """
+    """Number of workers in TF_CONFIG, and the index of this one; `(1, 0)` without it."""
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
         return 1, 0

@@ -26,16 +26,16 @@ def load(tmp_path, line, text=FILE):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("config.train.lr = 0.1", r"no key config.train.lr \(did you mean learning_rate\?\); the "),
-        ("config.train.update({'lr': 1})", r"no key config.train.lr \(.*config.train: .*momentum"),
-        ("config.tran.epochs = 3", r"no key config.tran \(did you mean train\?\); the keys of"),
-        ("config.epochs = 3", r"no key config.epochs \(did you mean config.train.epochs\?\)"),
-        ("config['train.lr'] = 1", r"no key config.train.lr"),
-        ("print(config.train.batchsize)", r"config.train.batchsize \(did you mean batch_size\?"),
-        ("config.train.epochs = 'many'", r"`config.train.epochs` must be an integer. .*'many'"),
-        ("config.train.epochs = 2.5", r"`config.train.epochs` must be an integer. Received: 2.5"),
-        ("config.data.mirror = 'no'", r"`config.data.mirror` must be true or false. .*'no'"),
-        ("config.train = 3", r"`config.train` must be a group with the keys .*epochs"),
+        ("config.train.lr = 0.1", r"there is no key lr \(did you mean learning_rate\?\)"),
+        ("config.train.update({'lr': 1})", r"there is no key lr \(did you mean learning_rate\?\)"),
+        ("config.tran.epochs = 3", r"there is no key tran \(did you mean train\?\)"),
+        ("config.epochs = 3", r"there is no key epochs \(did you mean config.train.epochs\?\)"),
+        ("config['train.lr'] = 1", r"the key train.lr"),
+        ("print(config.train.batchsize)", r"no key batchsize \(did you mean batch_size\?"),
+        ("config.train.epochs = 'many'", r"'epochs' .* many .* cannot be casted to .*'int'"),
+        ("config.train.epochs = 2.5", r"'epochs' .* 2.5 .* cannot be casted to .*'int'"),
+        ("config.data.mirror = 'no'", r"'mirror' .* no .* cannot be casted to .*'bool'"),
+        ("config.train = 3", r"'train' .* 3 .* cannot be casted to .*ConfigDict"),
         ("config.train.epochs = = 3", r"invalid syntax: config.train.epochs = = 3"),
         ("x = 1 / 0", r"ZeroDivisionError: division by zero"),
         ("raise SystemExit('no')", r"SystemExit: no"),
@@ -63,7 +63,7 @@ def test_files_that_give_no_config(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"\(did you mean mine.py\?\). Received: .*min.py"):
         config_files.load(str(tmp_path / "min.py"))
     load(tmp_path, "")
-    with pytest.raises(ValueError, match=r"takes no argument. Received: 'a=1'"):
+    with pytest.raises(ValueError, match=r"get_config\(\) must take .* Received: a=1"):
         (tmp_path / "plain.py").write_text(FILE.replace("argument=None", "").format(""))
         config_files.load(f"{tmp_path}/plain.py:a=1")
 
@@ -71,22 +71,9 @@ def test_files_that_give_no_config(tmp_path):
 @pytest.mark.parametrize(
     ("text", "argument", "message"),
     [
-        ("def get_config(x): pass", "", r"get_config\(\) needs an argument: .*mine.py:ARGUMENT"),
-        (
-            "def get_config(x, y): pass",
-            "",
-            r".* one argument or none. Received: get_config\(x, y\)",
-        ),
-        (
-            "def get_config(x, y): pass",
-            ":a",
-            r".* one argument or none. Received: get_config\(x, y\)",
-        ),
-        (
-            "def get_config(*, x): pass",
-            ":a",
-            r".* one argument or none. Received: get_config\(\*, x\)",
-        ),
+        ("def get_config(x): pass", "", r"get_config\(x\) must take .* Received: none"),
+        ("def get_config(x, y): pass", ":a", r"get_config\(x, y\) must take .* Received: a"),
+        ("def get_config(*, x): pass", ":a", r"get_config\(\*, x\) must take .* Received: a"),
         ("get_config = type", "", r"(.+)"),  # it has no signature
         ("get_config = 3", "", r"a config file must have a function get_config\(\)"),
         ("\0", "", r"source code .* null bytes"),
