@@ -153,7 +153,7 @@ def evaluate(
             report_folder,
             os.path.basename(os.path.abspath(folder)),
             [scores],
-            log=os.path.join(folder, "logs", "train.csv"),
+            log=workdir.log_path(folder),
             thumbnail=hardest.thumbnail,
             config=json.loads(config.to_json()),
             training_clips=_training_clips(folder),

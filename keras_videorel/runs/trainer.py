@@ -60,17 +60,19 @@ def _train(config, folder, model, callbacks, override, distribution):
     with dtype_policy(config.dtype_policy), distribution.scope():
         model, trained, report = make_trained(config, folder, info, model)
         trained.optimizer.build(trained.trainable_variables)
+        # Before the chief writes the config of now.
+        begun = os.path.exists(os.path.join(folder, "config.json"))
+        before = workdir.read_config(folder) if begun else config
         distribution.check_agreement(config=zlib.crc32(config.to_json().encode()))
         # Bad input has been refused by now, with nothing written.
-        before = workdir.open_run(folder, config, info, distribution.chief, override)
+        workdir.open_run(folder, config, info, distribution.chief, override)
         start = workdir.load_checkpoint(trained, folder)
         # Another batch: as many clips of the epoch as were seen are left out.
-        seen = start.steps * before["train"]["batch_size"] // config.train.batch_size
+        seen = start.steps * before.train.batch_size // config.train.batch_size
         seen = min(seen, steps - 1)
         start = start._replace(steps=seen if start.steps else 0)
-    log = os.path.join(folder, "logs", "train.csv")
     if distribution.chief:
-        workdir.truncate_log(log, start.epochs)
+        workdir.truncate_log(workdir.log_path(folder), start.epochs)
     distribution.check_agreement(checkpoint=start.epochs, step=start.steps)
     tell = print if distribution.chief else lambda *_: None
     if report is not None:
@@ -86,20 +88,21 @@ def _train(config, folder, model, callbacks, override, distribution):
 
     tell(describe_plan(config, info, steps, distribution))
     progress = TrainingProgress(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
+    batches = training_batches(config, info, own_lanes, start)
     trained.fit(
-        distribution.feed(
-            training_batches(config, info, own_lanes, start), config.train.batch_size
-        ),
+        distribution.feed(batches, config.train.batch_size),
         epochs=config.train.epochs,
         initial_epoch=start.epochs,
         steps_per_epoch=steps,
         validation_data=distribution.feed(validation, config.train.batch_size),
         shuffle=False,  # the pipeline does
-        callbacks=_callbacks(config, folder, log, info, trained, progress, callbacks, distribution),
+        callbacks=_callbacks(
+            config, folder, info, trained, progress, callbacks, distribution.chief
+        ),
         verbose=0 if not distribution.chief else 1 if sys.stdout.isatty() else 2,
     )
     if distribution.chief:
-        figures.save_curves(log, os.path.join(folder, "figures", "curves.png"))
+        figures.save_curves(workdir.log_path(folder), os.path.join(folder, "figures", "curves.png"))
     distribution.check_agreement()  # the others end when the chief has written all
     return model
 
@@ -195,8 +198,9 @@ def watched_split(info):
     return next((split for split in ("val", "test") if info.clips.get(split)), None)
 
 
-def _callbacks(config, folder, log, info, trained, progress, callbacks, distribution):
+def _callbacks(config, folder, info, trained, progress, callbacks, chief):
     """All callbacks of `fit`, in their order."""
+    log = workdir.log_path(folder)
 
     def advice(epoch, step):
         return (
@@ -206,7 +210,7 @@ def _callbacks(config, folder, log, info, trained, progress, callbacks, distribu
         )
 
     def save(epochs, steps, metrics):
-        if distribution.chief:
+        if chief:
             workdir.save_checkpoint(trained, folder, epochs, steps, metrics)
 
     found = [progress]
@@ -217,7 +221,7 @@ def _callbacks(config, folder, log, info, trained, progress, callbacks, distribu
     if config.train.ema_momentum:
         found.append(ValidateAverages())
     found += callbacks
-    if distribution.chief:  # the only one that writes
+    if chief:  # the only one that writes
         found += [
             keras.callbacks.CSVLogger(log, append=True),
             keras.callbacks.TensorBoard(os.path.dirname(log), write_graph=False),

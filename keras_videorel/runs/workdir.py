@@ -54,18 +54,13 @@ def open_run(folder, config, info, write=True, override=False):
         write: Whether to write what the folder lacks; a worker that does not only compares.
         override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
 
-    Returns:
-        The config that the folder held before, a dict; `config` in a new folder.
-
     Raises:
         ValueError: If the folder holds a run of another config, or of other shards.
     """
     path = os.path.join(folder, "config.json")
     content, changes = json.loads(config.to_json()), []
-    before = content
     if os.path.exists(path):
-        before = _stored_config(path)
-        changes = list(_differences(before, content))
+        changes = list(_differences(_stored_config(path), content))
         _check_changes(folder, changes, override)
         check_shards(folder, info)
     elif write:
@@ -77,7 +72,6 @@ def open_run(folder, config, info, write=True, override=False):
         if changes:
             _note_changes(folder, changes)
         write_json(path, content)
-    return before
 
 
 def _check_changes(folder, changes, override):
@@ -241,6 +235,11 @@ def epoch_metrics(checkpoint):
         return []
     with h5py.File(checkpoint.path) as file:
         return list(file[_METRICS])
+
+
+def log_path(folder):
+    """The CSV log of a run."""
+    return os.path.join(folder, "logs", "train.csv")
 
 
 def truncate_log(path, first_epoch):
