@@ -14,8 +14,7 @@ from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.layers import SMART
 from keras_videorel.models import video_resnet
-from keras_videorel.runs import train as training
-from keras_videorel.runs import workdir
+from keras_videorel.runs import networks, workdir
 from keras_videorel.runs.config import clip_spec
 
 flags.DEFINE_string("workdir", None, "Folder of a trained run of ARTNet (d).", required=True)
@@ -25,7 +24,7 @@ FLAGS = flags.FLAGS
 
 def load(config, classes, limit):
     video_resnet.HIDDEN_LIMIT = limit
-    model = training.build_model(config, classes)
+    model = networks.build_model(config, classes)
     workdir.load_checkpoint(model, FLAGS.workdir)
     return model
 

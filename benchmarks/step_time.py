@@ -18,8 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.runs import train as training
-from keras_videorel.training import optimization
+from keras_videorel.runs import networks
 
 CLASSES = {"kinetics": 400, "ucf101": 101, "hmdb51": 51}
 # Training and test videos of each: ARTNet, Sec. 4.1; split 1 of the official lists.
@@ -39,7 +38,7 @@ def main():
     print("|---" * 5 + "|", flush=True)
     for text in flags.configs:
         config = read_config(text)
-        model = training.build_model(config, CLASSES[_data_set(config)], pretrained=False)
+        model = networks.build_model(config, CLASSES[_data_set(config)], pretrained=False)
         madds = counted[text] = multiply_adds(model)
         print(f"| {text} | {madds / 1e9:.1f} | {' | '.join(whole(config, madds))} |", flush=True)
         if flags.rounds:
@@ -122,7 +121,7 @@ def _product():
 
 
 def _step(model, config, batch):
-    optimization.compile_model(model, config)
+    networks.compile_model(model, config)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, *model.input_shape[1:])).astype("float32")
     y = rng.integers(0, model.output_shape[-1], batch)

@@ -21,10 +21,10 @@ CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minute
 
 
 def main(arguments):
-    from keras_videorel.runs import evaluate as evaluation
+    from keras_videorel import runs
 
     _fewer_views(FLAGS.config, FLAGS.config_keys)
-    evaluation.evaluate(FLAGS.config, FLAGS.workdir, FLAGS.scores, FLAGS.split, FLAGS.report, _tell)
+    runs.evaluate(FLAGS.config, FLAGS.workdir, FLAGS.scores, FLAGS.split, FLAGS.report, _tell)
     print(
         f"results    {FLAGS.workdir}/results.json\n"
         f"confusion  {FLAGS.workdir}/figures/confusion.png"

@@ -22,13 +22,10 @@ from training clips, or from --calibration_videos where the shards are gone. An 
 that folder is replaced.
 """
 
-import itertools
-import os
 import shlex
 import sys
 
 from keras_videorel.cli import Flags
-from keras_videorel.data.manifest import read_manifest
 
 TAKES_CONFIG = True
 FLAGS = Flags()
@@ -54,112 +51,35 @@ FLAGS.float(
 
 
 def main(arguments):
-    from keras_videorel import export
-    from keras_videorel.runs import evaluate as evaluation
-    from keras_videorel.runs import workdir
+    from keras_videorel import runs
+    from keras_videorel.export import ExportError
 
-    export.check_formats(FLAGS.formats)
-    config, class_names = FLAGS.config, workdir.read_labels(FLAGS.workdir)
-    clip = workdir.read_clip_spec(FLAGS.workdir, config)
-    model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    calibration, verification = _samples(config, clip)
     failure = None
     try:
-        figures = export.export_model(
-            model,
+        model, epochs, figures = runs.export(
+            FLAGS.config,
+            FLAGS.workdir,
             FLAGS.output,
-            clip,
-            class_names,
             FLAGS.formats,
             clips=FLAGS.clips,
-            calibration=calibration,
-            verification=verification,
+            calibration_videos=FLAGS.calibration_videos,
+            calibration_samples=FLAGS.calibration_samples,
+            samples=FLAGS.samples,
             min_agreement=FLAGS.least_agreement,
-            training=_training(config, epochs),
-            from_logits=True,
         )
-    except export.ExportError as error:
-        if not error.figures:
-            print(f"videorel export: error: {error}", file=sys.stderr)
-            return 1
+        print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
+    except ExportError as error:
         figures, failure = error.figures, error
-    print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
-    print(_table(figures))
-    if verification is None:
-        print("not compared with the model on clips: no shards there, and no --calibration_videos")
-    print(f"label a video:  videorel predict --model {shlex.quote(FLAGS.output)} VIDEO")
+    if figures:
+        print(_table(figures))
+        if not any("samples" in found for found in figures.values()):
+            print(
+                "not compared with the model on clips: no shards there, and no --calibration_videos"
+            )
+        print(f"label a video:  videorel predict --model {shlex.quote(FLAGS.output)} VIDEO")
     if failure is not None:
         print(f"videorel export: error: {failure}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _samples(config, clip):
-    """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
-    from keras_videorel.data import pipeline
-    from keras_videorel.export.samples import read_samples
-    from keras_videorel.runs import workdir
-
-    if FLAGS.calibration_videos:
-        found = (
-            sample[None]
-            for path in FLAGS.calibration_videos
-            for sample in read_samples(path, clip, FLAGS.clips)
-        )
-        found = list(itertools.islice(found, max(FLAGS.calibration_samples, FLAGS.samples)))
-        return found[: FLAGS.calibration_samples], found[: FLAGS.samples]
-    try:
-        info = read_manifest(config.data.path, config.data.fold)
-    except OSError as error:
-        if "tflite_int8" not in FLAGS.formats:
-            return None, None
-        raise ValueError(
-            "tflite_int8 needs clips for the ranges of its activations, and the shards of the run "
-            f"are gone ({error}): name some with --calibration_videos, or where the shards are "
-            "with --config.data.path"
-        ) from None
-    workdir.check_shards(FLAGS.workdir, info)
-    calibration = None
-    if "tflite_int8" in FLAGS.formats:
-        batches = pipeline.training_batches(
-            info, clip, 1, crop_scales=config.data.crop_scales, mirror=config.data.mirror,
-            epochs=1, shuffle_buffer=config.data.shuffle_buffer, seed=config.seed,
-        )  # fmt: skip
-        calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
-    split = "test" if info.clips.get("test") else "train"
-    views = pipeline.centered_views(info, clip, split).batch(1).take(FLAGS.samples)
-    return calibration, [x.numpy() for x, _ in views]
-
-
-def _training(config, epochs):
-    """What the model card tells of the training."""
-    from keras_videorel.files import read_json
-
-    data, train = config.data, config.train
-    model = ", ".join(f"{key}={value}" for key, value in config.model.items() if key != "name")
-    told = {
-        "network": f"{config.model.name}({model})",
-        "data": os.path.basename(os.path.normpath(data.path)),
-        "samples": f"{data.frames} frames of {data.crop_size}x{data.crop_size}, "
-        f"stride {data.frame_stride}, segments {data.segments}, {data.stream}",
-        "augmentation": f"multi-scale crops {data.crop_scales}"
-        + (", mirrored" if data.mirror else ", not mirrored"),
-        "optimizer": f"SGD, momentum {train.momentum}, learning rate {train.learning_rate}, "
-        f"weight decay {train.weight_decay}, batches of {train.batch_size}",
-        "epochs": epochs,
-        "seed": config.seed,
-    }
-    results = os.path.join(FLAGS.workdir, "results.json")
-    if os.path.exists(results):
-        found = read_json(results)
-        if not isinstance(found, dict):
-            raise ValueError(
-                f"{results!r} is damaged: it must hold figures. Received: {found!r:.50}"
-            )
-        told["results on the test clips"] = ", ".join(
-            f"{key} {value:.4g}" for key, value in found.items() if isinstance(value, (int, float))
-        )
-    return told
+    return int(failure is not None)
 
 
 def _table(figures):

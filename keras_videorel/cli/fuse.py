@@ -19,7 +19,7 @@ import os
 import shlex
 
 from keras_videorel.cli import Flags
-from keras_videorel.evaluation import fusion, scores, significance
+from keras_videorel.evaluation import fusion, score_files, significance
 from keras_videorel.files import exists
 
 NEEDS_TENSORFLOW = False
@@ -78,7 +78,7 @@ def main(arguments):
     if comparison:
         _print_comparison(comparison, our_name, their_name)
     if FLAGS.output:
-        scores.write(FLAGS.output, fused[0])
+        score_files.write_scores(FLAGS.output, fused[0])
         print(f"scores  {FLAGS.output}")
     if FLAGS.report:
         from keras_videorel.reporting import report
@@ -162,7 +162,7 @@ def _parse_files(flag, words):
 
 def _read(splits, classes=None):
     """The scores of all files of all splits, their classes in the order of the first."""
-    members = [[scores.read(path) for path in paths] for paths, _ in splits]
+    members = [[score_files.read_scores(path) for path in paths] for paths, _ in splits]
     classes = members[0][0].classes if classes is None else classes
     return [[fusion.with_classes(one, classes) for one in files] for files in members]
 
@@ -183,7 +183,7 @@ def _search(splits, reported):
             f"`search` must be given once for each of the {len(splits[0][0])} models. "
             f"Received: {len(FLAGS.search)} files"
         )
-    searched = [scores.read(path) for path in FLAGS.search]
+    searched = [score_files.read_scores(path) for path in FLAGS.search]
     fusion.check_apart(searched, reported)
     return fusion.search_weights(searched, FLAGS.softmax, names=FLAGS.search)
 

@@ -41,29 +41,39 @@ def main(arguments):
         if needed and not FLAGS[name].present:
             raise ValueError(f"--{name} is needed: --{name} {example}")
     tensorflow_import.import_tensorflow()
+    from keras_videorel import runs
     from keras_videorel.models.complexity import multiply_adds, trainable_parameters
     from keras_videorel.runs import config_files, workdir
-    from keras_videorel.runs import train as training
     from keras_videorel.training import distribution
 
     config, folder = FLAGS.config, FLAGS.workdir
     if FLAGS.print_config:
         print(config_files.describe(config))
         return
-    options = {"override": True} if FLAGS.override else {}
     if FLAGS.dry_run:
-        print(training.dry_run(config, folder, **options))
+        print(runs.dry_run(config, folder, override=FLAGS.override))
         return
-    model = training.train(config, folder, **options)
+    model = runs.train(config, folder, override=FLAGS.override)
     if distribution.read_tf_config()[1]:
         return  # the chief tells
     madds = multiply_adds(model)
     print(
         f"{model.name}: {trainable_parameters(model):,} trainable parameters"
         f"{'' if madds is None else f', {madds / 1e9:.2f} G multiply-adds a clip'}\n"
-        f"{training.last_accuracy(folder)}\n"
+        f"{_last_accuracy(folder)}\n"
         f"checkpoint  {workdir.checkpoints(folder)[0].path}\n"
         f"curves      {folder}/figures/curves.png\n"
         f"logs        {folder}/logs (train.csv, TensorBoard)\n"
         f"next        videorel evaluate --workdir {shlex.quote(folder)}"
     )
+
+
+def _last_accuracy(folder):
+    """A line with the accuracy of the last epoch of a run."""
+    from keras_videorel.reporting import figures
+    from keras_videorel.runs import workdir
+
+    columns = figures.read_log(workdir.log_path(folder))
+    names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
+    found = [f"{columns[k][-1][1]:.2%} {name}" for k, name in names.items() if columns.get(k)]
+    return f"top-1       {', '.join(found) or 'not known: the log is gone'}"

@@ -2,6 +2,9 @@
 
 Both papers sum scores before the softmax, the spatial stream with 0.45 and the temporal one with
 0.55 on UCF-101, with 0.33 and 0.67 on HMDB-51; Table 1 of Relational LSTM sums two models too.
+
+`members` is a list of `Scores` of the same clips in any order, and `names` is what errors call
+them. Members that do not fit together are a `ValueError`.
 """
 
 import math
@@ -9,77 +12,55 @@ import math
 import numpy as np
 
 from keras_videorel.evaluation import metrics
-from keras_videorel.evaluation.scores import Scores
-
-_NAMED = 3  # clips in an error
+from keras_videorel.evaluation.score_files import Scores
 
 
 def align(members, names=None):
-    """Bring the videos and classes of all members into the order of the first.
-
-    Args:
-        members: List of `Scores`.
-        names: What errors call them; `scores 1`, `scores 2`, ... by default.
-
-    Returns:
-        A list of `Scores`.
-
-    Raises:
-        ValueError: If they are not of the same clips, labels and classes, if a clip occurs twice,
-            or if scores are not numbers.
-    """
+    """The members with their videos and classes in the order of the first."""
     if not members:
         raise ValueError("`members` must hold at least one. Received: none")
     names = [f"scores {i + 1}" for i in range(len(members))] if names is None else names
     members = [with_classes(scores, members[0].classes) for scores in members]
-    rows = []
+    first, aligned = members[0], []
     for scores, name in zip(members, names, strict=True):
-        rows.append({path: row for row, path in enumerate(scores.paths)})
-        if len(rows[-1]) < len(scores.paths):
-            again = [p for row, p in enumerate(scores.paths) if rows[-1][p] != row]
+        row = {path: i for i, path in enumerate(scores.paths)}
+        if len(row) < len(scores.paths):
+            again = [path for i, path in enumerate(scores.paths) if row[path] != i]
             raise ValueError(f"{name!r} must name each clip once. Received: {_some(again)} again")
-        odd = ~np.isfinite(scores.logits).all(axis=1)
-        if odd.any():
-            paths = [scores.paths[row] for row in np.flatnonzero(odd)]
-            raise ValueError(f"the scores of {name!r} must be finite. Received: {_some(paths)}")
-    first, name = members[0], names[0]
-    aligned = [first]
-    for scores, other, row in zip(members[1:], names[1:], rows[1:], strict=True):
+        odd = np.flatnonzero(~np.isfinite(scores.logits).all(axis=1))
+        if len(odd):
+            odd = _some([scores.paths[i] for i in odd])
+            raise ValueError(f"the scores of {name!r} must be finite. Received: {odd}")
+        both = f"{names[0]!r} and {name!r}"
         if scores.classes != first.classes:
+            apart = sorted({*scores.classes} ^ {*first.classes})
             raise ValueError(
-                f"{name!r} and {other!r} must be of the same classes: "
-                f"{_first_difference(first.classes, scores.classes)}"
+                f"{both} must be of the same classes. Received: {len(first.classes)} against "
+                f"{len(scores.classes)}; in one of them alone: {_some(apart, 'class')}"
             )
-        without = [path for path in first.paths if path not in row]
-        beyond = [path for path in scores.paths if path not in rows[0]]
-        if without or beyond:
-            sides = (f"only in {name!r}: {_some(without)}", f"only in {other!r}: {_some(beyond)}")
-            shown = "; ".join(s for s, paths in zip(sides, (without, beyond), strict=True) if paths)
-            raise ValueError(f"{name!r} and {other!r} must be of the same clips. Received: {shown}")
+        lacking = [path for path in first.paths if path not in row]
+        beyond = [path for path in scores.paths if path not in {*first.paths}]
+        if lacking or beyond:
+            apart = [
+                f"only in {owner!r}: {_some(paths)}"
+                for owner, paths in ((names[0], lacking), (name, beyond))
+                if paths
+            ]
+            raise ValueError(f"{both} must be of the same clips. Received: {'; '.join(apart)}")
         order = [row[path] for path in first.paths]
         labels = scores.labels[order]
         if not np.array_equal(labels, first.labels):
             wrong = [first.paths[i] for i in np.flatnonzero(labels != first.labels)]
             raise ValueError(
-                f"{name!r} and {other!r} must give each clip the same label. "
-                f"Received: others for {_some(wrong)}"
+                f"{both} must give each clip the same label. Received: others for {_some(wrong)}"
             )
-        aligned.append(
-            scores._replace(paths=first.paths, labels=labels, logits=scores.logits[order])
-        )
+        logits = scores.logits[order]
+        aligned.append(scores._replace(paths=first.paths, labels=labels, logits=logits))
     return aligned
 
 
 def with_classes(scores, classes):
-    """Scores with their classes in another order; as they are if they are of other classes.
-
-    Args:
-        scores: A `Scores`.
-        classes: List of names.
-
-    Returns:
-        A `Scores`.
-    """
+    """`Scores` with their classes in another order; as they are if they are of other classes."""
     different = sorted(scores.classes) != sorted(classes) or len(set(classes)) < len(classes)
     if scores.classes == classes or different:
         return scores
@@ -95,7 +76,7 @@ def fuse(members, weights=None, softmax=False, names=None):
     """The weighted sum of the members' scores.
 
     Args:
-        members: List of `Scores` of the same clips, in any order.
+        members: List of `Scores`.
         weights: A number for each; equal ones that sum to 1 by default. They are taken as they
             are: only their proportions matter to which class scores highest.
         softmax: Sum probabilities instead of what goes into the softmax. The result holds the
@@ -104,9 +85,6 @@ def fuse(members, weights=None, softmax=False, names=None):
 
     Returns:
         A `Scores` in the order of the first member.
-
-    Raises:
-        ValueError: As `align`, or if the weights are none for these members.
     """
     members = align(members, names)
     weights = check_weights(weights, len(members))
@@ -132,11 +110,7 @@ def fuse(members, weights=None, softmax=False, names=None):
 
 
 def check_weights(weights, count):
-    """Weights of `count` members as a list of floats; equal ones for `None`.
-
-    Raises:
-        ValueError: If they are not as many, negative, not finite, or all 0.
-    """
+    """Weights of `count` members as a list of floats; equal ones for `None`."""
     if weights is None:
         return [1 / count] * count
     weights = [float(weight) for weight in weights]
@@ -156,17 +130,8 @@ def search_weights(members, softmax=False, step=0.01, names=None):
     0, `step`, ..., 1 while the others share the rest as before, until nothing gets better. For
     two members that is every pair of weights. Of equally good ones, the nearest is taken.
 
-    Args:
-        members: List of `Scores` of the same clips, in any order.
-        softmax: As in `fuse`.
-        step: Distance of the weights tried.
-        names: What errors call the members.
-
     Returns:
         A list of floats that sum to 1.
-
-    Raises:
-        ValueError: As `align`, or if `step` is not above 0 and at most 0.5.
     """
     if not 0 < step <= 0.5:
         raise ValueError(f"`step` must be above 0 and at most 0.5. Received: {step!r}")
@@ -198,15 +163,7 @@ def search_weights(members, softmax=False, step=0.01, names=None):
 
 
 def check_apart(searched, reported):
-    """Refuse to choose weights on clips that are reported.
-
-    Args:
-        searched: List of `Scores` to choose weights on.
-        reported: List of `Scores` of all splits that are reported.
-
-    Raises:
-        ValueError: If a clip is in both.
-    """
+    """Refuse to choose weights on clips that are reported: both are lists of `Scores`."""
     clips = {path for scores in reported for path in scores.paths}
     shared = sorted({path for scores in searched for path in scores.paths} & clips)
     if shared:
@@ -223,14 +180,8 @@ def _sum(parts, weights):
     return total
 
 
-def _some(paths):
-    shown = ", ".join(map(repr, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
-    return f"{len(paths):,} clip{'s' if len(paths) > 1 else ''} ({shown})"
-
-
-def _first_difference(ours, theirs):
-    sides = [[c for c in a if c not in b] for a, b in ((ours, theirs), (theirs, ours))]
-    shown = [", ".join(map(repr, side[:_NAMED])) or "none" for side in sides]
-    return (
-        f"{len(ours)} against {len(theirs)}, only in the first {shown[0]}, in the other {shown[1]}"
-    )
+def _some(names, kind="clip"):
+    """`4 clips ('a', 'b', 'c', ...)`"""
+    plural = "" if len(names) == 1 else "es" if kind.endswith("s") else "s"
+    shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"{len(names):,} {kind}{plural} ({shown})"

@@ -1,4 +1,7 @@
-"""Metrics of scored videos. NumPy alone: files of scores are measured without any framework."""
+"""Metrics of scored videos. NumPy alone: files of scores are measured without any framework.
+
+`logits` are scores `(videos, classes)`, and `labels` integers `(videos,)`.
+"""
 
 import numpy as np
 
@@ -12,14 +15,7 @@ TOP5_CLASSES = 6  # below, top-5 is always right and tells nothing
 
 
 def names(classes):
-    """The metrics of `accuracy` that say something of so many classes, with names to show.
-
-    Args:
-        classes: Number of classes. Of five or fewer, top-5 is always right.
-
-    Returns:
-        A dict from keys to names.
-    """
+    """The metrics of `accuracy` for a number of classes, a dict from keys to names to show."""
     left_out = ("top5", "average") if classes < TOP5_CLASSES else ()
     return {key: name for key, name in _NAMES.items() if key not in left_out}
 
@@ -35,13 +31,6 @@ def ranks(logits, labels):
 
     A class ranks behind those that score more, and behind equals of a lower index: a model that
     says nothing is right by chance only. Scores that are not numbers rank last.
-
-    Args:
-        logits: Scores `(videos, classes)`.
-        labels: Integers `(videos,)`.
-
-    Returns:
-        Integers `(videos,)`.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)[:, None]
     logits = np.where(np.isnan(logits), -np.inf, logits)
@@ -54,10 +43,6 @@ def accuracy(logits, labels):
     """Top-1, top-5, their average, and the mean of the classes' accuracies.
 
     Below six classes top-5 is always 1: it is left out, and with it the average.
-
-    Args:
-        logits: Scores `(videos, classes)`.
-        labels: Integers `(videos,)`.
 
     Returns:
         A dict of fractions: `top1`, `top5`, `average` (the metric of Kinetics, ARTNet
@@ -74,19 +59,7 @@ def accuracy(logits, labels):
 
 
 def pair_accuracy(logits, labels, pair):
-    """Accuracy between two classes alone: which of them scores higher, on their videos.
-
-    Args:
-        logits: Scores `(videos, classes)`.
-        labels: Integers `(videos,)`.
-        pair: Indices of the two classes.
-
-    Returns:
-        A fraction; 0.5 is chance.
-
-    Raises:
-        ValueError: If no video is of either class.
-    """
+    """Accuracy between two classes, given by their indices: which scores higher on their videos."""
     logits, labels = np.asarray(logits), np.asarray(labels)
     of_pair = np.isin(labels, pair)
     if not of_pair.any():

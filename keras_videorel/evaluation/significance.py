@@ -1,7 +1,7 @@
 """How sure a difference is: bootstrap intervals of the metrics, McNemar's test of two models.
 
-Scores come as one `Scores` for each split, and a metric is the mean of the splits' metrics, as
-UCF-101 and HMDB-51 are reported.
+Models come as a list of `Scores`, one for each split, and a metric is the mean of the splits'
+metrics, as UCF-101 and HMDB-51 are reported.
 
 References:
     B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
@@ -62,21 +62,7 @@ class Comparison(NamedTuple):
 
 
 def measure(name, splits, resamples=10_000, seed=0):
-    """Metrics of a model with bootstrap intervals.
-
-    Args:
-        name: Its name.
-        splits: List of `Scores`, one for each split.
-        resamples: Number of resamples of the videos.
-        seed: Seed of these.
-
-    Returns:
-        A `Result`.
-
-    Raises:
-        ValueError: If `splits` is empty or of several lists of classes, or `resamples` is less
-            than 1.
-    """
+    """The `Result` of a model: its metrics with bootstrap intervals."""
     found = bootstrap(splits, resamples, seed)
     each, mean = _means(splits)
     intervals = {key: _interval(found[key].mean(axis=1)) for key in mean}
@@ -97,9 +83,6 @@ def compare(ours, theirs, resamples=10_000, seed=0):
 
     Returns:
         A `Comparison`.
-
-    Raises:
-        ValueError: If they are not of the same splits, clips, labels and classes.
     """
     if len(ours) != len(theirs) or not ours:
         raise ValueError(
@@ -136,9 +119,6 @@ def mcnemar(gained, lost):
 
     Returns:
         `(exact, mid_p)`: two-sided p-values of the binomial distribution with probability 1/2.
-
-    Raises:
-        ValueError: If a number is negative.
     """
     gained = check_integer("gained", gained, 0)
     lost = check_integer("lost", lost, 0)
@@ -166,10 +146,6 @@ def bootstrap(columns, resamples=10_000, seed=0):
 
     Returns:
         A dict from the names of the metrics to float64 `(resamples, columns)`.
-
-    Raises:
-        ValueError: If `columns` is empty or of several lists of classes, or a number is out of
-            range.
     """
     resamples = check_integer("resamples", resamples, 1)
     rng = np.random.default_rng(check_integer("seed", seed, 0))

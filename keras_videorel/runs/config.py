@@ -11,6 +11,8 @@ def get_config():
 """
 
 import functools
+import hashlib
+import json
 import sys
 
 from ml_collections import ConfigDict
@@ -43,22 +45,16 @@ def table2_key(model, variant=""):
 
     Args:
         model: One of `VIDEO_RESNETS`, or `"artnet"` or `"relation"`.
-        variant: Of these two: `"s"`, or `"d"`, which is also meant by none.
-
-    Returns:
-        A key of `VIDEO_RESNETS`.
-
-    Raises:
-        ValueError: If there is no such row.
+        variant: `"s"` or `"d"` (default), for `"artnet"` and `"relation"` alone.
     """
-    if model not in ("artnet", "relation"):
-        if variant:
-            raise ValueError(
-                "`variant` is for model=artnet and model=relation alone. "
-                f"Received: model={model}, variant={variant}"
-            )
-        return video_resnet(model) and model
-    return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
+    if model in ("artnet", "relation"):
+        return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
+    if variant:
+        raise ValueError(
+            "`variant` is for model=artnet and model=relation alone. "
+            f"Received: model={model}, variant={variant}"
+        )
+    return check_choice("model", model, VIDEO_RESNETS)
 
 
 def video_resnet(key, width=64, dropout=0.2):
@@ -68,18 +64,9 @@ def video_resnet(key, width=64, dropout=0.2):
         key: One of `VIDEO_RESNETS`.
         width: Channels of conv1.
         dropout: Rate before the classifier.
-
-    Returns:
-        A dict.
-
-    Raises:
-        ValueError: If there is no such row.
     """
-    return {
-        **VIDEO_RESNETS[check_choice("model", key, VIDEO_RESNETS)],
-        "width": width,
-        "dropout": dropout,
-    }
+    check_choice("model", key, VIDEO_RESNETS)
+    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
 def relational_lstm(key="two_branch", **arguments):
@@ -88,20 +75,15 @@ def relational_lstm(key="two_branch", **arguments):
     Args:
         key: One of `RELATIONAL_LSTMS`.
         **arguments: Further arguments of the constructor.
-
-    Returns:
-        A dict.
-
-    Raises:
-        ValueError: If there is no such network.
     """
-    return {**RELATIONAL_LSTMS[check_choice("model", key, RELATIONAL_LSTMS)], **arguments}
+    check_choice("model", key, RELATIONAL_LSTMS)
+    return {**RELATIONAL_LSTMS[key], **arguments}
 
 
 # Older names of keys, of arguments of config files and of flags, which work for one release.
 _RENAMED = {
     "split": "fold",
-    "lanes": "num_readers",
+    "num_readers": "num_readers",
     "stacked": "flow_as_channels",
     "averaged": "average",
 }
@@ -296,6 +278,12 @@ def clip_spec(config, frame_size=None):
     )
 
 
+def config_hash(config):
+    """SHA-256 of a config, or of a dict, as JSON with sorted keys, in hexadecimal."""
+    content = json.loads(config.to_json()) if isinstance(config, ConfigDict) else config
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class ArgumentError(ValueError):
     """A wrong argument of a config file, the part after the colon."""
 
@@ -308,14 +296,10 @@ def parse_argument(argument, **defaults):
         **defaults: Every key with its default, whose type the value takes; or with a tuple of
             the values that it may take, the default first.
 
-    Returns:
-        A dict with the keys of `defaults`.
-
     Raises:
-        ArgumentError: If a key is unknown, or a value none of these or not of its type.
+        ArgumentError: If a key is unknown, or its value not of its type or not one of its choices.
     """
-    choices = {key: value for key, value in defaults.items() if isinstance(value, tuple)}
-    values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
+    values = {k: v[0] if isinstance(v, tuple) else v for k, v in defaults.items()}
     for part in filter(None, (argument or "").split(",")):
         key, _, text = part.partition("=")
         key, text = present_name(defaults, key, text)
@@ -324,20 +308,15 @@ def parse_argument(argument, **defaults):
                 f"the config's argument must be of the keys {', '.join(sorted(defaults))}"
                 f"{did_you_mean(key, defaults)}. Received: {part!r}"
             )
-        kind = type(values[key])
-        if key in choices:
-            named = {str(choice): choice for choice in choices[key]}
-            if text not in named:
-                raise ArgumentError(
-                    f"`{key}` must be one of {', '.join(named)}{did_you_mean(text, named)}. "
-                    f"Received: {text!r}"
-                )
-            values[key] = named[text]
-            continue
+        if isinstance(defaults[key], tuple):
+            choices = {str(choice): choice for choice in defaults[key]}
+            expected = f"one of {', '.join(choices)}{did_you_mean(text, choices)}"
+            convert = choices.__getitem__
+        else:
+            convert = type(defaults[key])
+            expected = f"of type {convert.__name__}"
         try:
-            values[key] = kind(text)
-        except ValueError:
-            raise ArgumentError(
-                f"`{key}` must be of type {kind.__name__}. Received: {text!r}"
-            ) from None
+            values[key] = convert(text)
+        except (KeyError, ValueError):
+            raise ArgumentError(f"`{key}` must be {expected}. Received: {text!r}") from None
     return values

@@ -2,10 +2,8 @@
 
 import ast
 import inspect
-import io
 import os
 import re
-import tokenize
 import traceback
 import types
 
@@ -32,25 +30,16 @@ def load(text):
     """
     path, colon, argument = os.fspath(text).partition(":")
     if not os.path.isfile(path):
-        folder = os.path.dirname(path)
-        names = (
-            [n for n in os.listdir(folder or ".") if n.endswith(".py")]
-            if (os.path.isdir(folder or "."))
-            else []
-        )
-        close = did_you_mean(os.path.basename(path), names)
+        folder, name = os.path.split(path)
+        names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        close = did_you_mean(name, [name for name in names if name.endswith(".py")])
         raise FileNotFoundError(f"`config` must name a config file{close}. Received: {path!r}")
     module = types.ModuleType("config_file")
     module.__file__ = path
     try:
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), vars(module))
-        get_config = getattr(module, "get_config", None)
-        if not callable(get_config):
-            raise ArgumentError("a config file must have a function get_config()")
-        arguments = [argument] if colon else []
-        _check_arguments(path, get_config, arguments)
-        config = get_config(*arguments)
+        config = _call(getattr(module, "get_config", None), [argument] if colon else [])
     except SyntaxError as error:
         where = error.filename or path
         where += "" if error.lineno is None else f", line {error.lineno}"
@@ -64,12 +53,7 @@ def load(text):
         if not lines and isinstance(error, OSError):  # the file itself cannot be read
             raise
         where = f"{path}, line {lines[-1]}" if lines else path
-        raise ValueError(f"{where}: {_reason(error, [frame for frame, _ in frames])}") from error
-    if not isinstance(config, ConfigDict):
-        raise ValueError(
-            f"{path}: get_config() must return a config (is `return config` missing?). "
-            f"Received: {config!r}"
-        )
+        raise ValueError(f"{where}: {_reason(error)}") from error
     try:
         _check_keys(config)
     except ValueError as error:
@@ -77,25 +61,35 @@ def load(text):
     return config.lock()
 
 
-def _check_arguments(path, get_config, arguments):
-    """Refuse a `get_config` that cannot be called with the text after the colon, or without."""
+def _call(get_config, arguments):
+    """The config that `get_config` returns for the text after the colon, or without it."""
+    if not callable(get_config):
+        raise ArgumentError("a config file must have a function get_config()")
     signature = inspect.signature(get_config)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ArgumentError(
+            f"get_config{signature} must take the argument after the colon, FILE.py:ARGUMENT, if "
+            f"there is one ({error}). Received: {arguments[0] if arguments else 'none'}"
+        ) from None
+    config = get_config(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise ArgumentError(
+            f"get_config() must return a config (is `return config` missing?). Received: {config!r}"
+        )
+    return config
 
-    def takes(arguments):
-        try:
-            return bool(signature.bind(*arguments))
-        except TypeError:
-            return False
 
-    if takes(arguments):
-        return
-    if arguments and takes([]):
-        raise ArgumentError(f"get_config() takes no argument. Received: {arguments[0]!r}")
-    if not arguments and takes(["ARGUMENT"]):
-        raise ArgumentError(f"get_config() needs an argument: {path}:ARGUMENT")
-    raise ArgumentError(
-        f"get_config() must take one argument or none. Received: get_config{signature}"
-    )
+def _reason(error):
+    """What is wrong, for an error in a config file: of `ConfigDict` without its whole content."""
+    while error.args and isinstance(error.args[0], Exception):  # ConfigDict wraps its errors
+        error = error.args[0]
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    text = " ".join(re.split(r"\. Other fields present|\nDid you mean", text)[0].split())
+    if missing := re.match(r"(?:Key )?[\"'](\w+)[\"']", text):
+        return f"there is no key {missing[1]}{_close(missing[1], base(), base())}"
+    return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
 
 
 def override(config, words):
@@ -154,18 +148,15 @@ def keys():
 def _meanings():
     """The comments in the source of `base`, by the keys in their lines."""
     found, groups = {}, []
-    key = None
-    tokens = list(tokenize.generate_tokens(io.StringIO(inspect.getsource(base)).readline))
-    for place, token in enumerate(tokens):
-        following = tokens[min(place + 1, len(tokens) - 1)].string
-        if token.type == tokenize.STRING and following == ":":
-            key = ast.literal_eval(token.string)
-            if tokens[place + 2].string == "{":
+    for line in inspect.getsource(base).splitlines():
+        if match := re.match(r'\s+"(\w+)": (\{$)?(?:.*?  # (.*))?', line):
+            key, opens, meaning = match.groups()
+            if opens:
                 groups.append(key)
-        elif token.string == "}" and groups:
+            elif meaning:
+                found[".".join([*groups, key])] = meaning
+        elif line.strip() == "}," and groups:
             groups.pop()
-        elif token.type == tokenize.COMMENT and key is not None:
-            found[".".join([*groups, key])] = token.string.lstrip("# ")
     return found
 
 
@@ -198,19 +189,17 @@ def _find(config, key):
 
 def _no_key(config, key, node, groups):
     """The line that tells that a group lacks a key, and what it has."""
-    name = key.split(".")[-1]
-    known = [k for k, _ in _items(config)]
-    elsewhere = [k for k in known if k.split(".")[-1] == name]
-    close = did_you_mean(name, node)
-    if elsewhere:
-        close = f" (did you mean config.{elsewhere[0]}?)"
-    elif not close:
-        leaf = did_you_mean(name, [k.split(".")[-1] for k in known])
-        close = leaf and next(
-            f" (did you mean config.{k}?)" for k in known if f"mean {k.split('.')[-1]}?" in leaf
-        )
     where = ".".join(["config", *groups])
+    close = _close(key.split(".")[-1], config, node)
     return f"there is no key config.{key}{close}; the keys of {where}: {', '.join(node)}"
+
+
+def _close(name, config, node=()):
+    """Text that suggests a key for a name that a group of the config lacks."""
+    known = {key.split(".")[-1]: key for key, _ in _items(config)}
+    if name in known:
+        return f" (did you mean config.{known[name]}?)"
+    return did_you_mean(name, node) or did_you_mean(name, known)
 
 
 def _check_keys(config):
@@ -255,40 +244,3 @@ def _literal(text):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-def _reason(error, frames):
-    """What is wrong, for an error in a config file: of `ConfigDict` without its whole content."""
-    for frame in reversed(frames):
-        node = frame.f_locals.get("self")
-        key = frame.f_locals.get("key", frame.f_locals.get("attribute"))
-        if isinstance(node, ConfigDict) and isinstance(key, str):
-            break
-    else:
-        text = " ".join(str(error).split())
-        return (
-            text if isinstance(error, ValueError | OSError) else (f"{type(error).__name__}: {text}")
-        )
-    roots = [v for f in frames for v in f.f_locals.values() if isinstance(v, ConfigDict)]
-    for root in roots:
-        if groups := _groups_to(root, node):
-            break
-    else:
-        root, groups = node, []
-    full = ".".join([*groups, key])
-    if key not in node:
-        return _no_key(root, full, node, groups)
-    kind = _TYPES.get(type(node[key]), f"of type {type(node[key]).__name__}")
-    if isinstance(node[key], ConfigDict):
-        kind = f"a group with the keys {', '.join(node[key])}"
-    return f"`config.{full}` must be {kind}. Received: {frame.f_locals.get('value')!r}"
-
-
-def _groups_to(root, node):
-    """Names of the groups from a config to one inside of it, or nothing."""
-    for name, value in root.items():
-        if value is node:
-            return [name]
-        if isinstance(value, ConfigDict) and (inner := _groups_to(value, node)):
-            return [name, *inner]
-    return []

@@ -11,6 +11,7 @@ WORKDIR/figures/                          curves.png, confusion.png
 WORKDIR/results.json                      what evaluate measured
 """
 
+import csv
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from keras_videorel.runs.config import as_config, base, clip_spec, present_name
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
 _FREE_KEYS = ("train.epochs", "train.checkpoint_steps")
-_OVERRIDABLE = ("data.", "train.", "eval.")
+_GROUPS = ("data", "train", "eval")
 
 
 class Checkpoint(NamedTuple):
@@ -41,11 +42,11 @@ class Checkpoint(NamedTuple):
 NOTHING = Checkpoint(0, 0, "")  # of a run that has none yet
 
 
-def open_run(workdir, config, info, write=True, override=False):
+def open_run(folder, config, info, write=True, override=False):
     """Begin a run in a folder, or find the run of the same config there.
 
     Args:
-        workdir: The folder.
+        folder: The folder.
         config: The run's config.
         info: The `Manifest` of its shards: their labels and frame size are kept, so that the
             run can be exported where the shards are not.
@@ -55,63 +56,52 @@ def open_run(workdir, config, info, write=True, override=False):
     Raises:
         ValueError: If the folder holds a run of another config, or of other shards.
     """
-    path = os.path.join(workdir, "config.json")
-    ours = json.loads(config.to_json())
+    path = os.path.join(folder, "config.json")
+    content, changes = json.loads(config.to_json()), []
     if os.path.exists(path):
-        theirs = _stored_config(path)
-        changes = list(_differences(theirs, ours))
-        refused = [
-            (key, *values)
-            for key, *values in changes
-            if key not in _FREE_KEYS  # a finished run may go on
-            and not (override and key.startswith(_OVERRIDABLE))
-        ]
-        if refused:
-            differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
-            remedy = "Choose another --workdir, or delete that one"
-            if all(key.startswith(_OVERRIDABLE) for key, *_ in refused):
-                remedy = "Choose another --workdir, or go on with these values by --override"
-            raise ValueError(f"{workdir!r} holds a run of another config: {differences}. {remedy}")
-        check_shards(workdir, info)
+        changes = list(_differences(_stored_config(path), content))
+        _check_changes(folder, changes, override)
+        check_shards(folder, info)
     elif write:
-        write_class_names(os.path.join(workdir, "labels.txt"), info.labels)
-    if write and os.path.exists(path) and changes:
-        _note_changes(workdir, changes)
+        write_class_names(os.path.join(folder, "labels.txt"), info.labels)
     if write:
+        if changes:
+            _note_changes(folder, changes)
         clip = clip_spec(config, info.frame_size)
-        write_json(os.path.join(workdir, "frames.json"), clip.to_json())
-        write_json(path, ours)
+        write_json(os.path.join(folder, "frames.json"), clip.to_json())
+        write_json(path, content)
 
 
-def check_shards(workdir, info):
-    """Check that shards have the classes and the frames that a run was trained on.
+def _check_changes(folder, changes, override):
+    refused = [change for change in changes if change[0] not in _FREE_KEYS]
+    fixed = [change for change in refused if change[0].split(".")[0] not in _GROUPS]
+    refused = fixed if override else refused
+    if not refused:
+        return
+    differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
+    remedy = "Choose another --workdir, or "
+    remedy += "delete that one" if fixed else "go on with these values by --override"
+    raise ValueError(f"{folder!r} holds a run of another config: {differences}. {remedy}")
 
-    Args:
-        workdir: The run's folder.
-        info: The `Manifest` of the shards.
 
-    Raises:
-        ValueError: If class names, their order, or the size of the frames differ.
-    """
-    labels, size = read_labels(workdir), read_frame_size(workdir)
+def check_shards(folder, info):
+    """Refuse shards with other classes, or frames of another size, than a run was trained on."""
+    labels, size = read_labels(folder), read_frame_size(folder)
     if info.labels != labels:
+        difference = f"{len(info.labels)} classes against {len(labels)}"
+        if len(info.labels) == len(labels):
+            pairs = enumerate(zip(info.labels, labels, strict=True))
+            difference = next(f"class {i} is {a!r} against {b!r}" for i, (a, b) in pairs if a != b)
         raise ValueError(
-            f"the shards in {info.path!r} have other classes than the run in {workdir!r} was "
-            f"trained on: {_first_difference(info.labels, labels)}"
+            f"the shards in {info.path!r} have other classes than the run in {folder!r} was "
+            f"trained on: {difference}"
         )
     if info.frame_size != size:
         raise ValueError(
-            f"the shards in {info.path!r} have frames of another size than the run in {workdir!r} "
+            f"the shards in {info.path!r} have frames of another size than the run in {folder!r} "
             f"was trained on: {_size(info.frame_size)} against {_size(size)}. Make shards of that "
             f"size from the same videos: `videorel make-tfrecords --{_size(size)}`"
         )
-
-
-def _first_difference(theirs, ours):
-    if len(theirs) != len(ours):
-        return f"{len(theirs)} classes against {len(ours)}"
-    place = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
-    return f"class {place} is {theirs[place]!r} against {ours[place]!r}"
 
 
 def _size(size):
@@ -119,38 +109,34 @@ def _size(size):
     return f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
 
 
-def _note_changes(workdir, changes):
+def _note_changes(folder, changes):
     """Add to the run's history which keys have other values from here on."""
-    path = os.path.join(workdir, "history.json")
+    path = os.path.join(folder, "history.json")
     history = read_json(path) if os.path.exists(path) else []
     if not isinstance(history, list):
         raise ValueError(f"{path!r} is damaged: it must hold a list. Received: {history!r:.50}")
-    done = [(found.epochs, found.steps) for found in checkpoints(workdir)[:1]] or [(0, 0)]
-    note = {"epochs": done[0][0], "steps": done[0][1]}
+    done = next(iter(checkpoints(folder)), NOTHING)
+    note = {"epochs": done.epochs, "steps": done.steps}
     note["changes"] = {key: {"from": before, "to": after} for key, before, after in changes}
     write_json(path, [*history, note])
 
 
-def read_config(workdir):
-    """The config of a run, locked.
-
-    Raises:
-        FileNotFoundError: If the folder holds no run.
-    """
-    path = os.path.join(workdir, "config.json")
+def read_config(folder):
+    """The config of a run, a locked `ConfigDict`."""
+    path = os.path.join(folder, "config.json")
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{workdir!r} holds no training run (no config.json)")
+        raise FileNotFoundError(f"{folder!r} holds no training run (no config.json)")
     return as_config(_tuples(_stored_config(path)))
 
 
-def read_labels(workdir):
+def read_labels(folder):
     """Names of a run's classes, in index order."""
-    return read_class_names(os.path.join(workdir, "labels.txt"))
+    return read_class_names(os.path.join(folder, "labels.txt"))
 
 
-def read_frame_size(workdir):
+def read_frame_size(folder):
     """Size of the frames that a run was trained on: `(height, width)`, or the shorter side."""
-    path = os.path.join(workdir, "frames.json")
+    path = os.path.join(folder, "frames.json")
     content = read_json(path)
     size = content.get("frame_size") if isinstance(content, dict) else None
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
@@ -162,30 +148,30 @@ def read_frame_size(workdir):
     return size if isinstance(size, int) else tuple(size)
 
 
-def read_clip_spec(workdir, config=None):
+def read_clip_spec(folder, config=None):
     """The `ClipSpec` of a run.
 
     Args:
-        workdir: The run's folder.
+        folder: The run's folder.
         config: The run's config as a command was given it, which must take the same samples.
 
     Raises:
         ValueError: If the config takes others.
     """
-    size = read_frame_size(workdir)
-    clip = clip_spec(read_config(workdir), size)
+    size = read_frame_size(folder)
+    clip = clip_spec(read_config(folder), size)
     if config is not None and clip_spec(config, size) != clip:
         raise ValueError(
-            f"the config must take samples as the run in {workdir!r} was trained on: {clip}. "
+            f"the config must take samples as the run in {folder!r} was trained on: {clip}. "
             f"Received: {clip_spec(config, size)}"
         )
     return clip
 
 
-def checkpoints(workdir):
+def checkpoints(folder):
     """A run's `Checkpoint`s, newest first."""
     found = []
-    folder = os.path.join(workdir, "checkpoints")
+    folder = os.path.join(folder, "checkpoints")
     for name in list_folder(folder):
         match = re.fullmatch(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5", name)
         if match:
@@ -194,23 +180,20 @@ def checkpoints(workdir):
     return sorted(found, reverse=True)
 
 
-def save_checkpoint(model, workdir, epochs, steps=0, metrics=()):
-    """Save weights and optimizer; inside an epoch, also its sums of loss and metrics.
+def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
+    """Save weights and optimizer; inside an epoch, also the metrics' totals. The last two are kept.
 
     The file is written beside and renamed: a kill at any moment leaves those before it.
 
     Args:
         model: The compiled `keras.Model`.
-        workdir: The run's folder.
+        folder: The run's folder.
         epochs: Whole epochs done.
         steps: Steps done of the next one.
         metrics: Values of the metrics' variables after them.
-
-    Raises:
-        OSError: If it cannot be written.
     """
     part = f"-step-{steps:06d}" if steps else ""
-    path = os.path.join(workdir, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
+    path = os.path.join(folder, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
     try:
         with atomic_write(path) as temporary:
             preallocate(temporary, _checkpoint_size(model))  # HDF5 crashes where a write fails
@@ -223,6 +206,8 @@ def save_checkpoint(model, workdir, epochs, steps=0, metrics=()):
             f"the checkpoint {path!r} could not be written ({error}). Those before it are kept: "
             "make room, and the same command goes on from them"
         ) from error
+    for checkpoint in checkpoints(folder)[2:]:
+        os.remove(checkpoint.path)
 
 
 def _checkpoint_size(model):
@@ -234,17 +219,17 @@ def _checkpoint_size(model):
     return sum(math.prod(v.shape) * 4 + 8192 for v in stored)
 
 
-def load_checkpoint(model, workdir):
+def load_checkpoint(model, folder):
     """Load the newest checkpoint that is whole into a model, with the optimizer if compiled.
 
     Returns:
-        The `Checkpoint`; one of 0 epochs and 0 steps, and the model as it was, if there is none.
+        The `Checkpoint`; `NOTHING`, and the model as it was, if there is none.
 
     Raises:
         ValueError: If the checkpoints are of another model.
     """
     reasons = []
-    for checkpoint in checkpoints(workdir):
+    for checkpoint in checkpoints(folder):
         try:
             with warnings.catch_warnings():
                 # Keras only warns where a file lacks a layer, and leaves its weights random.
@@ -263,29 +248,55 @@ def load_checkpoint(model, workdir):
 
 
 def epoch_metrics(checkpoint):
-    """Sums of loss and metrics over the epoch that a checkpoint is inside of, or nothing."""
+    """The metrics' totals over the epoch that a checkpoint is inside of, or nothing."""
     if not checkpoint.steps:
         return []
     with h5py.File(checkpoint.path) as file:
         return list(file[_METRICS])
 
 
+def log_path(folder):
+    """The CSV log of a run."""
+    return os.path.join(folder, "logs", "train.csv")
+
+
+def truncate_log(path, first_epoch):
+    """Drop the rows of a log that will be written again: those after the checkpoint."""
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    # A kill can tear the last one.
+    whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
+    kept = [row for row in whole if int(row[0]) < first_epoch]
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file).writerows([header, *kept] if kept else [])
+
+
 def _stored_config(path):
     """A stored config with the keys that it lacks: those that came later, at their defaults."""
     config = read_json(path)
-    if not isinstance(config, dict) or not all(
-        isinstance(config.get(group, {}), dict) for group in ("data", "train", "eval")
-    ):
-        raise ValueError(f"{path!r} is damaged: it must hold a config. Received: {config!r:.50}")
-    model = config.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
-        raise ValueError(f"{path!r} is damaged: it must hold a model. Received: {model!r:.50}")
-    defaults = json.loads(base(model=model).to_json())
-    for group, values in defaults.items():
-        if isinstance(values, dict) and group != "model":
-            stored = config.get(group, {}).items()
-            config[group] = {**values, **dict(present_name(values, *item) for item in stored)}
-    return {**defaults, **config}
+    try:
+        model = {**config["model"], "name": str(config["model"]["name"])}
+        defaults = json.loads(base(model=model).to_json())
+        groups = {
+            name: {
+                **defaults[name],
+                **dict(
+                    present_name(defaults[name], *item) for item in config.get(name, {}).items()
+                ),
+            }
+            for name in _GROUPS
+        }
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path!r} is damaged: it must hold a config with a model. Received: {config!r:.50}"
+        ) from None
+    return {**defaults, **config, **groups}
 
 
 def _differences(theirs, ours, prefix=""):

@@ -1,22 +1,16 @@
-"""Callbacks of a run: its position, checkpoints, seeds and rates, a stop where the loss is NaN."""
-
-import csv
-import os
+"""Callbacks for training that can stop at any step and resume to the bit."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_videorel.files import atomic_write
-from keras_videorel.runs import workdir
-
 
 class TrainingProgress(keras.callbacks.Callback):
-    """Where a run is, for the callbacks after it: the epoch, and the steps done of it.
+    """Where training is, for the callbacks after it: the epoch, and the steps done of it.
 
-    A run that goes on inside an epoch ends that epoch by the steps that were done before, and
-    adds what they summed up for its averages.
+    When training resumes in the middle of an epoch, only the remaining steps are run, and the
+    metrics' totals of the steps before are added.
 
     Args:
         steps: Steps of an epoch.
@@ -45,47 +39,40 @@ class TrainingProgress(keras.callbacks.Callback):
             self.model.stop_training = True  # ends this epoch, and no other
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.step == self.steps:
+            self.model.stop_training = False
         self.step = 0
-        self.model.stop_training = False
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves weights and optimizer after each epoch; keeps the last two.
+    """Calls a function that saves, after each epoch and inside of epochs.
 
     Args:
-        folder: The run's folder.
-        position: The run's `TrainingProgress`.
-        every: Steps after which there is another inside of an epoch; 0 for none.
-        write: Whether to write them: one of several workers does.
+        save: Function of the whole epochs done, the steps done of the next one, and the values of
+            the metrics' variables after them, which are empty after a whole epoch.
+        progress: The `TrainingProgress`.
+        every: Steps after which to save inside of an epoch; 0 for never.
     """
 
-    def __init__(self, folder, position, every=0, write=True):
+    def __init__(self, save, progress, every=0):
         super().__init__()
-        self.folder = folder
-        self.position = position
+        self.save = save
+        self.progress = progress
         self.every = every
-        self.write = write
 
     def on_train_batch_end(self, batch, logs=None):
-        done = self.position.step
-        if self.every and done % self.every == 0 and done < self.position.steps:
-            self._save(self.position.epoch, done)
+        done = self.progress.step
+        if self.every and done % self.every == 0 and done < self.progress.steps:
+            # On several workers these are sums over all of them, which each must ask for.
+            metrics = [v.numpy() for v in self.model.metrics_variables]
+            self.save(self.progress.epoch, done, metrics)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(epoch + 1)
-
-    def _save(self, epochs, steps=0):
-        # Sums over all workers, which all must ask for.
-        metrics = [v.numpy() for v in self.model.metrics_variables] if steps else []
-        if not self.write:
-            return
-        workdir.save_checkpoint(self.model, self.folder, epochs, steps, metrics)
-        for checkpoint in workdir.checkpoints(self.folder)[2:]:
-            os.remove(checkpoint.path)
+        self.save(epoch + 1, 0, ())
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` when a step gives no number, before that reaches a checkpoint.
+    """Stops with a `ValueError` when a step gives no number, before a checkpoint is saved.
 
     The loss alone does not tell: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and
     some poolings turn NaN into a number, but the gradients are NaN, and with them the weights. A
@@ -93,14 +80,15 @@ class StopOnNaN(keras.callbacks.Callback):
     it goes on.
 
     Args:
-        position: The run's `TrainingProgress`.
-        clips: Function of an epoch and a step that tells which clips were in that batch.
+        progress: The `TrainingProgress`.
+        advice: Function of the epoch and the number of the step in it, which gives the end of the
+            error's message.
     """
 
-    def __init__(self, position, clips):
+    def __init__(self, progress, advice):
         super().__init__()
-        self.position = position
-        self.clips = clips
+        self.progress = progress
+        self.advice = advice
 
     def on_train_begin(self, logs=None):
         self.weights_finite = self._weights_finite
@@ -115,46 +103,44 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if np.isfinite(loss) and self.weights_finite():
             return
-        epoch, step = self.position.epoch, self.position.step
+        epoch, step = self.progress.epoch, self.progress.step
         rate = float(self.model.optimizer.learning_rate)
         cause = " (by its gradients)" if np.isfinite(loss) else ""
         raise ValueError(
             f"the loss became {'nan' if cause else loss} at step "
-            f"{epoch * self.position.steps + step} of the run{cause}, "
-            f"step {step} of epoch {epoch + 1}, at learning rate {rate:g}: lower "
-            "`config.train.learning_rate`, or clip gradients with "
-            "`config.train.gradient_clip_norm`. The checkpoint before it is kept. "
-            f"The clips of that batch: {self.clips(epoch, step - 1)}"
+            f"{epoch * self.progress.steps + step} of the run{cause}, "
+            f"step {step} of epoch {epoch + 1}, at learning rate {rate:g}: "
+            f"{self.advice(epoch, step - 1)}"
         )
 
 
 class StepSeeds(keras.callbacks.Callback):
-    """Makes dropout a function of seed, epoch and step, so that a resumed run repeats it.
+    """Makes dropout a function of seed, epoch and step, so that resumed training repeats it.
 
     Args:
-        seed: The run's seed.
-        position: The run's `TrainingProgress`.
+        seed: An integer.
+        progress: The `TrainingProgress`.
     """
 
-    def __init__(self, seed, position):
+    def __init__(self, seed, progress):
         super().__init__()
         self.seed = seed
-        self.position = position
+        self.progress = progress
 
     def on_train_batch_begin(self, batch, logs=None):
         # Of the model anew each time: on jax that is what brings its variables up to date.
         seeds = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         for place, variable in enumerate(seeds):
-            key = [self.seed, place, self.position.epoch, self.position.step]
+            key = [self.seed, place, self.progress.epoch, self.progress.step]
             variable.assign(np.random.SeedSequence(key).generate_state(2))
 
 
 class Schedule(keras.callbacks.LearningRateScheduler):
-    """Sets the rate of each epoch, a function of the epoch and of the losses before it.
+    """Sets the rate of each epoch by `optimization.step_schedule` or `plateau_schedule`.
 
     Args:
-        rate: Function of an epoch and the validation losses of those before.
-        losses: Those of the epochs that are done; where there is no validation, of training.
+        rate: Function of an epoch and of the losses of the epochs before it.
+        losses: Validation losses of the epochs that are done; without validation, training losses.
     """
 
     def __init__(self, rate, losses=()):
@@ -181,20 +167,3 @@ class ValidateAverages(keras.callbacks.Callback):
         for variable, weight in zip(self.model.trainable_variables, self.weights, strict=True):
             variable.assign(weight)
         self.weights = []
-
-
-def truncate_log(path, first_epoch):
-    """Drop the rows of a log that will be written again: those after the checkpoint."""
-    if not os.path.exists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    # A kill can tear the last one.
-    whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
-    kept = [row for row in whole if int(row[0]) < first_epoch]
-    with (
-        atomic_write(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file).writerows([header, *kept] if kept else [])

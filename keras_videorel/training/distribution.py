@@ -39,18 +39,6 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
         return tf.nest.map_structure(reduced, value)
 
 
-class SGD(keras.optimizers.SGD):
-    """SGD that clips the gradient of the whole batch; Keras 3.15.1's clips that of each device."""
-
-    def _clip_gradients(self, grads):
-        replica = tf.distribute.get_replica_context()
-        devices = replica.num_replicas_in_sync if replica else 1
-        if devices == 1 or not self.global_clipnorm:
-            return super()._clip_gradients(grads)
-        clipped = super()._clip_gradients(replica.all_reduce("sum", grads))
-        return [gradient / devices for gradient in clipped]  # which Keras sums over the devices
-
-
 def synchronize_batch_normalization(model):
     """Let the batch normalizations of a model take their statistics of the whole batch.
 
@@ -130,14 +118,7 @@ class Distribution:
         return self._strategy.distribute_datasets_from_function(lambda context: batches)
 
     def check_agreement(self, **numbers):
-        """Wait for all workers, and see that they agree.
-
-        Args:
-            **numbers: Integers that must be the same on all workers.
-
-        Raises:
-            ValueError: If they are not.
-        """
+        """Wait for all workers, and refuse integers that are not the same on all of them."""
         if self.workers == 1:
             return
         row = tf.constant([[0, *numbers.values()]], tf.int64)
@@ -151,11 +132,12 @@ class Distribution:
 
 
 @contextlib.contextmanager
-def distribution():
+def distributed():
     """The `Distribution` of this process, for the length of a run.
 
-    Over the GPUs of all workers that the variable TF_CONFIG lists, or over those of this machine;
-    on the jax backend over all of its devices.
+    Over the GPUs of all workers that the variable TF_CONFIG lists; or over the devices of the
+    `tf.distribute` strategy whose scope this is called in; or over the GPUs of this machine. On
+    the jax backend over all of its devices.
 
     Raises:
         ValueError: If TF_CONFIG is not understood, or the backend cannot have several workers.
@@ -170,29 +152,25 @@ def distribution():
             )
         with _data_parallel() as devices:
             yield Distribution(devices=devices)
-        return
-    if workers == 1:
-        gpus = local_gpus()
-        several = len(gpus) > 1
-        yield Distribution(
-            tf.distribute.MirroredStrategy(gpus) if several else None, len(gpus) or 1
-        )
-        return
-    try:
-        strategy = MultiWorkerStrategy()
-        yield Distribution(strategy, strategy.num_replicas_in_sync, workers, worker)
-    except _LOST as error:
-        # What Keras adds around it is a traceback.
-        reason = re.search("aborted by: (.*)", error.message)
-        raise ConnectionError(
-            "another worker was lost, and may have said why; start all of them again, and training "
-            f"goes on after the last checkpoint ({reason[1] if reason else error.message})"
-        ) from error
-
-
-def local_gpus():
-    """Names of the GPUs of this machine."""
-    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+    elif workers > 1:
+        try:
+            strategy = MultiWorkerStrategy()
+            yield Distribution(strategy, strategy.num_replicas_in_sync, workers, worker)
+        except _LOST as error:
+            # What Keras adds around it is a traceback.
+            reason = re.search("aborted by: (.*)", error.message)
+            raise ConnectionError(
+                "another worker was lost, and may have said why; start all of them again, and "
+                "training goes on after the last checkpoint "
+                f"({reason[1] if reason else error.message})"
+            ) from error
+    elif tf.distribute.has_strategy():
+        strategy = tf.distribute.get_strategy()
+        yield Distribution(strategy, strategy.num_replicas_in_sync)
+    else:
+        gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+        strategy = tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else None
+        yield Distribution(strategy, len(gpus) or 1)
 
 
 @contextlib.contextmanager
@@ -211,14 +189,7 @@ def _data_parallel():
 
 
 def read_tf_config():
-    """The number of workers in the variable TF_CONFIG, and the index of this one.
-
-    Returns:
-        `(workers, worker)`; `(1, 0)` where it is not set.
-
-    Raises:
-        ValueError: If it describes anything but workers.
-    """
+    """Number of workers in TF_CONFIG, and the index of this one; `(1, 0)` without it."""
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
         return 1, 0

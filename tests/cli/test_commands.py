@@ -98,7 +98,7 @@ def test_results_that_cannot_be_written_are_told(work, tmp_path, monkeypatch):
     def refused(path, content):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("keras_videorel.runs.evaluate.write_json", refused)
+    monkeypatch.setattr("keras_videorel.runs.evaluator.write_json", refused)
     result = videorel("evaluate", "--workdir", work / "run", "--scores", tmp_path / "scores.npz")
     assert result.returncode == 2 and re.search(r"^top-1 +\d+\.\d\d%", result.stdout, re.MULTILINE)
     assert "Permission denied" in result.stderr.splitlines()[-1]
@@ -253,7 +253,7 @@ def test_what_training_tells(work, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_videorel.runs.train.train", interrupted)
+    monkeypatch.setattr("keras_videorel.runs.trainer.train", interrupted)
     result = videorel("train", "--config", work / "config.py", "--workdir", tmp_path / "run")
     assert result.returncode == 130
     assert "interrupted; the same command goes on after the last checkpoint" in result.stderr

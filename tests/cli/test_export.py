@@ -12,8 +12,7 @@ from keras_videorel.data.manifest import Manifest
 from keras_videorel.export import saved_model, streaming
 from keras_videorel.files import read_json
 from keras_videorel.models import TemporalSegmentNetwork
-from keras_videorel.runs import evaluate as evaluation
-from keras_videorel.runs import workdir
+from keras_videorel.runs import exporter, workdir
 from keras_videorel.runs.config import base
 from tests.shards import two_classes
 from tests.videos import write_video
@@ -37,7 +36,7 @@ def run(tmp_path, monkeypatch, capsys):
     config.data.update({"crop_size": 24, "crop_scales": (1.0,), "std": 127.5})
     info = Manifest(str(tmp_path / "shards"), LABELS, (28, 36), {})
     workdir.open_run(str(tmp_path / "run"), config, info)
-    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
+    monkeypatch.setattr(exporter, "load_model", lambda *_: (model, 1))
 
     def export(*words):
         folders = f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}"
@@ -90,7 +89,7 @@ def test_what_is_missing_is_said_before_any_work(name, module, library, run, mon
     for of_onnx in ("tf2onnx", "onnxruntime"):
         monkeypatch.setitem(sys.modules, of_onnx, sys)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(evaluation, "load_model", None)  # calling it would fail
+    monkeypatch.setattr(exporter, "load_model", None)  # calling it would fail
     status, printed = run(f"--formats=saved_model,{name}")
     assert status == 2 and len(printed.err.splitlines()) == 1
     assert "pip install" in printed.err and f"'{library}" in printed.err

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_videorel.cli import fuse, run
-from keras_videorel.evaluation import fusion, metrics, scores, significance
+from keras_videorel.evaluation import fusion, metrics, significance
+from keras_videorel.evaluation.score_files import read_scores, write_scores
 from tests.evaluation.test_fusion import random_pair, shuffled
 
 
@@ -25,9 +26,9 @@ def folder(tmp_path_factory):
         other = renamed(random_pair(number + 10, videos=40 + number)[0], number)
         other = other._replace(labels=rgb.labels)
         for name, member in (("rgb", rgb), ("flow", shuffled(flow, number)), ("tsn", other)):
-            scores.write(folder / f"{name}{number}.npz", member)
+            write_scores(folder / f"{name}{number}.npz", member)
     for name, member in zip(("val_rgb", "val_flow"), random_pair(7), strict=True):
-        scores.write(folder / f"{name}.npz", renamed(member, "validation"))
+        write_scores(folder / f"{name}.npz", renamed(member, "validation"))
     return folder
 
 
@@ -43,7 +44,7 @@ def error_of(capsys, *words):
     return err
 
 
-def table2_key(out, name):
+def row_of(out, name):
     return next(line for line in out.splitlines() if line.startswith(f"{name} "))
 
 
@@ -55,23 +56,23 @@ def test_two_streams(folder, capsys, tmp_path):
         f"--output={output}", "--paper=fused:94.4",
     )  # fmt: skip
     assert (status, err) == (0, "")
-    rgb, flow = (scores.read(folder / f"{name}1.npz") for name in ("rgb", "flow"))
+    rgb, flow = (read_scores(folder / f"{name}1.npz") for name in ("rgb", "flow"))
     expected = fusion.fuse([rgb, flow], [0.45, 0.55])
     result = significance.measure("fused", [expected])
     low, high = (100 * bound for bound in result.intervals["top1"])
     found = result.mean
-    assert table2_key(out, "fused").split() == [
+    assert row_of(out, "fused").split() == [
         "fused", f"{found['top1']:.2%}", f"[{low:.2f},", f"{high:.2f}]", f"{found['top5']:.2%}",
         f"{found['average']:.2%}", f"{found['mean_class_accuracy']:.2%}", "94.40%",
     ]  # fmt: skip
     alone = metrics.accuracy(rgb.logits, rgb.labels)
-    assert table2_key(out, "rgb1").split()[1:3] == ["0.45", f"{alone['top1']:.2%}"]
+    assert row_of(out, "rgb1").split()[1:3] == ["0.45", f"{alone['top1']:.2%}"]
     assert "41 videos of 7 classes" in out and f"scores  {output}" in out
-    written = scores.read(output)
+    written = read_scores(output)
     np.testing.assert_array_equal(written.logits, expected.logits)
     assert [part["weight"] for part in written.settings["fused"]] == [0.45, 0.55]
     again = videorel_fuse(capsys, f"--scores={output}")
-    assert again[0] == 0 and f"{found['top1']:.2%}" in table2_key(again[1], "fused")
+    assert again[0] == 0 and f"{found['top1']:.2%}" in row_of(again[1], "fused")
 
 
 def test_three_splits_against_another_model(folder, capsys, tmp_path):
@@ -80,13 +81,13 @@ def test_three_splits_against_another_model(folder, capsys, tmp_path):
     status, out, err = videorel_fuse(capsys, *words, f"--report={tmp_path}", "--resamples=500")
     assert (status, err) == (0, "")
     splits = [
-        [scores.read(folder / f"{name}{i}.npz") for i in (1, 2, 3)]
+        [read_scores(folder / f"{name}{i}.npz") for i in (1, 2, 3)]
         for name in ("rgb", "flow", "tsn")
     ]
     ours = [fusion.fuse(pair) for pair in zip(*splits[:2], strict=True)]
     each = [metrics.accuracy(s.logits, s.labels)["top1"] for s in ours]
     assert "folds: " + ", ".join(f"{top1:.2%}" for top1 in each) in out
-    assert f"{np.mean(each):.2%}" in table2_key(out, "fused")
+    assert f"{np.mean(each):.2%}" in row_of(out, "fused")
     assert "41 + 42 + 43 videos of 7 classes in 3 folds" in out
     found = significance.compare(ours, splits[2], resamples=500)
     assert f"with fused alone: {found.gained} videos; with tsn1 alone: {found.lost}" in out
@@ -102,11 +103,11 @@ def test_weights_of_validation_clips(folder, capsys):
     words = [f"--scores={folder}/{name}1.npz" for name in ("rgb", "flow")]
     search = [f"--search={folder}/val_{name}.npz" for name in ("rgb", "flow")]
     status, out, _ = videorel_fuse(capsys, *words, *search)
-    validation = [scores.read(folder / f"val_{name}.npz") for name in ("rgb", "flow")]
+    validation = [read_scores(folder / f"val_{name}.npz") for name in ("rgb", "flow")]
     weights = fusion.search_weights(validation)
     assert status == 0 and weights != [0.5, 0.5]
-    assert table2_key(out, "rgb1").split()[1] == f"{weights[0]:.3g}"
-    assert table2_key(out, "flow1").split()[1] == f"{weights[1]:.3g}"
+    assert row_of(out, "rgb1").split()[1] == f"{weights[0]:.3g}"
+    assert row_of(out, "flow1").split()[1] == f"{weights[1]:.3g}"
     same = [f"--search={folder}/{name}1.npz" for name in ("rgb", "flow")]
     assert "`search` must be of other clips" in error_of(capsys, *words, *same)
     assert "given once for each of the 2 models. Received: 1 files" in error_of(
@@ -120,9 +121,9 @@ def test_probabilities_are_summed_if_asked(folder, capsys, tmp_path):
     words = [f"--scores={folder}/{name}1.npz" for name in ("rgb", "flow")]
     output = tmp_path / "fused.npz"
     assert videorel_fuse(capsys, *words, "--softmax", f"--output={output}")[0] == 0
-    members = [scores.read(folder / f"{name}1.npz") for name in ("rgb", "flow")]
+    members = [read_scores(folder / f"{name}1.npz") for name in ("rgb", "flow")]
     expected = sum(np.exp(metrics.log_softmax(m.logits)) for m in fusion.align(members)) / 2
-    np.testing.assert_allclose(np.exp(scores.read(output).logits), expected, rtol=1e-4)
+    np.testing.assert_allclose(np.exp(read_scores(output).logits), expected, rtol=1e-4)
 
 
 def test_names_of_rows():
@@ -138,7 +139,7 @@ def test_paths_with_spaces_and_colons(folder, capsys, tmp_path):
     odd = tmp_path / "c:3"
     odd.write_bytes((folder / "flow1.npz").read_bytes())
     status, out, _ = videorel_fuse(capsys, f"--fold='{path}':0.25 {odd}:0.75")
-    assert status == 0 and table2_key(out, "c:3").split()[1] == "0.75"
+    assert status == 0 and row_of(out, "c:3").split()[1] == "0.75"
     assert videorel_fuse(capsys, f"--scores={path}", f"--scores={odd}")[0] == 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_videorel.evaluation import fusion, metrics
-from keras_videorel.evaluation.scores import Scores
+from keras_videorel.evaluation.score_files import Scores
 
 
 def make(logits, labels=None, paths=None, classes=None):
@@ -128,7 +128,7 @@ def test_members_that_do_not_fit():
         a, b._replace(labels=labels)
     )
     classes = [*b.classes[:3], "other", *b.classes[4:]]
-    assert "7 against 7, only in the first 'class 3', in the other 'other'" in error(
+    assert "7 against 7; in one of them alone: 2 classes ('class 3', 'other')" in error(
         a, b._replace(classes=classes)
     )
     assert "7 against 6" in error(

@@ -552,8 +552,7 @@ def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatc
 def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch, capsys):
     from keras_videorel import cli
     from keras_videorel.data.manifest import Manifest
-    from keras_videorel.runs import evaluate as evaluation
-    from keras_videorel.runs import workdir
+    from keras_videorel.runs import exporter, workdir
     from keras_videorel.runs.config import base
 
     model, _, segments, frames = strided
@@ -563,7 +562,7 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch, ca
     config.data.update({"crop_size": 24, "stacked": len(model.input_shape) == 5})
     config.data.update({"stream": stream, **SCALED[stream]})
     workdir.open_run(str(tmp_path / "run"), config, Manifest("shards", LABELS, (28, 36), {}))
-    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
+    monkeypatch.setattr(exporter, "load_model", lambda *_: (model, 1))
     words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
     assert cli.run("export", words) == 0
     settings, expected = (read_json(f"{p}/export.json") for p in (tmp_path / "m", strided[1]))

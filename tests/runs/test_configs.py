@@ -13,12 +13,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel import cli, models
+from keras_videorel import cli, models, runs
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
-from keras_videorel.runs import train as training
+from keras_videorel.runs import networks
 from keras_videorel.runs.config import clip_spec
-from keras_videorel.training import optimization
 from tests.shards import gray_video, write_shards
 
 CROPS = {"crop_scales": (1, 0.875, 0.75, 0.66), "mirror": True, "frame_stride": 1}
@@ -184,7 +183,7 @@ def test_protocol(root, text):
     """Steps, rates, batch, crops, dropout, views: what the papers print."""
     config, paper = config_of(root, text), PROTOCOLS[text]
     train = config.train
-    rates = [optimization.learning_rate(config, epoch) for epoch in range(train.epochs)]
+    rates = [networks.schedule(config)(epoch) for epoch in range(train.epochs)]
     decays = [epoch for epoch in range(1, train.epochs) if rates[epoch] != rates[epoch - 1]]
     count = len(paper.get("decays", paper.get("decay_epochs")))
     np.testing.assert_allclose(
@@ -206,7 +205,7 @@ def test_protocol(root, text):
 
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
-    optimization.compile_model(model, config)
+    networks.compile_model(model, config)
     assert model.optimizer.global_clipnorm == paper["clip"]
     assert model.optimizer.momentum == 0.9
     np.testing.assert_allclose(model.optimizer.learning_rate, paper["rate"])
@@ -292,7 +291,7 @@ REDUCED = [
 @pytest.mark.parametrize("text", REDUCED)
 def test_the_network_takes_what_the_data_gives(root, info, text):
     config = reduced(config_of(root, text))
-    model = training.build_model(config, 2)
+    model = runs.build_model(config, 2)
     clip = clip_spec(config)
     batches = pipeline.training_batches(
         info,
@@ -308,8 +307,8 @@ def test_the_network_takes_what_the_data_gives(root, info, text):
 
 
 def test_fine_tuning_begins_with_all_but_the_classifier(root):
-    source = training.build_model(reduced(config_of(root, "kinetics.py:segments=2")), 4)
-    model = training.build_model(reduced(config_of(root, "artnet_finetune.py:")), 3)
+    source = runs.build_model(reduced(config_of(root, "kinetics.py:segments=2")), 4)
+    model = runs.build_model(reduced(config_of(root, "artnet_finetune.py:")), 3)
     transfer = models.initialize_from(model, source)
     assert list(transfer.skipped) == ["predictions"] and not transfer.adapted
     for name in ("conv1", "conv5_2_2_conv"):

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
+from keras_videorel import runs
 from keras_videorel.data.manifest import read_manifest
-from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
 from keras_videorel.training import distribution
-from tests import tiny_config, tiny_training
+from tests import tiny_runs
 from tests.clips import training_batches
 from tests.conftest import ROOT
 from tests.shards import gray_video, two_classes, write_shards
@@ -26,17 +26,21 @@ tensorflow_only = pytest.mark.skipif(
 jax_only = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="keras.distribution is of the jax backend"
 )
+DATA = {"crop_scales": [1.0], "mirror": False, "num_readers": 2}
 # Norms of the gradients are 0.1 to 1, so that clipping takes part.
-FLAGS = {
-    "data.num_readers": 2,
-    "train.synchronized_batch_norm": True,
-    "train.gradient_clip_norm": 0.1,
-    "train.checkpoint_steps": 1,
+TRAIN = {
+    "batch_size": 8,
+    "learning_rate": 0.05,
+    "decay_epochs": [],
+    "epochs": 3,
+    "synchronized_batch_norm": True,
+    "gradient_clip_norm": 0.1,
+    "checkpoint_steps": 1,
 }
 # Sums over the batch are taken in another order, and the variance of synchronized batch
 # normalization is a difference of them: about 1e-5 of the largest weight after three epochs.
 TOLERANCE = 1e-4
-ERROR = "videorel train: error: another worker was lost"
+ERROR = "error: another worker was lost"
 
 
 # --- Reading --------------------------------------------------------------------------------
@@ -170,12 +174,14 @@ def test_the_scripts_of_the_docs(tmp_path, monkeypatch):
 
 
 def test_parts_are_equal():
-    spread = distribution.Distribution(devices=4, workers=2, worker=1)
-    assert spread.readers(1, 8) == (2, range(1, 2)) and spread.readers(6, 8) == (6, range(3, 6))
-    with pytest.raises(ValueError, match=r"multiple of the number of workers.*3 readers"):
-        spread.readers(3, 12)
+    several = distribution.Distribution(devices=4, workers=2, worker=1)
+    assert several.readers(1, 8) == (2, range(1, 2)) and several.readers(6, 8) == (6, range(3, 6))
+    with pytest.raises(
+        ValueError, match=r"multiple of the number of workers.*3 readers, 2 workers"
+    ):
+        several.readers(3, 12)
     with pytest.raises(ValueError, match=r"multiple of the number of devices.*of 6, 4 devices"):
-        spread.readers(1, 6)
+        several.readers(1, 6)
 
 
 # --- Training -------------------------------------------------------------------------------
@@ -186,19 +192,18 @@ def shards(tmp_path_factory):
     return str(two_classes(tmp_path_factory.mktemp("shards")))
 
 
+def tiny_config(shards):
+    config = tiny_runs.tiny_config(shards, data=DATA, **TRAIN)
+    config.model.dropout = 0.0  # which devices draw apart
+    return config
+
+
 @pytest.fixture(scope="module")
 def one_device(shards, tmp_path_factory):
     """What one device in this process makes of it: weights, and the log's last row."""
     folder = tmp_path_factory.mktemp("one") / "run"
-    config = tiny_config.get_config()
-    config.data.path = shards
-    for key, value in FLAGS.items():
-        group, name = key.split(".")
-        config[group][name] = value
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_model", tiny_training.tiny_model)
-        model = training.train(config, str(folder))
-    return tiny_training.weights(model), last_row(folder)
+    config = tiny_config(shards)
+    return tiny_runs.weights(tiny_runs.train_tiny(config, folder)), last_row(folder)
 
 
 def last_row(folder):
@@ -207,16 +212,13 @@ def last_row(folder):
 
 
 def start(shards, folder, saved, environment=None, **options):
-    """Begin `tests.tiny_training` in a process of its own."""
-    words = [sys.executable, "-m", "tests.tiny_training"]
-    words += [json.dumps({"weights": str(saved), **options})]
-    words += ["--config", "tests/tiny_config.py", "--workdir", str(folder)]
-    words += [f"--config.{key}={value}" for key, value in {"data.path": shards, **FLAGS}.items()]
-    environment = {**os.environ, **(environment or {})}
+    """Begin a run in a process of its own."""
+    options |= {"shards": shards, "folder": str(folder), "weights": str(saved)}
+    options |= {"data": DATA, "train": TRAIN, "dropout": 0.0}
     return subprocess.Popen(
-        words,
+        [sys.executable, "-m", "tests.tiny_runs", json.dumps(options)],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -233,16 +235,21 @@ def ended(*processes):
     return [(process.returncode, out) for process, out in zip(processes, outputs, strict=True)]
 
 
-def two_workers(shards, folders, saved, killed_in=None):
-    """Both workers' `(exit status, output)`; the second may be killed in an epoch."""
+def two_workers(shards, folders, saved, **harm):
+    """Both workers' `(exit status, output)`; the second may be harmed."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [opened.getsockname()[1] for opened in sockets]
     for opened in sockets:
         opened.close()
-    failures = [{}, {} if killed_in is None else {"killed_in": killed_in}]
     return ended(
         *(
-            start(shards, folders[i], saved[i], {"TF_CONFIG": tf_config(ports, i)}, **failures[i])
+            start(
+                shards,
+                folders[i],
+                saved[i],
+                {"TF_CONFIG": tf_config(ports, i)},
+                **(harm if i else {}),
+            )
             for i in range(2)
         )
     )
@@ -263,16 +270,17 @@ def assert_equal_training(one_device, saved, folder):
 
 @tensorflow_only
 @pytest.mark.slow
-def test_two_devices_are_one(shards, one_device, tmp_path, monkeypatch):
+def test_two_devices_are_one(shards, one_device, tmp_path):
     """MirroredStrategy, as of two GPUs."""
     saved = tmp_path / "weights.npz"
     ((status, output),) = ended(start(shards, tmp_path / "run", saved, devices=2))
     assert status == 0, output
     assert_equal_training(one_device, saved, tmp_path / "run")
     # Checkpoints are read without the strategy.
-    monkeypatch.setattr(training, "build_model", tiny_training.tiny_model)
-    model, epochs = training.load_model(str(tmp_path / "run"))
-    for name, value in tiny_training.weights(model).items():
+    config = tiny_config(shards)
+    build = lambda: tiny_runs.build_tiny(config)  # noqa: E731
+    model, epochs = runs.load_model(str(tmp_path / "run"), model=build)
+    for name, value in tiny_runs.weights(model).items():
         np.testing.assert_array_equal(np.load(saved)[name], value)
     assert epochs == 3
 
@@ -294,7 +302,7 @@ def test_two_workers_are_one_device(one_device, workers_apart):
     folder, saved, results = workers_apart
     assert_equal_training(one_device, saved[0], folder / "run-0")
     assert_equal_training(one_device, saved[1], None)
-    assert not (folder / "run-1").exists() and results[1][1] == ""
+    assert not (folder / "run-1").exists() and "epoch" not in results[1][1]
     assert {"checkpoints", "logs", "figures"} < {p.name for p in (folder / "run-0").iterdir()}
 
 
@@ -303,8 +311,8 @@ def test_two_workers_are_one_device(one_device, workers_apart):
 def test_a_lost_worker_ends_the_others_and_all_go_on(shards, workers_apart, tmp_path):
     """A worker is killed in the second epoch; started again, both end as if it had not been."""
     folders, saved = [tmp_path / "run"] * 2, [tmp_path / f"{i}.npz" for i in range(2)]
-    (chief, output), (other, _) = two_workers(shards, folders, saved, killed_in=1)
-    assert (chief, other) == (2, -9), output
+    (chief, output), (other, _) = two_workers(shards, folders, saved, kill_at_step=7)
+    assert (chief, other) == (1, -9), output
     assert output.splitlines()[-1].startswith(ERROR) and "Traceback" not in output
     found = workdir.checkpoints(str(tmp_path / "run"))[0]
     assert found.epochs == 1 and found.steps in (1, 2)

@@ -4,25 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel.runs.config import base
+from keras_videorel.runs import trainer
 from keras_videorel.training import optimization
 
 
-def small_config(**train):
-    config = base()
-    config.train.update(
-        {"learning_rate": 0.1, "batch_size": 8, "decay_epochs": (), "weight_decay": 0.1, **train}
-    )
-    return config
-
-
-def build(config, seed=0):
-    """A network without batch normalization, the same for a seed, and what to call `fit` of."""
-    keras.utils.set_random_seed(seed)
+def build(learning_rate=0.1, accumulation_steps=1, jit_compile="auto", **options):
+    """A network without batch normalization, always the same, and what to call `fit` of."""
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((6,))
     hidden = keras.layers.Dense(5, activation="tanh")(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3, dtype="float32")(hidden))
-    return model, optimization.compile_model(model, config)
+    optimizer = optimization.sgd(learning_rate, **options)
+    return model, optimization.compile_model(model, optimizer, 0.1, accumulation_steps, jit_compile)
 
 
 def batches(count, size=8, seed=0):
@@ -63,35 +56,23 @@ def test_plateaus_are_those_that_keras_reduces_at():
 
 def test_rates_of_the_plateau_schedule():
     """Warm-up does not count; two epochs without a new lowest loss divide by ten."""
-    config = small_config(schedule="plateau", plateau_epochs=2, warmup_epochs=1)
+    rate = optimization.plateau_schedule(0.1, 2, 1e-4, warmup_epochs=1)
     losses = [0.1, 3.0, 2.0, 2.0, 2.5, 1.0, 1.0, 1.0, 1.0]
-    rates = [optimization.learning_rate(config, e, losses[:e]) for e in range(len(losses) + 1)]
+    rates = [rate(e, losses[:e]) for e in range(len(losses) + 1)]
     np.testing.assert_allclose(rates, [0.05] + [0.1] * 4 + [0.01] * 3 + [0.001] * 2)
 
 
-@pytest.mark.parametrize(
-    ("train", "message"),
-    [
-        ({"schedule": "cosine"}, "`config.train.schedule` must be one of step, plateau"),
-        ({"jit_compile": "yes"}, "`config.train.jit_compile` must be one of auto, on, off"),
-        (
-            {"ema_momentum": 1.0},
-            "`config.train.ema_momentum` must be a finite number of at least 0",
-        ),
-        ({"accumulation_steps": 3}, "must be a multiple of.*accumulation_steps=3, 1 device"),
-    ],
-)
-def test_errors(train, message):
-    with pytest.raises(ValueError, match=message):
-        build(small_config(**train))
+def test_rates_of_the_step_schedule():
+    rate = optimization.step_schedule(0.1, decay_epochs=(3, 5), warmup_epochs=1)
+    rates = [rate(epoch) for epoch in range(7)]
+    np.testing.assert_allclose(rates, [0.05, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_accumulated_gradients_are_those_of_the_batch():
     """Momentum, clipping, L2 and metrics too, over several steps."""
     steps, results = batches(3), []
     for parts in (1, 4):
-        config = small_config(accumulation_steps=parts, gradient_clip_norm=0.3)
-        model, trained = build(config)
+        model, trained = build(accumulation_steps=parts, gradient_clip_norm=0.3)
         logs = train(trained, steps)
         results.append((weights(model), [list(log.values()) for log in logs]))
     (whole, whole_logs), (parted, parted_logs) = results
@@ -104,9 +85,8 @@ def test_accumulated_gradients_are_those_of_the_batch():
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_averages_are_of_the_weights_after_each_update(policy):
     """a_1 = w_1, a_t = m a_(t-1) + (1 - m) w_t: also where gradients are accumulated."""
-    config = small_config(ema_momentum=0.7, accumulation_steps=2)
-    config.dtype_policy = policy
-    model, trained = build(config)
+    loss_scaling = policy == "mixed_float16"
+    model, trained = build(ema_momentum=0.7, accumulation_steps=2, loss_scaling=loss_scaling)
     expected = None
     for batch in batches(4):
         train(trained, [batch])
@@ -122,14 +102,8 @@ def test_averages_are_of_the_weights_after_each_update(policy):
 
 def test_float16_skips_a_step_that_overflows():
     """And goes on with half the scale: the loss is finite, the weights are as they were."""
-    config = small_config(ema_momentum=0.5, accumulation_steps=2)
-    config.dtype_policy = "mixed_float16"
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model, trained = build(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    with trainer.dtype_policy("mixed_float16"):
+        model, trained = build(ema_momentum=0.5, accumulation_steps=2, loss_scaling=True)
     optimizer = trained.optimizer
     optimizer.build(trained.trainable_variables)
     before = weights(model)
@@ -145,7 +119,7 @@ def test_float16_skips_a_step_that_overflows():
     optimizer.dynamic_scale.assign(2.0**10)
     optimizer.learning_rate = 0.02
     train(trained, batches(1))
-    exact, trained = build(small_config(ema_momentum=0.5, learning_rate=0.02))
+    exact, trained = build(ema_momentum=0.5, learning_rate=0.02)
     train(trained, batches(1))
     for start, a, b in zip(before, weights(model), weights(exact), strict=True):
         assert a.dtype == "float32"
@@ -155,14 +129,8 @@ def test_float16_skips_a_step_that_overflows():
 def test_bfloat16_keeps_weights_in_float32():
     results = []
     for name in ("float32", "mixed_bfloat16"):
-        config = small_config()
-        config.dtype_policy = name
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(name)
-        try:
-            model, trained = build(config)
-        finally:
-            keras.config.set_dtype_policy(policy)
+        with trainer.dtype_policy(name):
+            model, trained = build()
         start = weights(model)
         train(trained, batches(1))
         results.append([a - b for a, b in zip(weights(model), start, strict=True)])
@@ -174,9 +142,9 @@ def test_bfloat16_keeps_weights_in_float32():
 
 def test_xla_takes_the_same_steps():
     results = []
-    for option in ("off", "on"):
-        model, trained = build(small_config(jit_compile=option, accumulation_steps=2))
-        assert trained.jit_compile == (option == "on")
+    for option in (False, True):
+        model, trained = build(jit_compile=option, accumulation_steps=2)
+        assert trained.jit_compile == option
         train(trained, batches(2))
         results.append(weights(model))
     for a, b in zip(*results, strict=True):

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import pytest
 
+from keras_videorel import runs
+from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
 from keras_videorel.evaluation.videos import video_scores
 from keras_videorel.reporting import charts
-from keras_videorel.runs import evaluate as evaluation
-from keras_videorel.runs import train as training
-from keras_videorel.runs import workdir
+from keras_videorel.runs import networks, workdir
 from keras_videorel.runs.config import (
     base,
     clip_spec,
@@ -22,9 +22,9 @@ from keras_videorel.runs.config import (
     relational_lstm,
     video_resnet,
 )
-from keras_videorel.training import callbacks, optimization
-from tests import tiny_runs as runs
+from keras_videorel.training import optimization
 from tests.shards import gray_video, two_classes, write_shards
+from tests.tiny_runs import build_tiny, train_tiny, weights
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def small_config(shards, **train):
 def trained(shards, tmp_path_factory):
     """The folder of a finished run of two epochs, to be left as it is."""
     folder = tmp_path_factory.mktemp("trained")
-    training.train(small_config(shards), str(folder))
+    runs.train(small_config(shards), str(folder))
     return folder
 
 
@@ -62,18 +62,12 @@ def run(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "run")
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """A network of a few weights in place of the config's."""
-    monkeypatch.setattr(training, "build_model", runs.build_tiny)
-
-
 @pytest.mark.slow
 def test_learns_direction_and_evaluates(shards, tmp_path):
     """The classes share their frames: only motion tells them apart."""
     config = small_config(shards, epochs=24, decay_epochs=(16,))
-    training.train(config, str(tmp_path))
-    results = evaluation.evaluate(config, str(tmp_path), str(tmp_path / "scores.npz"))
+    runs.train(config, str(tmp_path))
+    results = runs.evaluate(config, str(tmp_path), str(tmp_path / "scores.npz"))
     assert results["top1"] >= 0.9
     assert results["videos"] == 8 and results["epochs"] == 24 and results["chance"] == 0.5
     assert workdir.read_config(str(tmp_path)).to_dict() == config.to_dict()
@@ -88,15 +82,15 @@ def test_learns_direction_and_evaluates(shards, tmp_path):
     assert any(p.name.startswith("events") for p in (tmp_path / "logs").rglob("*"))
 
 
-def test_stopped_training_goes_on_as_if_it_had_not(tiny, shards, tmp_path):
+def test_stopped_training_goes_on_as_if_it_had_not(shards, tmp_path):
     """An epoch, then another, give the weights of two: input, dropout, momentum, rate."""
     options = {"decay_epochs": (1,), "warmup_epochs": 1}
-    whole = training.train(small_config(shards, epochs=2, **options), str(tmp_path / "whole"))
+    whole = train_tiny(small_config(shards, epochs=2, **options), tmp_path / "whole")
     parts = str(tmp_path / "parts")
-    training.train(small_config(shards, epochs=1, **options), parts)
-    resumed = training.train(small_config(shards, epochs=2, **options), parts)
-    for a, b in zip(runs.weights(whole), runs.weights(resumed), strict=True):
-        np.testing.assert_array_equal(a, b)
+    train_tiny(small_config(shards, epochs=1, **options), parts)
+    resumed = train_tiny(small_config(shards, epochs=2, **options), parts)
+    for name, value in weights(whole).items():
+        np.testing.assert_array_equal(value, weights(resumed)[name])
     logs = [(tmp_path / run / "logs/train.csv").read_text() for run in ("whole", "parts")]
     assert logs[0] == logs[1]
     names = sorted(p.name for p in (tmp_path / "parts/checkpoints").iterdir())
@@ -106,34 +100,23 @@ def test_stopped_training_goes_on_as_if_it_had_not(tiny, shards, tmp_path):
 def test_a_torn_checkpoint_falls_back_to_the_one_before(run):
     newest = run / "checkpoints" / "epoch-0002.weights.h5"
     newest.write_bytes(newest.read_bytes()[:1000])
-    _, epochs = evaluation.load_model(str(run))
+    _, epochs = runs.load_model(str(run))
     assert epochs == 1
 
 
-def test_a_loss_that_is_no_number_stops_training(tiny, shards, tmp_path):
+def test_a_loss_that_is_no_number_stops_training(shards, tmp_path):
     config = small_config(shards, learning_rate=1e30)
     with pytest.raises(ValueError, match=r"loss became (nan|inf).*config.train.learning_rate"):
-        training.train(config, str(tmp_path))
+        train_tiny(config, tmp_path)
     assert not workdir.checkpoints(str(tmp_path))
-
-
-def test_schedule():
-    config = base()
-    config.train.update(
-        {"learning_rate": 0.1, "warmup_epochs": 1, "decay_epochs": (3, 5), "decay_factor": 0.1}
-    )
-    rates = [optimization.learning_rate(config, epoch) for epoch in range(7)]
-    np.testing.assert_allclose(rates, [0.05, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_weight_decay_is_l2_of_kernels_inside_the_momentum():
     """Two steps on a loss of zero: v = m v - lr wd w, w += v, for kernels; others stay."""
     config = base(model=video_resnet("artnet_s", width=4))
     config.data.crop_size = 16
-    config.train.learning_rate = 0.1
-    config.train.weight_decay = 0.01
-    model = training.build_model(config, 5)
-    optimization.compile_model(model, config)
+    model = runs.build_model(config, 5)
+    optimization.compile_model(model, optimization.sgd(0.1), weight_decay=0.01)
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.trainable_variables}
     for _ in range(2):
         gradients = decay_gradients(model)
@@ -166,19 +149,19 @@ def decay_gradients(model):
 def test_another_config_in_the_same_folder_is_refused(shards, run):
     before = sorted(p.stat().st_mtime_ns for p in run.rglob("*"))
     with pytest.raises(ValueError, match=r"another config: train.learning_rate is 0.05 there"):
-        training.train(small_config(shards, learning_rate=0.01), str(run))
+        runs.train(small_config(shards, learning_rate=0.01), str(run))
     assert sorted(p.stat().st_mtime_ns for p in run.rglob("*")) == before
 
 
-def test_going_on_with_other_values(tiny, shards, tmp_path, capsys):
+def test_going_on_with_other_values(shards, tmp_path, capsys):
     """A rate and a batch may change with `override`; the run's history tells what, and when."""
     folder = str(tmp_path)
-    training.train(small_config(shards, epochs=1), folder)
+    train_tiny(small_config(shards, epochs=1), folder)
     changed = small_config(shards, epochs=2, learning_rate=0.01, batch_size=16)
     with pytest.raises(ValueError, match=r"learning_rate is 0.05 there.*go on .* by --override"):
-        training.train(changed, folder)
+        train_tiny(changed, folder)
     assert not (tmp_path / "history.json").exists()
-    training.train(changed, folder, override=True)
+    train_tiny(changed, folder, override=True)
     (note,) = json.loads((tmp_path / "history.json").read_text())
     assert note["epochs"] == 1 and note["changes"] == {
         "train.batch_size": {"from": 8, "to": 16},
@@ -189,37 +172,71 @@ def test_going_on_with_other_values(tiny, shards, tmp_path, capsys):
     rate = log[0].split(",").index("learning_rate")
     assert [round(float(row.split(",")[rate]), 6) for row in log[1:]] == [0.05, 0.01]
     capsys.readouterr()
-    training.train(changed, folder)
+    train_tiny(changed, folder)
     assert "all 2 epochs are done; raise config.train.epochs" in capsys.readouterr().out
     changed.model = video_resnet("artnet_s", width=6)
     with pytest.raises(
         ValueError, match=r"model.* there .* here.*Choose another --workdir, or del"
     ):
-        training.train(changed, folder, override=True)
+        train_tiny(changed, folder, override=True)
 
 
-def test_a_larger_batch_inside_an_epoch(tiny, shards, tmp_path, monkeypatch):
+def test_a_larger_batch_inside_an_epoch(shards, tmp_path):
     """After 3 steps of 8 clips, an epoch of 2 steps of 16 goes on with its second."""
     folder = str(tmp_path)
 
-    def stop(self, epoch, logs=None):
+    def stop(epoch, logs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.Schedule, "on_epoch_end", stop)
-        training.train(small_config(shards, epochs=1, checkpoint_steps=3), folder)
+    config = small_config(shards, epochs=1, checkpoint_steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(config, folder, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)])
     assert workdir.checkpoints(folder)[0][:2] == (0, 3)
-    seen = []
-    monkeypatch.setattr(
-        callbacks.StepSeeds,
-        "on_train_batch_begin",
-        lambda self, batch, logs=None: seen.append((self.position.epoch, self.position.step)),
+    steps = []
+    counter = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: steps.append(batch)
     )
-    training.train(small_config(shards, epochs=1, batch_size=16), folder, override=True)
-    assert seen == [(0, 1)]
+    config = small_config(shards, epochs=1, batch_size=16)
+    train_tiny(config, folder, override=True, callbacks=[counter])
+    assert len(steps) == 1
 
 
-def test_the_val_part_is_watched(tiny, tmp_path, capsys):
+def test_a_model_of_the_user(shards, tmp_path):
+    """Not compiled, it is trained as the config says, also when it is trained further."""
+    model = build_tiny(small_config(shards))
+    for epochs, rate in ((1, 0.05), (2, 0.005)):
+        config = small_config(shards, epochs=epochs, decay_epochs=(1,))
+        assert runs.train(config, str(tmp_path / "run"), model, override=True) is model
+        assert float(model.optimizer.learning_rate) == pytest.approx(rate)
+    trained = weights(model)
+    loaded, epochs = runs.load_model(str(tmp_path / "run"), model=build_tiny(config))
+    assert epochs == 2
+    for name, value in weights(loaded).items():
+        np.testing.assert_array_equal(value, trained[name])
+    assert runs.evaluate(config, str(tmp_path / "run"), model=build_tiny(config))["videos"] == 8
+    with pytest.raises(ValueError, match=r"logits of the 2 classes .*\(None, 3\)"):
+        runs.train(config, str(tmp_path / "other"), build_tiny(config, 3))
+
+
+def test_a_compiled_model_of_the_user(shards, tmp_path):
+    """Its optimizer, loss and metrics are used, and resumed."""
+    config, folder = small_config(shards, epochs=1), str(tmp_path)
+    for epochs in (1, 2):
+        config.train.epochs = epochs
+        model = build_tiny(config)
+        adam = keras.optimizers.Adam(0.001)
+        model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        runs.train(config, folder, model)
+    assert model.optimizer.iterations == 8 and float(model.optimizer.learning_rate) < 0.002
+    assert "val_accuracy" in (tmp_path / "logs/train.csv").read_text()
+    config.train.accumulation_steps = 2
+    with pytest.raises(
+        ValueError, match=r"`config.train.accumulation_steps` must be 1 for a model"
+    ):
+        runs.train(config, folder, model)
+
+
+def test_the_val_part_is_watched(tmp_path, capsys):
     videos = [(gray_video(9, (24, 24), first=8 * i), i % 2) for i in range(11)]
     parts = {"train": videos[:5], "val": videos[5:8], "test": videos[8:]}
     shards = write_shards(tmp_path / "shards", parts, ["a", "b"], (24, 24))
@@ -227,20 +244,21 @@ def test_the_val_part_is_watched(tiny, tmp_path, capsys):
     manifest["files"] = {part: [f"{part}-*.tfrecord"] for part in parts}
     (shards / "dataset.json").write_text(json.dumps(manifest))
     config = small_config(shards, epochs=1, batch_size=2)
-    training.train(config, str(tmp_path / "run"))
+    train_tiny(config, tmp_path / "run")
     out = capsys.readouterr().out
     assert "after each epoch: loss and accuracy of the 3 clips of 'val'" in out
     assert "an epoch is 2 steps of 2 clips; 1 of 5 clips are left out" in out
     assert "training on the CPU" in out
-    line = training.last_accuracy(str(tmp_path / "run"))
-    assert line.startswith("top-1 ") and line.endswith("% of validation, one view a clip")
+    assert len(charts.read_log(str(tmp_path / "run/logs/train.csv"))["val_top1"]) == 1
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
-def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulation_steps):
+def test_a_dry_run_writes_nothing(shards, tmp_path, monkeypatch, accumulation_steps):
     monkeypatch.chdir(tmp_path)
     config = small_config(shards, batch_size=32, accumulation_steps=accumulation_steps)
-    text = training.dry_run(config)
+    model = build_tiny(config)
+    before = weights(model)
+    text = runs.dry_run(config, model=model)
     for word in (
         "32 train, 8 test",
         "2 classes",
@@ -251,9 +269,11 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
     ):
         assert word in text
     assert not list(tmp_path.iterdir())
+    for name, value in weights(model).items():
+        np.testing.assert_array_equal(value, before[name])
     config.train.batch_size = 99
     with pytest.raises(ValueError, match="batch_size=99"):
-        training.dry_run(config)
+        runs.dry_run(config)
 
 
 @pytest.mark.parametrize(
@@ -267,10 +287,7 @@ def test_a_dry_run_writes_nothing(tiny, shards, tmp_path, monkeypatch, accumulat
         ("train.momentum", 0.5, r"holds a run of another config: train.momentum is 0.9 there"),
     ],
 )
-def test_a_dry_run_refuses_what_training_refuses(
-    tiny, shards, tmp_path, monkeypatch, key, value, message
-):
-    monkeypatch.setattr(training, "_cost", lambda *_: (1.0, 1e9))
+def test_a_dry_run_refuses_what_training_refuses(shards, tmp_path, key, value, message):
     config, folder = small_config(shards), str(tmp_path / "run")
     if key == "train.momentum":
         info = read_manifest(str(shards))
@@ -278,23 +295,26 @@ def test_a_dry_run_refuses_what_training_refuses(
     group, name = key.split(".")
     config[group][name] = value
     if message is None:
-        assert "nothing was written" in training.dry_run(config, folder)
+        assert "nothing was written" in runs.dry_run(config, folder, build_tiny(config))
         return
-    for run in (training.dry_run, training.train):
+    for run in (runs.dry_run, runs.train):
         with pytest.raises((ValueError, OSError), match=message):
-            run(config, folder)
+            run(config, folder, build_tiny(config))
 
 
-def test_a_folder_with_brackets(tiny, tmp_path):
+def test_a_folder_with_brackets(tmp_path):
     """`[`, `*` and `?` in a folder's name stand for themselves: shards, run, scores, report."""
     shards = two_classes(tmp_path / "data[1]*?" / "shards[ab]", train=8, test=2)
     folder = tmp_path / "runs[0]" / "lr[0.01]*?"
     config = small_config(shards, epochs=3)
-    training.train(config, str(folder))
+    train_tiny(config, folder)
     assert [found.epochs for found in workdir.checkpoints(str(folder))] == [3, 2]
-    assert training.load_model(str(folder))[1] == 3
-    results = evaluation.evaluate(
-        config, str(folder), str(folder / "s[1].npz"), report_folder=str(folder / "r[1]")
+    results = runs.evaluate(
+        config,
+        str(folder),
+        str(folder / "s[1].npz"),
+        report_folder=str(folder / "r[1]"),
+        model=build_tiny(config),
     )
     assert results["videos"] == 2 and results["epochs"] == 3
     assert (folder / "s[1].npz").exists() and (folder / "r[1]" / "report.html").exists()
@@ -304,7 +324,7 @@ def test_checkpoint_of_another_model(shards, trained, tmp_path):
     config = small_config(shards)
     config.model = video_resnet("artnet_s", width=6)
     with pytest.raises(ValueError, match=r"checkpoint of another model than 'artnet_resnet18_s'"):
-        evaluation.load_model(str(trained), config)
+        runs.load_model(str(trained), config)
     with pytest.raises(FileNotFoundError, match="holds no training run"):
         workdir.read_config(str(tmp_path / "nowhere"))
 
@@ -315,10 +335,10 @@ def test_config_errors(shards):
         config.train.learnin_rate = 0.1
     config.model = {"name": "ARTNetResNet19"}
     with pytest.raises(ValueError, match=r"`config.model.name` must be one of.*ARTNetResNet19"):
-        training.build_model(config, 2)
+        runs.build_model(config, 2)
     config.model = {"name": "C3DResNet18", "variant": "s"}
     with pytest.raises(ValueError, match="argument that C3DResNet18 lacks"):
-        training.build_model(config, 2)
+        runs.build_model(config, 2)
     with pytest.raises(ValueError, match="`model` must be one of"):
         video_resnet("artnet")
 
@@ -334,17 +354,17 @@ def test_a_torn_log_is_mended(tmp_path):
     path = tmp_path / "train.csv"
     rows = "epoch,loss,top1\r\n0,2.5,0.25\r\n1,2.25,0.5\r\n"
     path.write_bytes((rows + "2,2.0").encode())
-    callbacks.truncate_log(str(path), 2)
+    workdir.truncate_log(str(path), 2)
     assert path.read_bytes() == rows.encode()
-    callbacks.truncate_log(str(path), 1)
+    workdir.truncate_log(str(path), 1)
     assert path.read_bytes() == rows.split("1,2.25")[0].encode()
     path.write_bytes(b"")
-    callbacks.truncate_log(str(path), 1)
+    workdir.truncate_log(str(path), 1)
     assert path.read_bytes() == b""
     for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
         path.write_bytes(rows.encode() + torn)
         assert charts.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
-        callbacks.truncate_log(str(path), 2)
+        workdir.truncate_log(str(path), 2)
         assert path.read_bytes() == rows.encode()
 
 
@@ -353,10 +373,14 @@ def test_a_torn_log_is_mended(tmp_path):
     [
         ("config.json", "", "is not valid JSON: Expecting value"),
         ("config.json", '{"seed": 0,', "is not valid JSON"),
-        ("config.json", "[]", r"is damaged: it must hold a config. Received: \[\]"),
-        ("config.json", "null", "is damaged: it must hold a config. Received: None"),
-        ("config.json", "{}", "is damaged: it must hold a model. Received: None"),
-        ("config.json", '{"model": {"width": 4}}', "is damaged: it must hold a model"),
+        ("config.json", "[]", r"is damaged: it must hold a config with a model. Received: \[\]"),
+        ("config.json", "null", "is damaged: it must hold a config with a model. Received: None"),
+        ("config.json", "{}", "is damaged: it must hold a config with a model. Received: {}"),
+        (
+            "config.json",
+            '{"model": {"width": 4}}',
+            "is damaged: it must hold a config with a model",
+        ),
         ("config.json", '{"model": {"name": "C2DResNet18"}, "data": 3}', "must hold a config"),
         ("frames.json", "", "is not valid JSON"),
         ("frames.json", "{}", "is damaged: its frame_size must be .*Received: {}"),
@@ -388,7 +412,7 @@ def test_runs_of_older_versions_keep_working(shards, run):
     del stored["seed"]
     (run / "config.json").write_text(json.dumps(stored))
     assert workdir.read_config(str(run)).to_dict() == config.to_dict()
-    training.train(config, str(run))  # goes on: nothing to do
+    runs.train(config, str(run))  # goes on: nothing to do
 
 
 def relational_config(shards, **model):
@@ -414,25 +438,25 @@ def test_trains_on_segments_from_another_run(shards, trained, tmp_path, capsys):
     config.train.initialize_from = str(trained)
     config.train.epochs = 1
     config.train.learning_rate = 0.0
-    model = training.train(config, str(second))
+    model = runs.train(config, str(second))
     assert "layers loaded" in capsys.readouterr().out
-    source, _ = training.load_model(str(trained))
+    source, _ = runs.load_model(str(trained))
     np.testing.assert_array_equal(
         model.get_layer("artnet_resnet18_s").get_layer("conv2_1_1_conv").kernel,
         source.get_layer("conv2_1_1_conv").kernel,
     )
     assert model.input_shape == (None, 2, 8, 24, 24, 3)
-    results = evaluation.evaluate(config, str(second))
+    results = runs.evaluate(config, str(second))
     assert results["videos"] == 8
     config.train.epochs = 2
-    training.train(config, str(second))
+    runs.train(config, str(second))
     assert "layers loaded" not in capsys.readouterr().out  # it has a checkpoint of its own
 
     # The classifier is for classes of these names in this order.
     labels = workdir.read_labels(str(trained))
     for own, loaded in ((labels, True), (labels[::-1], False)):
-        model = training.build_model(workdir.read_config(str(trained)), len(labels))
-        report = training.initialize(model, str(trained), own)
+        model = runs.build_model(workdir.read_config(str(trained)), len(labels))
+        report = networks.initialize(model, str(trained), own)
         assert ("predictions" in report.loaded) == loaded
         head, theirs = (m.get_layer("predictions").kernel.numpy() for m in (model, source))
         assert np.array_equal(head, theirs) == loaded
@@ -443,14 +467,14 @@ def test_a_source_that_is_none_is_refused(shards, tmp_path):
     config = relational_config(shards)
     config.train.initialize_from = str(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"`config.train.initialize_from`.*nothing"):
-        training.train(config, str(tmp_path / "run"))
+        runs.train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_model_of_snippets_goes_under_tsn(shards):
     config = small_config(shards)
     config.data.segments = 3
-    model = training.build_model(config, 2)
+    model = runs.build_model(config, 2)
     assert model.input_shape == (None, 3, 8, 24, 24, 3) and model.name.startswith("tsn_")
 
 
@@ -471,13 +495,13 @@ def flow_shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("flow"), splits, ["right", "left"], (36, 40))
 
 
-def test_learns_from_clips_of_flow(tiny, flow_shards, tmp_path):
+def test_learns_from_clips_of_flow(flow_shards, tmp_path):
     config = small_config(flow_shards, epochs=12, learning_rate=0.01)
     config.data.stream = "flow"
-    model = training.train(config, str(tmp_path))
+    model = train_tiny(config, tmp_path)
     assert model.input_shape == (None, 8, 24, 24, 2)
     assert workdir.read_config(str(tmp_path)).data.mean == (127.5, 127.5)
-    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
+    assert runs.evaluate(config, str(tmp_path), model=model)["top1"] == 1
 
 
 def test_learns_from_stacks_of_flow(flow_shards):
@@ -490,11 +514,11 @@ def test_learns_from_stacks_of_flow(flow_shards):
     model = keras.Model(
         stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
     )
-    optimization.compile_model(model, config)
-    info = training.read_manifest(config.data.path)
-    batches = training.pipeline.training_batches(info, clip, 8, mirror=False, epochs=10)
+    networks.compile_model(model, config)
+    info = read_manifest(config.data.path)
+    batches = pipeline.training_batches(info, clip, 8, mirror=False, epochs=10)
     model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
-    views = training.pipeline.clip_views(info, clip, clips=2, crops=5)
+    views = pipeline.clip_views(info, clip, clips=2, crops=5)
     logits, labels, _ = video_scores(model, views, clips=2)
     assert metrics.accuracy(logits, labels)["top1"] == 1
     # Mirrored, each clip is one of the other class.
@@ -507,19 +531,19 @@ def test_learns_from_clips_of_flow_under_tsn(flow_shards, tmp_path):
     """ARTNet on flow with TSN: trained on two segments, tested on them and clip by clip."""
     config = small_config(flow_shards, epochs=8, learning_rate=0.01)
     config.data.update({"stream": "flow", "flow_as_channels": False, "segments": 2})
-    model = training.train(config, str(tmp_path))
+    model = runs.train(config, str(tmp_path))
     assert model.input_shape == (None, 2, 8, 24, 24, 2)
-    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
+    assert runs.evaluate(config, str(tmp_path))["top1"] == 1
     config.data.segments = 1
-    assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
-    assert evaluation.load_model(str(tmp_path), config)[0].input_shape == (None, 1, 8, 24, 24, 2)
+    assert runs.evaluate(config, str(tmp_path))["top1"] == 1
+    assert runs.load_model(str(tmp_path), config)[0].input_shape == (None, 1, 8, 24, 24, 2)
 
 
 def test_flow_must_be_there(shards, tmp_path):
     config = small_config(shards)
     config.data.stream = "flow"
     with pytest.raises(ValueError, match=r"hold no optical flow. Make them with `--flow"):
-        training.train(config, str(tmp_path / "run"))
+        runs.train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     assert clip_spec(config).mean == (127.5, 127.5)
     config.data.mean = (1.0, 2.0)
@@ -529,14 +553,14 @@ def test_flow_must_be_there(shards, tmp_path):
 def test_a_split_must_be_there(shards, tmp_path):
     config = small_config(shards)
     config.data.fold = 3
-    for run in (training.train, evaluation.evaluate):
+    for run in (runs.train, runs.evaluate):
         with pytest.raises(ValueError, match=r"`fold` must be an official split.*fold=3"):
             run(config, str(tmp_path / "run"))
 
 
 def test_weight_decay_is_of_matrices(shards):
     config = relational_config(shards)
-    model = training.build_model(config, 2)
+    model = runs.build_model(config, 2)
     optimization.add_weight_decay(model, 2.0)
     decayed = {
         v.path.split("/")[-1] for v in model.trainable_variables if v.regularizer is not None
@@ -562,7 +586,7 @@ def test_the_papers_configs(data, stream, classes, videos, root):
     config = module.get_config(f"data={data},stream={stream}")
     epochs, decays, dropout = {"rgb": (50, (35, 45), 0.8), "flow": (60, (45, 55), 0.7)}[stream]
     assert (config.train.epochs, config.train.decay_epochs) == (epochs, decays)
-    rates = [optimization.learning_rate(config, epoch) for epoch in range(epochs)]
+    rates = [networks.schedule(config)(epoch) for epoch in range(epochs)]
     assert sorted(set(rates), reverse=True) == pytest.approx([5e-4, 5e-5, 5e-6])
     assert [rates.count(rate) for rate in sorted(set(rates), reverse=True)] == [
         decays[0], decays[1] - decays[0], epochs - decays[1],
@@ -578,7 +602,7 @@ def test_the_papers_configs(data, stream, classes, videos, root):
         config.model.backbone = "mobilenet_v2"  # at a reduced size
     config.model.weights = None
     config.data.crop_size = 64
-    model = training.build_model(config, classes, pretrained=False)
+    model = runs.build_model(config, classes, pretrained=False)
     assert model.get_layer("dropout").rate == dropout
     assert model.output_shape == (None, classes)
     assert model.input_shape == (None, 8, 64, 64, {"rgb": 3, "flow": 20}[stream])

@@ -6,7 +6,7 @@ import pytest
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
 from keras_videorel.evaluation.videos import video_scores
-from keras_videorel.runs import evaluate as evaluation
+from keras_videorel.runs import evaluator
 
 
 def test_accuracy_by_hand():
@@ -73,7 +73,7 @@ def test_views_are_averaged_before_the_softmax():
         video_scores(model, data, average="never")
 
 
-def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
+def test_evaluates_groups_of_snippets(tmp_path):
     """Scores of gray videos, counted by hand from the frames of 2 groups of 4 segments."""
     import keras
 
@@ -94,8 +94,9 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     model = keras.Model(snippets, keras.layers.Dense(2, use_bias=False)(x))
     run = str(tmp_path / "run")
     workdir.open_run(run, config, read_manifest(str(folder)))
-    monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 7))
-    results = evaluation.evaluate(config, run, str(tmp_path / "scores.npz"))
+    model.compile("sgd")
+    workdir.save_checkpoint(model, run, epochs=7)
+    results = evaluator.evaluate(config, run, str(tmp_path / "scores.npz"), model=model)
     assert results["videos"] == 3 and results["clips"] == 2 and results["epochs"] == 7
 
     frames = {
@@ -119,7 +120,7 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     ):
         config.data.path = str(write_shards(tmp_path / name, {"test": clips}, labels, frame_size))
         with pytest.raises(ValueError, match=message):
-            evaluation.evaluate(config, run)
+            evaluator.evaluate(config, run)
         with pytest.raises(ValueError, match=message):
             workdir.check_shards(run, read_manifest(config.data.path))
     assert (tmp_path / "run" / "results.json").read_bytes() == stored

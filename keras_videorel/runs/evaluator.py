@@ -8,27 +8,36 @@ import numpy as np
 
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_content, read_manifest
-from keras_videorel.evaluation import scores
+from keras_videorel.evaluation import score_files
 from keras_videorel.evaluation.metrics import confusion_matrix, losses
 from keras_videorel.evaluation.videos import video_metrics, video_scores
 from keras_videorel.files import write_json
 from keras_videorel.reporting import charts, report
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import clip_spec
-from keras_videorel.runs.train import load_model
+from keras_videorel.runs.config import clip_spec, config_hash
+from keras_videorel.runs.networks import load_model
 
 
-def evaluate(config, folder, scores_path=None, split="test", report_folder=None, on_results=None):
+def evaluate(
+    config,
+    folder,
+    scores_path=None,
+    split="test",
+    report_folder=None,
+    on_results=None,
+    model=None,
+):
     """Evaluate a run's newest checkpoint on the test views of its shards.
 
     Args:
         config: The run's config; `config.eval` and `config.data.path` may differ from training.
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
-        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.scores`.
+        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.score_files`.
         split: The split to read.
         report_folder: Optional folder for `report.html` and its charts.
         on_results: Optional function, called with what is returned before it is written, so that
             it is not lost where that fails.
+        model: As of `train`, where the run was trained with one.
 
     Returns:
         A dict: the metrics of `accuracy`, `videos`, `views`, `epochs`, `chance`.
@@ -39,7 +48,7 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     info = read_manifest(config.data.path, config.data.fold)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
-    model, epochs = load_model(folder, config)
+    model, epochs = load_model(folder, config, model)
     views = pipeline.clip_views(
         info, clip_spec(config), split, clips=config.eval.clips, crops=config.eval.crops
     )
@@ -59,31 +68,25 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     }
     if on_results is not None:
         on_results(results)
-    found = scores.Scores(
-        paths,
-        targets,
-        logits,
-        labels,
-        scores.config_hash(config),
-        {
-            "model": model.name,
-            "clips": config.eval.clips,
-            "crops": config.eval.crops,
-            "fold": config.data.fold,
-            "split": split,
-            "stream": config.data.stream,
-            "average": config.eval.average,
-            "epochs": epochs,
-        },
-    )
+    settings = {
+        "model": model.name,
+        "clips": config.eval.clips,
+        "crops": config.eval.crops,
+        "fold": config.data.fold,
+        "split": split,
+        "stream": config.data.stream,
+        "average": config.eval.average,
+        "epochs": epochs,
+    }
+    scores = score_files.Scores(paths, targets, logits, labels, config_hash(config), settings)
     if scores_path is not None:
-        scores.write(scores_path, found)
+        score_files.write_scores(scores_path, scores)
     if report_folder is not None:
         report.write_report(
             report_folder,
             os.path.basename(os.path.abspath(folder)),
-            [found],
-            log=os.path.join(folder, "logs", "train.csv"),
+            [scores],
+            log=workdir.log_path(folder),
             thumbnail=hardest.thumbnail,
             config=json.loads(config.to_json()),
             training_clips=_training_clips(folder),

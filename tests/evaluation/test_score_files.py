@@ -1,18 +1,16 @@
 """Files of scores: what comes back, and what garbage gives."""
 
-import hashlib
 import json
 
 import numpy as np
 import pytest
 
-from keras_videorel.evaluation import scores
-from keras_videorel.runs.config import base
+from keras_videorel.evaluation.score_files import Scores, read_scores, write_scores
 
 
 def some_scores():
     rng = np.random.default_rng(0)
-    return scores.Scores(
+    return Scores(
         ["test/á b.avi", "test/\udcff.mp4", "test/c.mp4"],
         np.array([2, 0, 1]),
         rng.normal(size=(3, 4)).astype(np.float32),
@@ -31,18 +29,18 @@ def equal(one, other):
 
 def test_what_was_written_comes_back(tmp_path):
     path = tmp_path / "folder" / "a.npz"
-    scores.write(path, some_scores())
-    found = scores.read(path)
+    write_scores(path, some_scores())
+    found = read_scores(path)
     assert equal(found, some_scores())
     assert found.labels.dtype == np.int64 and found.logits.dtype == np.float32
     content = path.read_bytes()
-    scores.write(path, some_scores())
+    write_scores(path, some_scores())
     assert path.read_bytes() == content, "the same scores make the same file"
     assert [p.name for p in path.parent.iterdir()] == ["a.npz"]
 
 
 def test_the_file_is_plain_arrays(tmp_path):
-    scores.write(tmp_path / "a.npz", some_scores())
+    write_scores(tmp_path / "a.npz", some_scores())
     arrays = np.load(tmp_path / "a.npz", allow_pickle=False)
     assert arrays["logits"].shape == (3, 4) and list(arrays["labels"]) == [2, 0, 1]
     assert json.loads(str(arrays["settings"]))["crops"] == 10
@@ -53,8 +51,8 @@ def test_older_names_of_settings(tmp_path):
     old = {"clips": 25, "split": 0, "side": "val", "averaged": "after"}
     new = {"clips": 25, "split": "val", "fold": 0, "average": "probabilities"}
     for settings, expected in ((old, new), ({"fused": [old, old]}, {"fused": [new, new]})):
-        scores.write(tmp_path / "a.npz", some_scores()._replace(settings=settings))
-        assert scores.read(tmp_path / "a.npz").settings == expected
+        score_files.write_scores(tmp_path / "a.npz", some_scores()._replace(settings=settings))
+        assert score_files.read_scores(tmp_path / "a.npz").settings == expected
 
 
 def test_files_without_settings_are_read(tmp_path):
@@ -63,17 +61,7 @@ def test_files_without_settings_are_read(tmp_path):
         tmp_path / "a.npz",
         paths=ours.paths, labels=ours.labels, logits=ours.logits, classes=ours.classes,
     )  # fmt: skip
-    assert equal(scores.read(tmp_path / "a.npz"), ours._replace(config_hash="", settings={}))
-
-
-def test_config_hash():
-    expected = hashlib.sha256(b'{"a": [1, 2], "b": {"c": 0.5}}').hexdigest()
-    assert scores.config_hash({"b": {"c": 0.5}, "a": (1, 2)}) == expected
-    config = base()
-    assert scores.config_hash(config) == scores.config_hash(json.loads(config.to_json()))
-    changed = config.copy_and_resolve_references()
-    changed.seed = 1
-    assert scores.config_hash(changed) != scores.config_hash(config)
+    assert equal(read_scores(tmp_path / "a.npz"), ours._replace(config_hash="", settings={}))
 
 
 @pytest.mark.parametrize(
@@ -94,36 +82,36 @@ def test_config_hash():
 )
 def test_scores_that_do_not_fit(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        scores.write(tmp_path / "a.npz", some_scores()._replace(**changes))
+        write_scores(tmp_path / "a.npz", some_scores()._replace(**changes))
     assert not list(tmp_path.iterdir())
 
 
 def test_files_that_hold_no_scores(tmp_path):
     path = tmp_path / "a.npz"
     with pytest.raises(FileNotFoundError, match=r"a\.npz"):
-        scores.read(path)
+        read_scores(path)
     rng = np.random.default_rng(0)
     for content in (b"", b"PK\3\4", b"\x93NUMPY", b"x,y\n1,2\n", rng.bytes(5000)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"a\.npz' is no file of scores: \S"):
-            scores.read(path)
+            read_scores(path)
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ValueError, match="a single array"):
-        scores.read(tmp_path / "array.npy")
+        read_scores(tmp_path / "array.npy")
     np.savez(path, logits=np.zeros((1, 2)), labels=[0])
     with pytest.raises(ValueError, match="it has no paths, classes"):
-        scores.read(path)
+        read_scores(path)
     np.savez(path, paths=np.array(["a"], object), labels=[0], logits=[[0.0]], classes=["c"])
     with pytest.raises(ValueError, match="no file of scores"):
-        scores.read(path)
+        read_scores(path)
     np.savez(path, paths=[1], labels=[0], logits=[[0.0]], classes=["c"])
     with pytest.raises(ValueError, match="its paths are of type int64"):
-        scores.read(path)
+        read_scores(path)
 
 
 def test_damaged_files_give_one_error_or_the_scores(tmp_path):
     path = tmp_path / "a.npz"
-    scores.write(path, some_scores())
+    write_scores(path, some_scores())
     content = path.read_bytes()
     rng = np.random.default_rng(1)
     for _ in range(200):
@@ -135,6 +123,6 @@ def test_damaged_files_give_one_error_or_the_scores(tmp_path):
                 damaged[place] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
         try:
-            scores.read(path)
+            read_scores(path)
         except ValueError as error:
             assert str(error).startswith(repr(str(path)))

@@ -1,18 +1,10 @@
 """Files of scores: what a model says about each video of a split, for fusion and comparison.
 
-A file is an `.npz` of plain arrays (no pickles):
-
-paths        text (videos,)              names of the clips, unique within a split
-labels       int64 (videos,)
-logits       float32 (videos, classes)
-classes      text (classes,)             their names
-config_hash  text                        `config_hash` of the run's config
-settings     text                        how the scores were made, as JSON
-
-Files without the last two, and with the older names of settings, are read too.
+A file is an `.npz` of plain arrays (no pickles): the fields of `Scores`, with text as NumPy's
+strings and the settings as JSON. Files without the last two fields, and with the older names of
+settings, are read too.
 """
 
-import hashlib
 import io
 import json
 from typing import NamedTuple
@@ -26,12 +18,12 @@ class Scores(NamedTuple):
     """Scores of videos.
 
     Attributes:
-        paths: List of the clips' names.
+        paths: List of the clips' names, unique within a split.
         labels: int64 `(videos,)`.
         logits: float32 `(videos, classes)`, before any softmax. Where views are averaged after
             it, logarithms of the mean probabilities: their softmax gives those back.
         classes: List of the classes' names.
-        config_hash: `config_hash` of the run's config; empty if unknown.
+        config_hash: `runs.config.config_hash` of the run's config; empty if unknown.
         settings: Dict of how the scores were made: `clips`, `crops`, `split`, `fold`, `stream`,
             `average` ("logits" or "probabilities" of the views), and what else the writer knows.
     """
@@ -44,22 +36,8 @@ class Scores(NamedTuple):
     settings: dict
 
 
-def config_hash(config):
-    """SHA-256 of a config as JSON with sorted keys, in hexadecimal.
-
-    Args:
-        config: A `ConfigDict`, or a dict that JSON can hold.
-    """
-    content = json.loads(config.to_json()) if hasattr(config, "to_json") else config
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def write(path, scores):
-    """Write a file of scores; a reader never sees half of one.
-
-    Args:
-        path: Where to write it.
-        scores: A `Scores`.
+def write_scores(path, scores):
+    """Write a file of `Scores`; a reader never sees half of one.
 
     Raises:
         ValueError: If the scores do not fit together.
@@ -77,14 +55,8 @@ def write(path, scores):
         )
 
 
-def read(path):
-    """Read a file of scores.
-
-    Args:
-        path: The file, local or with a scheme.
-
-    Returns:
-        A `Scores`.
+def read_scores(path):
+    """The `Scores` of a file, local or with a scheme.
 
     Raises:
         OSError: If the file cannot be read.
@@ -112,14 +84,13 @@ def _parse(content):
     wrong = [key for key, array in arrays.items() if (array.dtype.kind == "U") != (key in text)]
     if wrong:
         raise ValueError(f"its {wrong[0]} are of type {arrays[wrong[0]].dtype}")
-    settings = json.loads(str(arrays["settings"])) if "settings" in arrays else {}
     return Scores(
         arrays["paths"].tolist(),
         arrays["labels"],
         arrays["logits"],
         arrays["classes"].tolist(),
         str(arrays.get("config_hash", "")),
-        _current(settings),
+        _current(json.loads(str(arrays.get("settings", "{}")))),
     )
 
 
