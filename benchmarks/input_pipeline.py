@@ -27,6 +27,8 @@ import numpy as np
 from absl import app, flags
 from timing import seconds_in_turns
 
+from keras_videorel.data.manifest import read_manifest, shard_files
+
 flags.DEFINE_string("videos", None, "Folder of videos; by default some are made.")
 flags.DEFINE_integer("rounds", 3, "How often each takes its turn.")
 flags.DEFINE_integer("jpeg_quality", None, "Of the shards; by default that of make-tfrecords.")
@@ -35,8 +37,8 @@ FLAGS = flags.FLAGS
 BATCH = 8
 SCALES = (1.0, 0.875, 0.75, 0.66)
 SETTINGS = {
-    "snippets": ({"segments": 8, "frames": 1, "crop_size": 224}, {"short_side": 256}),
-    "clips": ({"segments": 0, "frames": 16, "crop_size": 112}, {"size": (128, 170)}),
+    "snippets": ({"segments": 8, "frames": 1, "crop_size": 224}, {"frame_size": 256}),
+    "clips": ({"segments": 0, "frames": 16, "crop_size": 112}, {"frame_size": (128, 170)}),
 }
 # Samples of a turn; from shards many, for `tf.data` begins slowly and tunes itself as it runs.
 FROM_FILES, FROM_SHARDS = 32, 1536
@@ -165,13 +167,14 @@ def shards_steps(folder, settings):
     """Steps that make batches from shards, and that only read them."""
     import tensorflow as tf
 
+    from keras_videorel import ClipSpec
     from keras_videorel.data import pipeline
 
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     batches = pipeline.training_batches(
-        info, BATCH, crop_scales=SCALES, epochs=math.inf, **settings
+        info, ClipSpec(**settings), BATCH, crop_scales=SCALES, epochs=math.inf
     )
-    records = tf.data.TFRecordDataset(pipeline.shard_files(info, "train"), num_parallel_reads=4)
+    records = tf.data.TFRecordDataset(shard_files(info, "train"), num_parallel_reads=4)
     lengths = records.map(tf.strings.length).repeat().take(FROM_SHARDS)
 
     def step():  # from the beginning, so that nothing is made in the turns of others
@@ -326,7 +329,8 @@ def write_shards(videos, folder, stored):
     clips = [sources.Video(os.path.abspath(path), "a", "train") for path, _ in videos]
     quality = FLAGS.jpeg_quality
     options = {**stored, **({} if quality is None else {"jpeg_quality": quality})}
-    manifest = shards.write_shards(clips, folder, ["a"], shards=1, **options)
+    data = sources.DataSet(clips, ["a"])
+    manifest = shards.write_shards(data, folder, num_shards=1, **options).content
     (name,) = (name for name in os.listdir(folder) if name.endswith(".tfrecord"))
     written = os.path.join(folder, name)
     records = list(tf.data.TFRecordDataset(written).as_numpy_iterator())

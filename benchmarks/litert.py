@@ -103,7 +103,7 @@ def main(names):
                 runners[title], sizes[title] = litert_runner(path, clips[0]), os.path.getsize(path)
             for precision in PRECISIONS:
                 path = os.path.join(folder, f"{precision}.tflite")
-                export_litert(model, path, precision, clips, least_agreement=0, threads=THREADS)
+                export_litert(model, path, precision, clips, min_agreement=0, threads=THREADS)
                 title = f"folded {precision}"
                 runners[title], sizes[title] = litert_runner(path, clips[0]), os.path.getsize(path)
             of_openvino, their_sizes = openvino_runners(model, clips, folder)

@@ -14,7 +14,7 @@ import numpy as np
 from absl import app
 
 from keras_videorel import models
-from keras_videorel.models.summary import layer_multiply_adds
+from keras_videorel.models.complexity import layer_multiply_adds
 
 NETWORKS = {
     "C3D-ResNet18": (models.C3DResNet18, {}),

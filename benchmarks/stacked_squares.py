@@ -11,10 +11,12 @@ import numpy as np
 from absl import app, flags
 
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.layers import SMART
 from keras_videorel.models import video_resnet
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
+from keras_videorel.runs.config import clip_spec
 
 flags.DEFINE_string("workdir", None, "Folder of a trained run of ARTNet (d).", required=True)
 flags.DEFINE_integer("clips", 48, "Test clips.")
@@ -30,8 +32,8 @@ def load(config, classes, limit):
 
 def main(_):
     config = workdir.read_config(FLAGS.workdir)
-    info = pipeline.read_info(config.data.path)
-    views = pipeline.evaluation_views(info, clips=1, crops=1, **training.view_settings(config))
+    info = read_manifest(config.data.path)
+    views = pipeline.evaluation_views(info, clip_spec(config), clips=1, crops=1)
     seen = np.concatenate([view.numpy() for view, _, _ in views.take(FLAGS.clips)])
     rng, shape, mean = np.random.default_rng(0), seen[:8].shape, np.array(config.data.mean)
     flicker = 255.0 * (np.arange(shape[1]) % 2)[None, :, None, None, None]

@@ -4,12 +4,12 @@ https://arxiv.org/abs/1711.09125, Sec. 4.3
 
     videorel make-tfrecords --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist \\
         --resize 128x170 --output shards/ucf101_128x170
-    videorel train --config configs/artnet_finetune.py:data=ucf101,model=artnet,split=1 \\
+    videorel train --config configs/artnet_finetune.py:data=ucf101,model=artnet,fold=1 \\
         --workdir runs/ucf101/artnet_d/1
     videorel evaluate --workdir runs/ucf101/artnet_d/1 --config.data.segments=1 \\
         --scores runs/ucf101/artnet_d/1/scores.npz
-    videorel fuse --split runs/ucf101/artnet_d/1/scores.npz \\
-        --split runs/ucf101/artnet_d/2/scores.npz --split runs/ucf101/artnet_d/3/scores.npz
+    videorel fuse --fold runs/ucf101/artnet_d/1/scores.npz \\
+        --fold runs/ucf101/artnet_d/2/scores.npz --fold runs/ucf101/artnet_d/3/scores.npz
 
 `data` is ucf101 or hmdb51, `split` 1, 2 or 3; `model` is artnet (`variant` s or d) or c3d, begun
 with the run of configs/kinetics.py in runs/kinetics/artnet_d or runs/kinetics/c3d; that of
@@ -50,7 +50,7 @@ def get_config(argument=None):
         model="artnet",
         variant="",
         pretraining=("clips", "tsn"),
-        split=(1, 2, 3),
+        fold=(1, 2, 3),
         graph=("paper", "caffe"),
     )
     videos, total_steps, decay_steps = DATA[argument["data"]]
@@ -64,7 +64,7 @@ def get_config(argument=None):
         config = base(model=model)
         config.train.initialize_from = f"runs/kinetics/{source}"
     config.data.path = f"shards/{argument['data']}_128x170"
-    config.data.split = argument["split"]
+    config.data.fold = argument["fold"]
     config.data.segments = 2
     config.train.batch_size = 8 * 15
     steps = videos // config.train.batch_size  # of an epoch

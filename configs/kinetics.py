@@ -46,7 +46,7 @@ data set.
 
 Table 5 compares with networks of others. Its two rows of ARTNet are artnet, d on rgb with 1 and 2
 segments, 78.7 and 80.0 as the average of top-1 and top-5; on the test part 77.3 and 78.7
-(`--config.data.split=1`, for shards of all three tables; with those, 2 is the validation part).
+(`--config.data.fold=1`, for shards of all three tables; with those, 2 is the validation part).
 """
 
 from keras_videorel.runs.config import MEAN, base, parse_argument, table2_key, video_resnet
@@ -65,7 +65,7 @@ def get_config(argument=None):
     config.data.path = "shards/kinetics400"
     config.data.stream = argument["modality"]
     config.data.mean = MEAN[argument["modality"]]
-    config.data.stacked = False  # clips of flow
+    config.data.flow_as_channels = False  # clips of flow
     config.data.segments = argument["segments"] if argument["segments"] > 1 else 0
     config.train.batch_size = 256
     config.train.learning_rate = 0.1

@@ -4,9 +4,9 @@ https://arxiv.org/abs/1811.07059, Sec. 5
 
     videorel make-tfrecords --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist \\
         --short_side 256 --flow tvl1 --output shards/ucf101
-    videorel train --config configs/relational_lstm.py:data=ucf101,stream=rgb,split=1 \\
+    videorel train --config configs/relational_lstm.py:data=ucf101,stream=rgb,fold=1 \\
         --workdir runs/ucf101/two_branch/rgb1
-    videorel train --config configs/relational_lstm.py:data=ucf101,stream=flow,split=1 \\
+    videorel train --config configs/relational_lstm.py:data=ucf101,stream=flow,fold=1 \\
         --workdir runs/ucf101/two_branch/flow1
     videorel evaluate --workdir runs/ucf101/two_branch/rgb1 \\
         --scores runs/ucf101/two_branch/rgb1/scores.npz
@@ -73,7 +73,7 @@ def get_config(argument=None):
         stream=tuple(STREAMS),
         model="two_branch",
         segments=8,
-        split=(1, 2, 3),
+        fold=(1, 2, 3),
     )
     data, stream, segments = argument["data"], argument["stream"], argument["segments"]
     if segments < 1:
@@ -91,7 +91,7 @@ def get_config(argument=None):
         )
     )
     config.data.path = f"shards/{data}"
-    config.data.split = argument["split"]
+    config.data.fold = argument["fold"]
     config.data.stream = stream
     config.data.segments = segments
     config.data.frames = 1 if stream == "rgb" else 10  # an image, or 10 flow fields
@@ -103,7 +103,7 @@ def get_config(argument=None):
         source = "tsn/flow" if argument["model"] == "nonlocal" else f"{argument['model']}/rgb"
         if segments != 8:
             source = source.replace("/", f"_{segments}/")
-        config.train.initialize_from = f"runs/{data}/{source}{argument['split']}"
+        config.train.initialize_from = f"runs/{data}/{source}{argument['fold']}"
     config.train.epochs = epochs
     config.train.decay_epochs = decay_epochs
     config.train.batch_size = 24 * 8 // segments  # 24 of 8 segments

@@ -23,16 +23,23 @@ _PARTS = (
     "runs",
     "training",
 )
+# Classes that are shown here, and the modules that hold them.
+_NAMES = {"ClipSpec": "clip_spec", "Predictor": "prediction"}
+
+# Classes that are shown here, and the modules that hold them.
+_NAMES = {"Predictor": "prediction"}
 
 
 def __getattr__(name):
     if name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_PARTS})
+    return sorted({*globals(), *_PARTS, *_NAMES})
 
 
 register_with_keras()

@@ -5,77 +5,55 @@ import math
 import numbers
 import operator
 
+_BOUNDS = {
+    "min_value": ("of at least", operator.ge),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+    "max_value": ("at most", operator.le),
+}
+
 
 def check_integer(name, value, min_value=None, max_value=None):
-    """`value` as an int between `min_value` and `max_value`.
-
-    Raises:
-        ValueError: If `value` is not an integer within the bounds.
-    """
-    message = f"`{name}` must be an integer"
-    message += "" if min_value is None else f" of at least {min_value}"
-    message += (
-        "" if max_value is None else f"{'' if min_value is None else ' and'} at most {max_value}"
-    )
+    """`value` as an int, or a `ValueError` if it is not an integer within the bounds."""
     try:
         number = operator.index(None if isinstance(value, bool) else value)
     except TypeError:
-        raise ValueError(f"{message}. Received: {value!r}") from None
-    if (min_value is not None and number < min_value) or (
-        max_value is not None and number > max_value
-    ):
-        raise ValueError(f"{message}. Received: {value!r}")
-    return number
-
-
-def check_choice(name, value, choices):
-    """`value`, which must be one of `choices`.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(str, choices))}. Received: {value!r}"
-        )
-    return value
+        number = None
+    return _check(name, value, number, "an integer", min_value=min_value, max_value=max_value)
 
 
 def check_number(name, value, min_value=None, above=None, below=None, max_value=None):
-    """`value`, which must be a finite number inside of the bounds.
-
-    Raises:
-        ValueError: If `value` is not a finite number within the bounds.
-    """
-    bounds = {
-        "of at least": (min_value, operator.ge),
-        "above": (above, operator.gt),
-        "below": (below, operator.lt),
-        "at most": (max_value, operator.le),
-    }
-    bounds = {word: bound for word, bound in bounds.items() if bound[0] is not None}
+    """`value`, or a `ValueError` if it is not a finite number within the bounds."""
     right = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (right and math.isfinite(value)) or not all(
-        holds(value, bound) for bound, holds in bounds.values()
-    ):
-        words = " and ".join(f"{word} {bound}" for word, (bound, _) in bounds.items())
-        raise ValueError(
-            f"`{name}` must be a finite number{' ' if words else ''}{words}. Received: {value!r}"
-        )
-    return value
+    number = value if right and math.isfinite(value) else None
+    bounds = {"min_value": min_value, "above": above, "below": below, "max_value": max_value}
+    return _check(name, value, number, "a finite number", **bounds)
+
+
+def _check(name, received, number, kind, **bounds):
+    bounds = {key: bound for key, bound in bounds.items() if bound is not None}
+    if number is None or not all(_BOUNDS[key][1](number, bounds[key]) for key in bounds):
+        words = " and ".join(f"{_BOUNDS[key][0]} {bounds[key]}" for key in bounds)
+        raise ValueError(f"`{name}` must be {kind} {words}".rstrip() + f". Received: {received!r}")
+    return number
 
 
 def check_numbers(name, values, **bounds):
-    """`values`, which must be a sequence of one number or more, inside of `check_number`'s bounds.
-
-    Raises:
-        ValueError: If `values` is not such a sequence.
-    """
+    """`values`, or a `ValueError` if it is not a sequence of numbers that `check_number` takes."""
     if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
         raise ValueError(f"`{name}` must be a sequence of numbers. Received: {values!r}")
     for value in values:
         check_number(name, value, **bounds)
     return values
+
+
+def check_choice(name, value, choices):
+    """`value`, or a `ValueError` if it is not one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(str, choices))}. Received: {value!r}"
+        )
+    return value
 
 
 def did_you_mean(word, known):

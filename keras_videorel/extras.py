@@ -11,7 +11,7 @@ LIBRARIES = {
         "tf2onnx": "tf2onnx>=1.17,<1.18",
         "onnxruntime": "onnxruntime>=1.20,<2",
     },
-    "serve": {"gradio": "gradio>=6.31,<6.32"},
+    "serve": {"gradio": "gradio>=6.20,<7"},
 }
 
 

@@ -8,16 +8,55 @@ import codecs
 import contextlib
 import fnmatch
 import glob
+import io
 import json
 import os
 import re
 import shutil
 import tempfile
+import types
 
 from keras_videorel import tensorflow_import
 from keras_videorel.extras import pip_install
 
 _PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
+
+# The functions of `tf.io.gfile` for local paths, whose names need not be text, without TensorFlow.
+_LOCAL = types.SimpleNamespace(
+    exists=os.path.exists,
+    isdir=os.path.isdir,
+    listdir=os.listdir,
+    makedirs=lambda path: os.makedirs(path, exist_ok=True),
+    remove=os.remove,
+    rename=lambda path, target, overwrite: os.replace(path, target),
+    rmtree=shutil.rmtree,
+    GFile=open,
+)
+
+
+@contextlib.contextmanager
+def _system(path):
+    """`tf.io.gfile`, or its like for a local path; errors are `OSError`."""
+    if not is_remote(path):
+        yield _LOCAL
+        return
+    tensorflow_import.import_tensorflow()
+    import tensorflow as tf
+
+    scheme = path.split("://")[0]
+    if scheme in _PLUG_INS:
+        try:
+            import tensorflow_io  # noqa: F401  registers these file systems
+        except ImportError as error:
+            raise OSError(
+                f"{scheme}:// paths need {pip_install('io')} with Python 3.10 or 3.11 ({error})"
+            ) from None
+    try:
+        yield tf.io.gfile
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(f"{path}: {error.message}") from None
+    except tf.errors.OpError as error:
+        raise OSError(f"{path}: {error.message}") from None
 
 
 def is_remote(path):
@@ -36,15 +75,85 @@ def join(folder, path):
     return path if is_remote(path) else os.path.join(folder, path)
 
 
+def literal_folders(pattern):
+    """A pattern of `glob` in which the names of existing folders are literal, brackets too."""
+    head, tail = os.fspath(pattern), []
+    while glob.has_magic(head) and not os.path.isdir(head):
+        head, name = os.path.split(head)
+        tail.insert(0, name)
+    return os.path.join(glob.escape(head), *tail)
+
+
+def check_text(name, path):
+    """Refuse a path that is not UTF-8 text, where TensorFlow is to write."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"`{name}` must be a path of UTF-8 text. Received: {path!r}") from None
+
+
+@contextlib.contextmanager
+def plain_path(path):
+    """A path that TensorFlow reads as it is.
+
+    Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
+    text (TensorFlow 2.21): a local path with either gets a link of a plain name, for as
+    long as the block lasts.
+    """
+    if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "link")
+        os.symlink(os.path.abspath(path), link)
+        yield link
+
+
+@contextlib.contextmanager
+def local_copy(path, folder):
+    """A local path to a file, or a folder of files, for programs that know no others.
+
+    A remote one is copied into the local `folder` for as long as the block lasts.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    copy = os.path.join(folder, f"{os.getpid()}-{id(folder)}-{os.path.basename(path)}")
+    try:
+        with _system(path) as system:
+            if system.isdir(path):
+                os.mkdir(copy)
+                for name in entries(path)[1]:
+                    system.copy(f"{path}/{name}", os.path.join(copy, name), overwrite=True)
+            else:
+                system.copy(path, copy, overwrite=True)
+        yield copy
+    finally:
+        remove(copy)
+
+
+def exists(path):
+    """Whether there is a file or folder."""
+    with _system(path) as system:
+        return system.exists(path)
+
+
+def is_folder(path):
+    """Whether there is such a folder."""
+    with _system(path) as system:
+        return system.isdir(path)
+
+
+def list_folder(path):
+    """Names of what lies in a folder, sorted; nothing for a folder that is not there."""
+    with _system(path) as system:
+        return sorted(name.rstrip("/") for name in system.listdir(path)) if exists(path) else []
+
+
 def matching(folder, pattern):
-    """Files that a pattern with wildcards in its last part matches, as the pattern names them.
+    """Files that a pattern of `fnmatch` matches by its last part, as the pattern names them.
 
-    Args:
-        folder: Where relative patterns start from.
-        pattern: A path, as of `fnmatch`.
-
-    Returns:
-        A sorted list.
+    Relative patterns start from `folder`.
     """
     parent, name = os.path.split(pattern)
     names = list_folder(join(folder, parent))
@@ -53,176 +162,110 @@ def matching(folder, pattern):
     return [os.path.join(parent, found) for found in fnmatch.filter(names, name)]
 
 
-def literal_folders(pattern):
-    """A pattern of `glob` in which folders that are there, whatever their names, stand for
-    themselves."""
-    head, tail = os.fspath(pattern), []
-    while glob.has_magic(head) and not os.path.isdir(head):
-        head, name = os.path.split(head)
-        tail.insert(0, name)
-    return os.path.join(glob.escape(head), *tail)
-
-
-def exists(path):
-    """Whether there is a file or folder."""
-    if is_remote(path):
-        with _remote(path) as gfile:
-            return gfile.exists(path)
-    return os.path.exists(path)
-
-
-def is_folder(path):
-    """Whether there is such a folder."""
-    if is_remote(path):
-        with _remote(path) as gfile:
-            return gfile.isdir(path)
-    return os.path.isdir(path)
-
-
-def size(path):
-    """Bytes of a file."""
-    if is_remote(path):
-        with _remote(path) as gfile:
-            return gfile.stat(path).length
-    return os.path.getsize(path)
-
-
-def make_folder(path):
-    """Make a folder and those above it; nothing happens if it is there."""
-    if is_remote(path):
-        with _remote(path) as gfile:
-            gfile.makedirs(path)
-    else:
-        os.makedirs(path, exist_ok=True)
-
-
-def list_folder(path):
-    """Names of what lies in a folder, sorted; nothing for a folder that is not there."""
-    if not exists(path):
-        return []
-    if is_remote(path):
-        with _remote(path) as gfile:
-            return sorted(name.rstrip("/") for name in gfile.listdir(path))
-    return sorted(os.listdir(path))
-
-
 def entries(path):
     """`(names of folders, names of files)` in a folder, both sorted; links count as their targets.
 
     Raises:
         OSError: If the folder cannot be listed.
     """
-    if is_remote(path):
-        with _remote(path) as gfile:
-            _, folders, names = next(gfile.walk(path), ("", [], []))
-        return sorted(name.rstrip("/") for name in folders), sorted(names)
     folders, names = [], []
+    if is_remote(path):
+        with _system(path) as system:
+            _, folders, names = next(system.walk(path), ("", [], []))
+        return sorted(name.rstrip("/") for name in folders), sorted(names)
     try:
         with os.scandir(path) as found:
             for entry in found:
-                (folders if _leads_to_folder(entry) else names).append(entry.name)
+                # `isdir`, as `is_dir` raises an error for a link to itself.
+                folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+                (folders if folder else names).append(entry.name)
     except OSError as error:
         raise OSError(f"the folder {path!r} cannot be listed: {error.strerror}") from None
     return sorted(folders), sorted(names)
 
 
-def _leads_to_folder(entry):
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
 def walk(path, skip=lambda name: False, known=()):
     """Yield `(folder, names of files)` of a folder and all folders below, linked ones too.
 
-    A folder that several links lead to comes once, so that loops of links end.
-
-    Args:
-        path: The folder.
-        skip: Function of the name of a folder: whether to leave it out.
-        known: Folders that are not to be walked into, such as those that `path` lies in.
+    A folder that several links lead to comes once, so that loops of links end. Folders whose name
+    `skip` is true of, and the `known` ones, such as those that `path` lies in, are left out.
 
     Raises:
         OSError: If a folder cannot be listed.
     """
-    seen = {_identity(folder) for folder in known}
+
+    def identity(folder):
+        status = os.stat(folder)
+        return status.st_dev, status.st_ino
+
+    seen = {identity(folder) for folder in known}
     pending, linked = [os.fspath(path)], []
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
         if not is_remote(folder):
-            if _identity(folder) in seen:
+            if identity(folder) in seen:
                 continue
-            seen.add(_identity(folder))
+            seen.add(identity(folder))
         folders, names = entries(folder)
         yield folder, names
         below = [os.path.join(folder, name) for name in folders if not skip(name)]
-        # Folders go under their own names, where they have some.
-        linked += [inner for inner in below if not is_remote(inner) and os.path.islink(inner)]
-        pending += [inner for inner in below[::-1] if inner not in linked]
+        # Links wait, so that a folder goes under its own name where it has one.
+        linked += filter(os.path.islink, below)
+        pending += [inner for inner in reversed(below) if not os.path.islink(inner)]
 
 
-def _identity(path):
+def _size_and_time(path):
+    """`[bytes, time of the last change in ns]` of a file."""
+    if is_remote(path):
+        with _system(path) as system:
+            status = system.stat(path)
+        return [status.length, status.mtime_nsec]
     status = os.stat(path)
-    return status.st_dev, status.st_ino
+    return [status.st_size, status.st_mtime_ns]
+
+
+def size(path):
+    """Bytes of a file."""
+    return _size_and_time(path)[0]
 
 
 def fingerprint(path):
     """`[bytes, time of the last change in ns]` of a file, of all in a folder; None for neither."""
     try:
-        if is_folder(path):
-            inner = [fingerprint(join(path, name)) for name in entries(path)[1]]
-            inner = [own for own in inner if own is not None]
-            return [sum(own[0] for own in inner), max((own[1] for own in inner), default=0)]
-        if is_remote(path):
-            with _remote(path) as gfile:
-                status = gfile.stat(path)
-            return [status.length, status.mtime_nsec]
-        status = os.stat(path)
-        return [status.st_size, status.st_mtime_ns]
+        if not is_folder(path):
+            return _size_and_time(path)
+        inner = [fingerprint(join(path, name)) for name in entries(path)[1]]
     except (OSError, ValueError):
         return None
-
-
-def remove(path):
-    """Delete a file or a whole folder; nothing happens if there is none."""
-    if is_remote(path):
-        with _remote(path) as gfile:
-            if gfile.isdir(path):
-                gfile.rmtree(path)
-            elif gfile.exists(path):
-                gfile.remove(path)
-    elif os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
-
-
-def rename(path, target):
-    """Give a file another name, in the place of what has it."""
-    if is_remote(path):
-        with _remote(target) as gfile:
-            gfile.rename(path, target, overwrite=True)
-    else:
-        os.replace(path, target)
+    inner = [own for own in inner if own is not None]
+    return [sum(own[0] for own in inner), max((own[1] for own in inner), default=0)]
 
 
 @contextlib.contextmanager
 def opened(path, mode="r", newline=None):
     """A UTF-8 text file; names of files in it need not be text (`surrogateescape`).
 
-    A local file that was written is on the disk when the block ends.
+    A local file that was written is on the disk when the block ends; a remote one is written then.
     """
     if is_remote(path):
-        with _remote(path) as gfile, _RemoteText(gfile.GFile(path, f"{mode}b")) as file:
-            yield file
+        with _system(path) as system, system.GFile(path, f"{mode}b") as file:
+            text = "" if mode == "w" else file.read().decode("utf-8", "surrogateescape")
+            content = io.StringIO(text)
+            yield content
+            if mode == "w":
+                file.write(content.getvalue().encode("utf-8", "surrogateescape"))
         return
     with open(path, mode, encoding="utf-8", errors="surrogateescape", newline=newline) as file:
         yield file
-        if "w" in mode:
+        if mode == "w":
             file.flush()
             os.fsync(file.fileno())
+
+
+def read_bytes(path, most=-1):
+    """All of a file, or its first bytes."""
+    with _system(path) as system, system.GFile(path, "rb") as file:
+        return file.read(most)
 
 
 def read_text(path):
@@ -236,83 +279,38 @@ def read_text(path):
     return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
-def read_bytes(path, most=-1):
-    """All of a file, or its first bytes."""
-    if is_remote(path):
-        with _remote(path) as gfile, gfile.GFile(path, "rb") as file:
-            return file.read(most)
-    with open(path, "rb") as file:
-        return file.read(most)
-
-
-def check_text(name, path):
-    """Refuse a path that is not UTF-8 text, where TensorFlow is to write.
+def read_json(path):
+    """The content of a JSON file.
 
     Raises:
-        ValueError: If `path` is not UTF-8 text.
+        OSError: If it cannot be read.
+        ValueError: If it is not JSON: empty, or cut short.
     """
+    with opened(path) as file:
+        text = file.read()
     try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"`{name}` must be a path of UTF-8 text. Received: {path!r}") from None
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} is not valid JSON: {error}") from error
 
 
-@contextlib.contextmanager
-def plain_path(path):
-    """A path that TensorFlow reads as it is.
-
-    Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
-    text: a local path with either gets a link of a plain name, for as long as the block lasts.
-    """
-    if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = os.path.join(folder, "link")
-        os.symlink(os.path.abspath(path), link)
-        yield link
+def make_folder(path):
+    """Make a folder and those above it; nothing happens if it is there."""
+    with _system(path) as system:
+        system.makedirs(path)
 
 
-@contextlib.contextmanager
-def local_copy(path, folder):
-    """A path under which programs that know local files only can read a file, or a folder of files.
-
-    Args:
-        path: The file; a local one is used as it is.
-        folder: Local folder for the copy of a remote one, which is deleted afterwards.
-    """
-    if not is_remote(path):
-        yield path
-        return
-    copy = os.path.join(folder, f"{os.getpid()}-{id(folder)}-{os.path.basename(path)}")
-    try:
-        with _remote(path) as gfile:
-            if gfile.isdir(path):
-                os.mkdir(copy)
-                for name in entries(path)[1]:
-                    gfile.copy(f"{path}/{name}", os.path.join(copy, name), overwrite=True)
-            else:
-                gfile.copy(path, copy, overwrite=True)
-        yield copy
-    finally:
-        remove(copy)
+def remove(path):
+    """Delete a file or a whole folder; nothing happens if there is none."""
+    with contextlib.suppress(FileNotFoundError), _system(path) as system:
+        folder = system.isdir(path) and not os.path.islink(path)
+        (system.rmtree if folder else system.remove)(path)
 
 
-def check_replaceable(path, manifest):
-    """Check that a folder may be written over.
-
-    Args:
-        path: The folder.
-        manifest: Name of a file that every folder of its kind holds.
-
-    Raises:
-        ValueError: If there is something else of that name.
-    """
-    if exists(path) and not exists(os.path.join(path, manifest)):
-        raise ValueError(
-            "`path` must be a new folder or an older export; what it holds would be lost. "
-            f"Received: {os.fspath(path)!r}, which has no {manifest}"
-        )
+def rename(path, target):
+    """Give a file another name, in the place of what has it."""
+    with _system(target) as system:
+        system.rename(path, target, overwrite=True)
 
 
 @contextlib.contextmanager
@@ -337,21 +335,6 @@ def atomic_write(path):
         remove(temporary)
 
 
-def preallocate(path, size):
-    """Take room on the disk for a local file, for a writer that cannot bear a full one.
-
-    Args:
-        path: The file, which is made or replaced.
-        size: Bytes.
-
-    Raises:
-        OSError: If there is not that much room; where the system cannot tell (macOS), never.
-    """
-    with open(path, "wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-
-
 def write_json(path, content):
     """Write `content` as indented JSON."""
     with atomic_write(path) as temporary, opened(temporary, "w") as file:
@@ -359,63 +342,21 @@ def write_json(path, content):
         file.write("\n")
 
 
-def read_json(path):
-    """Read a JSON file.
+def check_replaceable(path, manifest):
+    """Refuse to write over a folder that does not hold `manifest`, a file of its kind."""
+    if exists(path) and not exists(os.path.join(path, manifest)):
+        raise ValueError(
+            "`path` must be a new folder or an older export; what it holds would be lost. "
+            f"Received: {os.fspath(path)!r}, which has no {manifest}"
+        )
+
+
+def preallocate(path, size):
+    """Make a local file of `size` bytes, for a writer that cannot bear a full disk.
 
     Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not JSON: empty, or cut short.
+        OSError: If there is not that much room; where the system cannot tell (macOS), never.
     """
-    with opened(path) as file:
-        text = file.read()
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} is not valid JSON: {error}") from error
-
-
-class _RemoteText:
-    """Text over a `GFile` of bytes, which alone can hold names that are no text."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def read(self):
-        return self._file.read().decode("utf-8", "surrogateescape")
-
-    def write(self, text):
-        self._file.write(text.encode("utf-8", "surrogateescape"))
-
-    def writelines(self, lines):
-        self.write("".join(lines))
-
-    def __iter__(self):
-        return iter(self.read().splitlines(keepends=True))
-
-
-@contextlib.contextmanager
-def _remote(path):
-    """`tf.io.gfile`, with errors as `OSError`."""
-    tensorflow_import.import_tensorflow()
-    import tensorflow as tf
-
-    scheme = path.split("://")[0]
-    if scheme in _PLUG_INS:
-        try:
-            import tensorflow_io  # noqa: F401  registers these file systems
-        except ImportError as error:
-            raise OSError(
-                f"{scheme}:// paths need {pip_install('io')} with Python 3.10 or 3.11 ({error})"
-            ) from None
-    try:
-        yield tf.io.gfile
-    except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(f"{path}: {error.message}") from None
-    except tf.errors.OpError as error:
-        raise OSError(f"{path}: {error.message}") from None
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)

@@ -8,8 +8,8 @@ import sys
 def import_tensorflow():
     """Import TensorFlow with its notices on stderr left out.
 
-    They are written before `TF_CPP_MIN_LOG_LEVEL` is looked at, once by each process, and would
-    bury progress bars and one-line errors.
+    TensorFlow 2.21 writes them before it looks at `TF_CPP_MIN_LOG_LEVEL`, once in each process;
+    they would bury progress bars and one-line errors.
     """
     if "tensorflow" in sys.modules:
         return

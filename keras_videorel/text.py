@@ -13,12 +13,7 @@ _DPI = 72  # a point is a pixel
 
 
 def fonts(characters):
-    """Fonts to draw some characters with.
-
-    Returns:
-        `(families, available)`: matplotlib's own font and what is installed to help it out, and
-        the characters that these have.
-    """
+    """Families of fonts to draw characters with, matplotlib's own first, and what these have."""
     missing, families = set(characters), []
     found = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.name != _FONT, f.name))
     for font in found:
@@ -47,16 +42,10 @@ def shorten(shown, most, renderer):
 
 @functools.lru_cache(maxsize=512)
 def mask(text, size, bold=False, most=4096):
-    """A line of text as a picture.
+    """A line of text as a picture: how much each pixel is covered, uint8, read-only.
 
-    Args:
-        text: The line.
-        size: Height of the font in pixels; the line is 1.5 times as high.
-        bold: Whether it is bold.
-        most: Pixels that it may be wide; in a longer one the middle is left out.
-
-    Returns:
-        How much each pixel is covered, uint8 `(height, width)`, read-only.
+    `size` is the height of the font in pixels. The middle of a line that is wider than `most`
+    pixels is left out.
     """
     height = round(1.5 * size)
     families, available = fonts(text)
@@ -77,15 +66,7 @@ def mask(text, size, bold=False, most=4096):
 
 
 def draw(picture, covered, left, top, colour):
-    """Draw a `mask` into an RGB picture, in place; what lies outside is cut off.
-
-    Args:
-        picture: uint8 `(height, width, 3)`.
-        covered: Of `mask`.
-        left: Where its left edge comes, in pixels.
-        top: Where its upper edge comes.
-        colour: `(r, g, b)`, 0 to 255.
-    """
+    """Draw a `mask` into a uint8 RGB picture, in place; what lies outside is cut off."""
     rows = slice(max(top, 0), max(top + covered.shape[0], 0))
     columns = slice(max(left, 0), max(left + covered.shape[1], 0))
     part = picture[rows, columns]

@@ -14,17 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_videorel.cli import run
-from keras_videorel.data import pipeline
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.training import callbacks
 
 
 def build_tiny(config, classes, pretrained=True):
     """In place of `training.build_model`: averages, batch normalization, dropout, a classifier."""
-    clips = keras.Input(
-        pipeline.sample_shape(0, config.data.frames, config.data.crop_size, config.data.stream)
-    )
+    clips = keras.Input(clip_spec(config).shape)
     x = keras.layers.Rescaling(1 / 64)(clips)
     x = keras.layers.AveragePooling3D((2, 6, 6), dtype="float32")(x)  # CPUs have no half of it
     x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(x))

@@ -18,9 +18,9 @@ def tiny_model(config, classes, pretrained=True):
     """A convolution and batch normalization, and dropout as the config says."""
     import keras
 
-    from keras_videorel.data import pipeline
+    from keras_videorel.runs.config import clip_spec
 
-    clip = keras.Input(pipeline.sample_shape(0, config.data.frames, config.data.crop_size))
+    clip = keras.Input(clip_spec(config).shape)
     x = keras.layers.Conv3D(4, 3, strides=4, use_bias=False, name="conv")(clip / 128.0)
     x = keras.layers.Activation("relu")(keras.layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = keras.layers.GlobalAveragePooling3D()(x)
@@ -79,4 +79,4 @@ def main(options, argv):
 
 
 if __name__ == "__main__":
-    cli.leave(main(json.loads(sys.argv[1]), sys.argv[2:]))
+    cli.exit(main(json.loads(sys.argv[1]), sys.argv[2:]))

@@ -1,11 +1,16 @@
 """The command line: `videorel COMMAND --flags`, and `tools/COMMAND.py --flags` in a checkout.
 
 Each command is a module of this package with a docstring (its help text), `FLAGS = Flags()` with
-its flags and a function `main(arguments)` that gets the words that are not flags. Bad input
-is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`; it
-becomes one line on stderr and exit status 2. Ctrl-C becomes exit status 130, and the line
-`INTERRUPTED` of the module.
-VIDEOREL_TRACEBACK=1 shows where it came from.
+its flags and a function `main(arguments)` that gets the words that are not flags. It may also have
+
+    TAKES_WORDS       True, if words that are not flags are expected
+    TAKES_CONFIG      True, if `FLAGS.config` is a config whose keys are flags
+    NEEDS_TENSORFLOW  False, if `main` loads TensorFlow by itself, or never
+    INTERRUPTED       a line for Ctrl-C, which becomes exit status 130
+    more_help         a function that gives the end of its help text
+
+Bad input is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`;
+it becomes one line on stderr and exit status 2. VIDEOREL_TRACEBACK=1 shows where it came from.
 """
 
 import importlib
@@ -54,11 +59,10 @@ class Flags(flags.FlagValues):
 
 
 def run(command, argv=None):
-    """Run one command and return its exit status; any number of them in one process.
+    """Run `"make-tfrecords"` or another command and return its exit status.
 
-    Args:
-        command: Name of the command, for example `"make-tfrecords"`.
-        argv: Words after the command's name; those of this process by default.
+    `argv` are the words after the command's name, those of this process by default. A process may
+    run any number of commands.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
@@ -74,8 +78,7 @@ def run(command, argv=None):
         if hasattr(module, "more_help"):
             print(f"\n{module.more_help()}")
         return 0
-    flag_values = module.FLAGS
-    own = set(flag_values)
+    own = set(module.FLAGS)
     try:
         arguments = _parse(module, [f"videorel {command}", *argv])
         if getattr(module, "NEEDS_TENSORFLOW", True):
@@ -88,10 +91,9 @@ def run(command, argv=None):
             raise
         return _fail(command, _named(module.FLAGS, error), 2)
     finally:
-        for name in set(flag_values) - own:  # the config of a run
-            delattr(flag_values, name)
-        for name in own:
-            flag_values[name].unparse()
+        for name in set(module.FLAGS) - own:  # the config of a run
+            delattr(module.FLAGS, name)
+        module.FLAGS.unparse_flags()
 
 
 def exit(status):
@@ -105,16 +107,21 @@ def exit(status):
 
 
 def _parse(module, words):
+    """The words of a command that are not flags."""
+    takes_config = getattr(module, "TAKES_CONFIG", False)
+    takes_words = getattr(module, "TAKES_WORDS", False)
+    end = words.index("--") if "--" in words else len(words)
+    words = [*(_present_flag(module.FLAGS, word) for word in words[:end]), *words[end:]]
     try:
-        arguments = getattr(module, "parse", module.FLAGS)(words)[1:]
+        arguments = _parse_config(module.FLAGS, words) if takes_config else module.FLAGS(words)
     except flags.UnrecognizedFlagError as error:
         files = [word for word in words[1:] if word.startswith("-") and os.path.exists(word)]
-        if files and getattr(module, "TAKES_WORDS", False):
+        if files and takes_words:
             raise ValueError(
                 f"a file whose name begins with - is written ./{files[0]}, or after --. "
                 f"Received: {files[0]!r}"
             ) from error
-        if hasattr(module, "parse") and (keys := _keys_like(error)):
+        if takes_config and (keys := _keys_like(error)):
             raise ValueError(
                 f"there is no flag --{error.flagname} (did you mean {' or '.join(keys)}?)"
             ) from error
@@ -124,15 +131,24 @@ def _parse(module, words):
             needed = (f"--{name} is needed: {module.FLAGS[name].help}" for name in missing)
             raise ValueError(" ".join(needed)) from error
         raise
-    for name in module.FLAGS:
-        flag = module.FLAGS[name]
-        if isinstance(flag.value, int | float) and not isinstance(flag.value, bool):
-            check_number(f"--{name}", flag.value, min_value=0)
-    if arguments and not getattr(module, "TAKES_WORDS", False):
-        file = "config" in module.FLAGS and config_file_among(arguments)
-        close = f" (did you mean --config {file}?)" if file else ""
+    for name, value in module.FLAGS.flag_values_dict().items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            check_number(f"--{name}", value, min_value=0)
+    arguments = arguments[1:]
+    if arguments and not takes_words:
+        files = [word for word in arguments if word.split(":")[0].endswith(".py")]
+        close = f" (did you mean --config {files[0]}?)" if files else ""
         raise ValueError(f"expected flags only{close}. Received: {' '.join(arguments)}")
     return arguments
+
+
+def _present_flag(flag_values, word):
+    """A word of a command line, with the present name of a flag that has an older one."""
+    from keras_videorel.runs.config import present_name
+
+    match = re.fullmatch(r"--?(\w+)(=.*)?", word, re.DOTALL)
+    name = match and present_name(flag_values, match[1])[0]
+    return word if not match or name == match[1] else f"--{name}{match[2] or ''}"
 
 
 def _keys_like(error):
@@ -147,72 +163,49 @@ def _keys_like(error):
     return [flag for flag in known if f"mean {flag.split('.')[-1]}?" in close]
 
 
-def config_file_among(words):
-    """The first word that looks like a config file, or None."""
-    return next((word for word in words if word.split(":")[0].endswith(".py")), None)
-
-
 def _named(flag_values, error):
     """An error, or its message with the flag that names the file that it is about."""
     file = getattr(error, "filename", None)
     if not isinstance(file, str) or not error.strerror:
         return error
-    names = {}
-    for name in flag_values:
-        values = flag_values[name].value
+    folders = {}
+    for name, values in flag_values.flag_values_dict().items():
         for value in values if isinstance(values, list) else [values]:
-            if not value or not isinstance(value, str):
-                continue
-            folder = os.path.abspath(value)
-            if os.path.commonpath([folder, os.path.abspath(file)]) == folder:
-                names[folder] = name
-    if not names:
+            folder = os.path.abspath(value) if value and isinstance(value, str) else ""
+            if folder and os.path.commonpath([folder, os.path.abspath(file)]) == folder:
+                folders[folder] = name
+    if not folders:
         return error
-    name = names[max(names, key=len)]
     reason = error.strerror
     if isinstance(error, FileExistsError | NotADirectoryError):
         reason = "a folder is expected, and there is a file"
-    return f"--{name}: {reason}: {file!r}"
+    return f"--{folders[max(folders, key=len)]}: {reason}: {file!r}"
 
 
-def run_config(flag_values, words):
-    """Parse the flags of a command on a trained run: its config's keys are flags too.
+def _parse_config(flag_values, words):
+    """Parse the flags of a command and those of the keys of its config, which becomes `config`.
 
-    The config becomes the flag `config`, the keys that were set the flag `config_keys`.
+    The config is that of the file `--config`, or without that flag of the trained run `--workdir`.
+    The keys that were set become the flag `config_keys`.
     """
     from keras_videorel.runs import config_files, workdir
-    from keras_videorel.runs.config import check_config
-
-    flag_values(_without_keys(words), known_only=True)
-    config = workdir.read_config(flag_values.workdir)
-    words, keys = config_files.override(config, words)
-    check_config(config)
-    for name, value in (("config", config), ("config_keys", keys)):
-        flags.DEFINE_string(name, None, "", flag_values=flag_values)
-        flag_values[name].value = value
-    return flag_values(words)
-
-
-def file_config(flag_values, words):
-    """Parse the flags of a command that takes a config file as `--config`: its keys are flags too.
-
-    The flag `config` becomes the config; without a file the base one.
-    """
-    from keras_videorel.runs import config_files
     from keras_videorel.runs.config import base, check_config
 
-    flag_values(_without_keys(words), known_only=True)
-    config = base() if flag_values.config is None else config_files.load(flag_values.config)
-    words, _ = config_files.override(config, words)
+    # `--config.KEY` is no flag before the config is read.
+    own = [word for word in words if not word.startswith(("--config.", "-config."))]
+    flag_values(own, known_only=True)
+    if "config" not in flag_values:
+        config = workdir.read_config(flag_values.workdir)
+    else:
+        config = config_files.load(flag_values.config) if flag_values.config else base()
+    words, keys = config_files.override(config, words)
     words = flag_values(words)
     check_config(config)
-    flag_values["config"].value = config
+    for name, value in (("config", config), ("config_keys", keys)):
+        if name not in flag_values:
+            flag_values.string(name, None, "")
+        flag_values[name].value = value
     return words
-
-
-def _without_keys(words):
-    """Words without `--config.KEY`, which are no flags before the config is read."""
-    return [word for word in words if not word.startswith(("--config.", "-config."))]
 
 
 def main():

@@ -7,15 +7,12 @@ Without a file these are the defaults, of ARTNet on Kinetics. A config file sets
 `config = base()`, `config.train.epochs = 20`, `return config`.
 """
 
-from keras_videorel.cli import Flags, file_config
+from keras_videorel.cli import Flags
 
 NEEDS_TENSORFLOW = False
+TAKES_CONFIG = True
 FLAGS = Flags()
 FLAGS.string("config", None, "Config file, FILE.py or FILE.py:key=value,...")
-
-
-def parse(words):
-    return file_config(FLAGS, words)
 
 
 def main(arguments):

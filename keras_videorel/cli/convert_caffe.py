@@ -12,6 +12,7 @@ Prints what went where. docs/architecture.md tells what was verified, and on wha
 import os
 
 from keras_videorel.cli import Flags
+from keras_videorel.data.manifest import write_class_names
 
 FLAGS = Flags()
 FLAGS.string("caffemodel", None, "File to convert.", required=True)
@@ -24,8 +25,8 @@ FLAGS.string("output", None, "File to write, NAME.keras or NAME.weights.h5.", re
 
 def main(arguments):
     from keras_videorel import caffe
-    from keras_videorel.files import atomic_write, opened
-    from keras_videorel.models.summary import trainable_parameters
+    from keras_videorel.files import atomic_write
+    from keras_videorel.models.complexity import trainable_parameters
 
     output = FLAGS.output
     name = output.removesuffix(".keras").removesuffix(".weights.h5")
@@ -39,13 +40,12 @@ def main(arguments):
     print(conversion)
     print(f"{model.name}, {trainable_parameters(model):,} trainable parameters, in {output}")
     if labels:
-        with atomic_write(f"{name}.labels.txt") as temporary, opened(temporary, "w") as file:
-            file.writelines(f"{label}\n" for label in labels)
+        write_class_names(f"{name}.labels.txt", labels)
         print(f"names of its classes in {name}.labels.txt")
 
 
 def _read_labels(path, classes):
-    from keras_videorel.class_names import read_class_names
+    from keras_videorel.data.manifest import read_class_names
 
     labels = read_class_names(path)
     if len(labels) != classes:

@@ -2,14 +2,14 @@
 
     videorel evaluate --workdir runs/artnet --config.eval.clips=25 --config.eval.crops=10
 
-Scores of a video's views are averaged before the softmax, or after it with
---config.eval.averaged=after. Without a GPU, and without these flags, a config of more than 10
-views is evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the
-run's folder.
+The logits of a video's views are averaged, or with --config.eval.average=probabilities what they
+are after the softmax. Without a GPU, and without these flags, a config of more than 10 views is
+evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
 """
 
-from keras_videorel.cli import Flags, run_config
+from keras_videorel.cli import Flags
 
+TAKES_CONFIG = True
 FLAGS = Flags()
 FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
 FLAGS.string("scores", None, "Optional .npz file for every video's scores.")
@@ -18,10 +18,6 @@ FLAGS.string("split", "test", "Split of the shards to evaluate on.")
 
 
 CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minutes a video
-
-
-def parse(words):
-    return run_config(FLAGS, words)
 
 
 def main(arguments):

@@ -27,8 +27,10 @@ import os
 import shlex
 import sys
 
-from keras_videorel.cli import Flags, run_config
+from keras_videorel.cli import Flags
+from keras_videorel.data.manifest import read_manifest
 
+TAKES_CONFIG = True
 FLAGS = Flags()
 FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
 FLAGS.string("output", None, "Folder to write, saved_models/NAME.", required=True)
@@ -51,37 +53,30 @@ FLAGS.float(
 )
 
 
-def parse(words):
-    return run_config(FLAGS, words)
-
-
 def main(arguments):
     from keras_videorel import export
     from keras_videorel.runs import evaluate as evaluation
-    from keras_videorel.runs import train as training
     from keras_videorel.runs import workdir
 
     export.check_formats(FLAGS.formats)
-    config, labels = FLAGS.config, workdir.read_labels(FLAGS.workdir)
+    config, class_names = FLAGS.config, workdir.read_labels(FLAGS.workdir)
+    clip = workdir.read_clip_spec(FLAGS.workdir, config)
     model, epochs = evaluation.load_model(FLAGS.workdir, config)
-    taken = training.view_settings(config)
-    for name in ("frames", "crop_size", "stacked"):  # the model's input tells them
-        del taken[name]
-    settings = {**taken, "frame_size": workdir.read_frame_size(FLAGS.workdir), "clips": FLAGS.clips}
-    calibration, verification = _samples(config, model, labels, settings)
+    calibration, verification = _samples(config, clip)
     failure = None
     try:
         figures = export.export_model(
             model,
             FLAGS.output,
-            labels,
+            clip,
+            class_names,
             FLAGS.formats,
+            clips=FLAGS.clips,
             calibration=calibration,
             verification=verification,
-            least_agreement=FLAGS.least_agreement,
+            min_agreement=FLAGS.least_agreement,
             training=_training(config, epochs),
             from_logits=True,
-            **settings,
         )
     except export.ExportError as error:
         if not error.figures:
@@ -99,22 +94,22 @@ def main(arguments):
     return 0
 
 
-def _samples(config, model, labels, settings):
+def _samples(config, clip):
     """Samples `(1, ...)` for calibration and for verification; `None` where there are none."""
     from keras_videorel.data import pipeline
-    from keras_videorel.export.samples import samples_of
-    from keras_videorel.runs import train as training
+    from keras_videorel.export.samples import read_samples
     from keras_videorel.runs import workdir
 
     if FLAGS.calibration_videos:
-        of_model = samples_of(model, labels, **settings)
         found = (
-            sample[None] for path in FLAGS.calibration_videos for sample in of_model.read(path)
+            sample[None]
+            for path in FLAGS.calibration_videos
+            for sample in read_samples(path, clip, FLAGS.clips)
         )
         found = list(itertools.islice(found, max(FLAGS.calibration_samples, FLAGS.samples)))
         return found[: FLAGS.calibration_samples], found[: FLAGS.samples]
     try:
-        info = pipeline.read_info(config.data.path, config.data.split)
+        info = read_manifest(config.data.path, config.data.fold)
     except OSError as error:
         if "tflite_int8" not in FLAGS.formats:
             return None, None
@@ -124,17 +119,16 @@ def _samples(config, model, labels, settings):
             "with --config.data.path"
         ) from None
     workdir.check_shards(FLAGS.workdir, info)
-    shared = training.clip_settings(config)
     calibration = None
     if "tflite_int8" in FLAGS.formats:
         batches = pipeline.training_batches(
-            info, 1, crop_scales=config.data.crop_scales, mirror=config.data.mirror, epochs=1,
-            shuffle_buffer=config.data.shuffle_buffer, seed=config.seed, **shared,
+            info, clip, 1, crop_scales=config.data.crop_scales, mirror=config.data.mirror,
+            epochs=1, shuffle_buffer=config.data.shuffle_buffer, seed=config.seed,
         )  # fmt: skip
         calibration = [x.numpy() for x, _ in batches.take(FLAGS.calibration_samples)]
-    side = "test" if info.clips.get("test") else "train"
-    views = pipeline.clip_views(info, side, clips=1, crops=1, **training.view_settings(config))
-    return calibration, [x.numpy() for x, _, _ in views.take(FLAGS.samples)]
+    split = "test" if info.clips.get("test") else "train"
+    views = pipeline.centered_views(info, clip, split).batch(1).take(FLAGS.samples)
+    return calibration, [x.numpy() for x, _ in views]
 
 
 def _training(config, epochs):

@@ -1,64 +1,48 @@
 """Fuse the scores of several models on the same clips, and measure what comes out.
 
     videorel fuse --scores rgb.npz:0.45 --scores flow.npz:0.55 --report report
-    videorel fuse --split 'rgb1.npz:0.45 flow1.npz:0.55' --split 'rgb2.npz:0.45 flow2.npz:0.55'
+    videorel fuse --fold 'rgb1.npz:0.45 flow1.npz:0.55' --fold 'rgb2.npz:0.45 flow2.npz:0.55'
     videorel fuse --scores rgb.npz --scores flow.npz --search val_rgb.npz --search val_flow.npz
     videorel fuse --scores rgb.npz --scores flow.npz --against 'tsn_rgb.npz tsn_flow.npz'
 
 The files are those of `evaluate --scores`. Scores are summed with the weights before the softmax
 (--softmax: after it); without weights, all count the same. Clips are matched by their paths, and
-all files must be of the same clips. With --split, once for each of the official splits, every
-figure is the mean over the splits.
+all files must be of the same clips. With --fold, once for each of the official splits, every
+figure is the mean over these folds.
 
 Figures come with 95% bootstrap intervals over the videos. --against takes another model, or
-several to fuse, once for each split, and tests the difference (McNemar). --search takes as many
+several to fuse, once for each fold, and tests the difference (McNemar). --search takes as many
 files as there are models, of other clips: the weights with the highest top-1 there are used.
 """
 
 import os
 import shlex
 
-from absl import flags
-
+from keras_videorel.cli import Flags
 from keras_videorel.evaluation import fusion, scores, significance
 from keras_videorel.files import exists
 
 NEEDS_TENSORFLOW = False
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_multi_string(
-    "scores", [], "File of scores, with or without :WEIGHT.", flag_values=FLAGS
+FLAGS = Flags()
+FLAGS.strings("scores", [], "File of scores, with or without :WEIGHT.")
+FLAGS.strings("fold", [], "Instead: the files of one official split, between spaces.")
+FLAGS.strings(
+    "against", [], "Files of the model to compare with, between spaces; once for each fold."
 )
-flags.DEFINE_multi_string(
-    "split", [], "Instead: the files of one split, between spaces.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "against",
-    [],
-    "Files of the model to compare with, between spaces; once for each split.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_multi_string(
+FLAGS.strings(
     "search",
     [],
     "File of scores of validation clips to choose the weights on, one for each model in the same "
     "order.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean("softmax", False, "Sum after the softmax.", flag_values=FLAGS)
-flags.DEFINE_string("output", None, "File for the fused scores, of one split.", flag_values=FLAGS)
-flags.DEFINE_string("report", None, "Folder for a page with figures.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "videos", None, "Folder of the videos, for pictures of them on the page.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "paper",
-    [],
-    "Published top-1 of a row of the table in percent, ROW:94.4.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of these.", lower_bound=0, flag_values=FLAGS)
+FLAGS.boolean("softmax", False, "Sum after the softmax.")
+FLAGS.string("output", None, "File for the fused scores, of one fold.")
+FLAGS.string("report", None, "Folder for a page with figures.")
+FLAGS.string("videos", None, "Folder of the videos, for pictures of them on the page.")
+FLAGS.strings("paper", [], "Published top-1 of a row of the table in percent, ROW:94.4.")
+FLAGS.integer("resamples", 10_000, "Bootstrap resamples.", lower_bound=1)
+FLAGS.integer("seed", 0, "Seed of these.", lower_bound=0)
 
 
 def main(arguments):
@@ -124,24 +108,24 @@ def row_names(paths):
 
 def _parse_models():
     """`(paths, weights)` of each split, of the model and of the one to compare with."""
-    if bool(FLAGS.scores) == bool(FLAGS.split):
+    if bool(FLAGS.scores) == bool(FLAGS.fold):
         given = "both" if FLAGS.scores else "neither"
-        raise ValueError(f"one of `scores` and `split` must name files. Received: {given}")
-    splits = [_parse_files("scores", FLAGS.scores)] if FLAGS.scores else _parse_splits("split")
+        raise ValueError(f"one of `scores` and `fold` must name files. Received: {given}")
+    splits = [_parse_files("scores", FLAGS.scores)] if FLAGS.scores else _parse_folds("fold")
     if FLAGS.output and len(splits) > 1:
         raise ValueError(
-            f"`output` is for one split. Received: {FLAGS.output} with {len(splits)} splits"
+            f"`output` is for one fold. Received: {FLAGS.output} with {len(splits)} folds"
         )
-    baseline = _parse_splits("against")
+    baseline = _parse_folds("against")
     if baseline and len(baseline) != len(splits):
         raise ValueError(
-            f"`against` must be given once for each of the {len(splits)} splits. "
+            f"`against` must be given once for each of the {len(splits)} folds. "
             f"Received: {len(baseline)} times"
         )
     return splits, baseline
 
 
-def _parse_splits(flag):
+def _parse_folds(flag):
     splits = []
     for text in FLAGS[flag].value:
         try:
@@ -225,7 +209,7 @@ def _published(results):
 
 def _print_table(results, weights, fused, published):
     videos = " + ".join(f"{len(scores.paths):,}" for scores in fused)
-    means = f" in {len(fused)} splits; figures are their means" if len(fused) > 1 else ""
+    means = f" in {len(fused)} folds; figures are their means" if len(fused) > 1 else ""
     print(f"{videos} videos of {len(fused[0].classes)} classes{means}\n")
     names = {"top5": "top-5", "average": "average", "mean_class_accuracy": "mean class"}
     names = {key: name for key, name in names.items() if key in results[0].mean}
@@ -242,7 +226,7 @@ def _print_table(results, weights, fused, published):
         print("  ".join([f"{name:{first}}", *cells]).rstrip())
     if len(fused) > 1:
         each = ", ".join(f"{found['top1']:.2%}" for found in results[0].splits)
-        print(f"\ntop-1 of {results[0].name} in the splits: {each}")
+        print(f"\ntop-1 of {results[0].name} in the folds: {each}")
 
 
 def _print_comparison(comparison, ours, theirs):

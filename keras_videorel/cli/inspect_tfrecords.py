@@ -1,14 +1,13 @@
 """Show what shards hold, check every record, and describe shards that others wrote.
 
     videorel inspect-tfrecords --shards DIR
-    videorel inspect-tfrecords --shards DIR --sheet clips.png --report problems.csv
+    videorel inspect-tfrecords --shards DIR --contact_sheet clips.png --report problems.csv
     videorel inspect-tfrecords --shards DIR --train 'train*.tfrecord' --test 'val*.tfrecord' \\
         --labels labels.txt --describe DIR2
 
-Counts what is there and compares that with dataset.json. Every record is checked: checksums,
-keys, as many timestamps and fields of flow as frames, sizes, labels, sides in the official splits,
-paths that occur once; and every frame is decoded (--frames first: one of each clip; --noverify:
-none). Records count from 0. The exit status is 1 if anything is wrong.
+Counts what is there and compares that with dataset.json. Every record is read (TensorFlow checks
+its checksum), its label compared with labels.txt, and all its frames and flow decoded (--noverify:
+the first frame only). Records count from 0. The exit status is 1 if anything is wrong.
 
 With --train the shards need no dataset.json: patterns say which files are which, and keys where
 the records keep what. With --describe, too, and nothing wrong, DIR2 gets a dataset.json and a
@@ -18,29 +17,27 @@ labels.txt that refer to them, and trains like a folder of make-tfrecords.
 import collections
 import csv
 import datetime
-import unicodedata
 
 from absl import flags
 
 PROBLEMS_SHOWN = 20
 LABELS_SHOWN = 10
+KEYS = {
+    "frames": "JPEG frames (image/encoded)",
+    "flow": "pictures of optical flow, as make-tfrecords stores them (FORWARD_FLOW/image/encoded)",
+    "label": "index of the class (clip/label/index)",
+    "path": "path of the clip (clip/data_path)",
+}
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("shards", None, "Folder of the shards.", flag_values=FLAGS)
-flags.DEFINE_boolean("verify", True, "Decode the frames.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "frames",
-    "all",
-    ["all", "first"],
-    "Frames of a clip to decode: all or first.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("shards", None, "Folder of the shards.", required=True, flag_values=FLAGS)
+flags.DEFINE_boolean("verify", True, "Decode all frames.", flag_values=FLAGS)
 flags.DEFINE_boolean("all", False, "Print the counts of all classes.", flag_values=FLAGS)
 flags.DEFINE_string("report", None, "CSV file for all problems.", flag_values=FLAGS)
-flags.DEFINE_string("sheet", None, "PNG file for pictures of random clips.", flag_values=FLAGS)
+flags.DEFINE_string("contact_sheet", None, "PNG for frames of random clips.", flag_values=FLAGS)
+flags.DEFINE_alias("sheet", "contact_sheet", flag_values=FLAGS)
 flags.DEFINE_integer("clips", 12, "Clips on the sheet.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "Seed of their choice.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_integer("workers", None, "Threads; by default all cores.", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "train",
     None,
@@ -52,125 +49,92 @@ flags.DEFINE_multi_string("test", None, "Likewise, of the test split", flag_valu
 flags.DEFINE_string(
     "labels", None, "Likewise: file of the names of the classes, one a line.", flag_values=FLAGS
 )
-for _name, _what in {
-    "frames": "JPEG frames (image/encoded)",
-    "flow": "pictures of optical flow, as make-tfrecords stores them (FORWARD_FLOW/image/encoded)",
-    "label": "index of the class (clip/label/index)",
-    "path": "path of the clip (clip/data_path)",
-}.items():
+for _name, _what in KEYS.items():
     flags.DEFINE_string(f"{_name}_key", None, f"Likewise: key of the {_what}.", flag_values=FLAGS)
 flags.DEFINE_string(
     "describe", None, "Folder for the dataset.json and labels.txt of these.", flag_values=FLAGS
 )
-flags.mark_flag_as_required("shards", flag_values=FLAGS)
 
 
 def main(arguments):
     import tensorflow as tf
 
-    from keras_videorel.data import inspection
+    from keras_videorel.data import contact_sheet, inspection
 
     tf.config.set_visible_devices([], "GPU")  # its memory is for those who train
-    layout = _layout()
-    decode = FLAGS.frames if FLAGS.verify else "none"
-    clips, problems = inspection.scan(layout, decode, FLAGS.workers)
+    manifest = _manifest()
+    clips, problems = inspection.scan(manifest, FLAGS.verify)
     if not FLAGS.train:
-        problems += inspection.compare(layout, clips)
-    _print_tables(layout, clips)
+        problems += inspection.compare(manifest, clips)
+    _print_counts(manifest, clips)
     _print_problems(problems, clips)
     if FLAGS.report is not None:
         _write_report(problems)
-    if FLAGS.sheet is not None:
-        _draw_sheet(layout, clips, problems)
+    if FLAGS.contact_sheet is not None:
+        broken = {(problem.file, problem.record) for problem in problems}
+        whole = [clip for clip in clips if (clip.file, clip.record) not in broken]
+        contact_sheet.save_sheet(manifest, whole, FLAGS.contact_sheet, FLAGS.clips, FLAGS.seed)
+        print(f"{min(FLAGS.clips, len(whole))} clips on {FLAGS.contact_sheet}")
     if FLAGS.describe is not None:
         if problems:
             print(f"{FLAGS.describe} was not written, because of the problems")
         else:
-            inspection.describe(layout, clips, FLAGS.describe)
+            inspection.describe(manifest, clips, FLAGS.describe)
             print(f'described in {FLAGS.describe}: config.data.path = "{FLAGS.describe}"')
     return 1 if problems else 0
 
 
-def _layout():
+def _manifest():
     from keras_videorel.data import inspection
+    from keras_videorel.data.manifest import read_manifest
 
     if not FLAGS.train:
-        given = [
-            name
-            for name in ("test", "labels", "describe", *(f"{key}_key" for key in _keys()))
-            if FLAGS[name].value
-        ]
-        if given:
-            raise ValueError(f"`{given[0]}` is for shards that `train` names. Received: no `train`")
-        return inspection.read_layout(FLAGS.shards)
+        for name in ("test", "labels", "describe", *(f"{key}_key" for key in KEYS)):
+            if FLAGS[name].value:
+                raise ValueError(f"`{name}` is for shards that `train` names. Received: no `train`")
+        return read_manifest(FLAGS.shards)
     if not FLAGS.labels:
         raise ValueError("`labels` must name a file of the names of the classes. Received: none")
     patterns = {"train": FLAGS.train, **({"test": FLAGS.test} if FLAGS.test else {})}
-    keys = {name: key for name, key in _keys().items() if key is not None}
-    return inspection.foreign_layout(FLAGS.shards, FLAGS.labels, patterns, keys)
-
-
-def _keys():
-    return {name: FLAGS[f"{name}_key"].value for name in ("frames", "flow", "label", "path")}
+    keys = {name: key for name in KEYS if (key := FLAGS[f"{name}_key"].value) is not None}
+    return inspection.foreign_manifest(FLAGS.shards, FLAGS.labels, patterns, keys)
 
 
 # --- What is printed ------------------------------------------------------------------------
 
 
-def _print_tables(layout, clips):
-    from keras_videorel.data import inspection, shards
+def _print_counts(manifest, clips):
+    from keras_videorel.data import inspection
 
-    splits, official = inspection.count(layout, clips)
-    print(f"{layout.folder}: {len(layout.labels):,} labels, {len(clips):,} clips")
-    _print_pictures(layout, clips)
+    counts = inspection.count(manifest, clips)
+    print(f"{manifest.path}: {len(manifest.labels):,} labels, {len(clips):,} clips")
+    sizes = collections.Counter(clip.size for clip in clips if clip.size).most_common(5)
+    print("frames of " + ", ".join(f"{h}x{w} ({n:,} clips)" for (h, w), n in sizes))
+    print("optical flow" if manifest.flow else "no optical flow")
     _print_range("frames of a clip", "{:,.0f}", [clip.frames for clip in clips])
-    durations = [clip.seconds for clip in clips if clip.seconds is not None]
-    _print_range("duration of a clip", "{:,.1f} s", durations)
+    seconds = [clip.seconds for clip in clips if clip.seconds is not None]
+    _print_range("duration of a clip", "{:,.1f} s", seconds)
 
-    rows = [
-        _sums(name, c["shards"], [x for x in clips if x.split == name])
-        for name, c in splits.items()
-    ]
-    if len(rows) > 1:
-        rows.append(_sums("all", sum(c["shards"] for c in splits.values()), clips))
-    _print_rows(
-        ("split", "shards", "clips", "frames", "duration", "MB", "MB/shard", "KB/clip", "KB/frame"),
-        rows,
-    )
-    if official:
-        rows = [
-            (number, *(f"{sides.get(side, 0):,}" for side in shards.SIDES))
-            for number, sides in official.items()
-        ]
-        _print_rows(("official split", *shards.SIDES), rows)
+    rows = [("split", "shards", "clips", "frames", "duration", "MB", "KB/clip")]
+    for split, own in counts.items():
+        found = [clip for clip in clips if clip.split == split]
+        duration = datetime.timedelta(seconds=round(sum(clip.seconds or 0 for clip in found)))
+        size = sum(clip.bytes for clip in found)
+        numbers = [f"{own[name]:,}" for name in ("shards", "clips", "frames")]
+        sizes = [f"{size / 1e6:,.1f}", f"{size / max(len(found), 1) / 1e3:,.1f}"]
+        rows.append((split, *numbers, str(duration), *sizes))
+    _print_table(rows)
 
-    labels = layout.labels if FLAGS.all else layout.labels[:LABELS_SHOWN]
-    rows = [
-        (label, *(f"{c['clips_per_label'][label]:,}" for c in splits.values())) for label in labels
-    ]
-    _print_rows(("clips of", *splits), rows)
-    if len(labels) < len(layout.labels):
-        print(f"... and {len(layout.labels) - len(labels):,} more labels (--all prints them)")
-    for split, counts in splits.items():
-        numbers = counts["clips_per_label"].values()
-        least, most = min(numbers), max(numbers)
-        none = sum(number == 0 for number in numbers)
-        print(
-            f"{split}: {least:,}{f' to {most:,}' if most > least else ''} clips per label"
-            + (f", none of {none:,} labels" if none else "")
-        )
-
-
-def _print_pictures(layout, clips):
-    sizes = collections.Counter(clip.size for clip in clips if clip.size).most_common()
-    shown = [f"{h}x{w}" + (f" ({n:,} clips)" if len(sizes) > 1 else "") for (h, w), n in sizes[:5]]
-    if len(sizes) > 5:
-        shown.append(f"{len(sizes) - 5:,} more sizes")
-    print(f"frames of {', '.join(shown) or 'no known size'}")
-    with_flow = sum(clip.flow for clip in clips)
-    some = f" in {with_flow:,} clips" if with_flow < len(clips) else ""
-    method = layout.manifest.get("options", {}).get("flow", "unknown")
-    print(f"optical flow{some}, method: {method}" if with_flow else "no optical flow")
+    shown = manifest.labels if FLAGS.all else manifest.labels[:LABELS_SHOWN]
+    per_label = {split: own["clips_per_label"] for split, own in counts.items()}
+    rows = [(label[:40], *(f"{own[label]:,}" for own in per_label.values())) for label in shown]
+    _print_table([("clips of", *counts), *rows])
+    if len(shown) < len(manifest.labels):
+        print(f"... and {len(manifest.labels) - len(shown):,} more labels (--all prints them)")
+    for split, own in per_label.items():
+        empty = sum(number == 0 for number in own.values())
+        none = f", none of {empty:,} labels" if empty else ""
+        print(f"{split}: {min(own.values()):,} to {max(own.values()):,} clips per label{none}")
 
 
 def _print_range(name, form, values):
@@ -181,59 +145,29 @@ def _print_range(name, form, values):
         print(f"{name}: {low} to {high}, median {median}")
 
 
-def _sums(name, shards, clips):
-    size, frames = sum(clip.bytes for clip in clips), sum(clip.frames for clip in clips)
-    seconds = round(sum(clip.seconds or 0 for clip in clips))
-    means = ((shards, 1e6), (len(clips), 1e3), (frames, 1e3))
-    return (
-        name,
-        f"{shards:,}",
-        f"{len(clips):,}",
-        f"{frames:,}",
-        str(datetime.timedelta(seconds=seconds)),
-        f"{size / 1e6:,.1f}",
-        *(f"{size / count / unit:,.1f}" if count else "-" for count, unit in means),
-    )
-
-
-def _print_rows(heads, rows):
+def _print_table(rows):
     """A table under an empty line: names to the left, the rest to the right."""
-    rows = [heads, *((_shortened(name), *values) for name, *values in rows)]
-    widths = [max(map(_columns, cells)) for cells in zip(*rows, strict=True)]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     print()
     for name, *values in rows:
         cells = [f"{value:>{width}}" for value, width in zip(values, widths[1:], strict=True)]
-        print("  ".join([name + " " * (widths[0] - _columns(name)), *cells]))
-
-
-def _shortened(name):
-    name = "".join(c if c.isprintable() else " " for c in name)
-    return name if len(name) <= 40 else f"{name[:39]}…"
-
-
-def _columns(text):
-    """Columns of a terminal that a text takes."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+        print("  ".join([name.ljust(widths[0]), *cells]))
 
 
 def _print_problems(problems, clips):
     print()
     if not problems:
         frames = sum(clip.frames for clip in clips)
-        decoded = {"all": f"all {frames:,} frames", "first": "the first frame of each"}
-        what = decoded[FLAGS.frames] if FLAGS.verify else "no frame"
-        print(f"no problems: {len(clips):,} records read, {what} decoded")
+        decoded = f"all {frames:,} frames" if FLAGS.verify else "the first frame of each"
+        print(f"no problems: {len(clips):,} records read, {decoded} decoded")
         return
     print(f"{len(problems):,} problems:")
-    for problem in problems[:PROBLEMS_SHOWN]:
-        place = problem.file
-        if problem.record is not None:
-            place += f", record {problem.record} at byte {problem.offset:,}"
-        path = f" ({problem.path})" if problem.path else ""
-        print(f"  {place}{path}: {problem.problem}")
+    for file, record, path, problem in problems[:PROBLEMS_SHOWN]:
+        place = file if record is None else f"{file}, record {record}"
+        print(f"  {place}{f' ({path})' if path else ''}: {problem}")
     if len(problems) > PROBLEMS_SHOWN:
-        print(f"  ... and {len(problems) - PROBLEMS_SHOWN:,} more", end="")
-        print(f", all in {FLAGS.report}" if FLAGS.report else " (--report lists them)")
+        report = f"all in {FLAGS.report}" if FLAGS.report else "--report lists them"
+        print(f"  ... and {len(problems) - PROBLEMS_SHOWN:,} more ({report})")
 
 
 def _write_report(problems):
@@ -245,12 +179,3 @@ def _write_report(problems):
         files.opened(temporary, "w", newline="") as file,
     ):
         csv.writer(file, lineterminator="\n").writerows([Problem._fields, *problems])
-
-
-def _draw_sheet(layout, clips, problems):
-    from keras_videorel.data import contact_sheet
-
-    broken = {(problem.file, problem.record) for problem in problems}
-    whole = [clip for clip in clips if (clip.file, clip.record) not in broken]
-    contact_sheet.save_sheet(layout, whole, FLAGS.sheet, FLAGS.clips, FLAGS.seed)
-    print(f"{min(FLAGS.clips, len(whole))} clips on {FLAGS.sheet}")

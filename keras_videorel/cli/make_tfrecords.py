@@ -20,12 +20,12 @@ Data sets:
              DIR/**/ID_000012_000022.mp4, or whole files, DIR/**/ID.mp4, which are cut. Without
              a test part, the validation part is tested on
 
-The three official splits of ucf101 and hmdb51 share one set of shards: shards are named by the
-side in --split, and config.data.split chooses another when they are read.
+The three official splits of ucf101 and hmdb51, the folds, share one set of shards: shards are named
+by the split in --fold, and config.data.fold chooses another when they are read.
 
 --test_fraction and --val_fraction keep the clips of a recording together: those that have the
-group of a table in common, or what --group_pattern finds in their file names, or by default the
-recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
+group of a table in common, or what --group_pattern finds in their file names ('(person[0-9]+)_'),
+or by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
 
 writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of what is
 missing, is no video or does not decode) and, when all is done, dataset.json. A run that was
@@ -37,112 +37,42 @@ import os
 import re
 import sys
 
-from absl import flags
-
 from keras_videorel import files
-from keras_videorel.checks import check_integer
-from keras_videorel.class_names import read_class_names
-from keras_videorel.data import drawing, folders, official, pictures, shards, sources, tables
-
-DATASETS = ("folder", "csv", *official.READERS)
+from keras_videorel.cli import Flags
+from keras_videorel.data import (
+    drawing,
+    folders,
+    manifest,
+    official,
+    pictures,
+    shard_plan,
+    shards,
+    tables,
+)
 
 NEEDS_TENSORFLOW = False  # loaded when the arguments are known to be good
 TAKES_WORDS = True  # options of Beam, after --
-FLAGS = flags.FlagValues()
-flags.DEFINE_enum("dataset", None, DATASETS, "Kind of data set.", flag_values=FLAGS)
-flags.DEFINE_string("videos", None, "Folder of the videos.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "annotations", None, "All but folder: the table, or the official lists.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "split",
-    1,
-    "Official split of ucf101, hmdb51 (1, 2, 3) or kinetics (1: validation, 2: test) that the "
-    "shards are named by.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "labels",
-    None,
-    "File of class names in index order, such as the labels.txt of the shards that a model was "
-    "trained on; by default the official order, or sorted.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string("output", None, "Folder to write to; made if need be.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "resize",
-    None,
-    "HEIGHTxWIDTH of the stored frames; {}x{} unless short_side is given.".format(
-        *shards.DEFAULT_SIZE
-    ),
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "short_side",
-    None,
-    "Instead of resize: shorter side of the stored frames, with the aspect ratio kept.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    "flow",
-    "none",
-    shards.FLOWS,
-    "Optical flow to store beside the frames: tvl1 as the papers, or dis, which is far faster.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "test_fraction",
-    None,
-    "For folder without train/ and test/, and csv without test rows: part of each class for the "
-    "test split.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "val_fraction",
-    None,
-    "Part of each class for the validation split, val, taken from training.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "group_pattern",
-    None,
-    "Regular expression with one group, such as '(person[0-9]+)_', looked for in the names of "
-    "files: clips with the same text there stay on one side of test_fraction and val_fraction.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "frame_rate",
-    pictures.FRAME_RATE,
-    "Pictures per second of clips that are folders of pictures.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "shards",
-    None,
-    f"Shards of each split; by default one per {shards.CLIPS_PER_SHARD} clips, and at least one "
-    "per worker.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("workers", None, "Processes; by default all cores.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "engine",
-    "local",
-    shards.ENGINES,
-    "local: processes on this machine. beam: an Apache Beam pipeline.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "time_limit",
-    shards.TIME_LIMIT,
-    "Seconds that a video may take without giving a frame.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "jpeg_quality", shards.JPEG_QUALITY, "Quality of the stored frames.", flag_values=FLAGS
-)
-flags.DEFINE_integer("seed", 0, "Seed of the order and of test_fraction.", flag_values=FLAGS)
-for _name in ("dataset", "videos", "output"):
-    flags.mark_flag_as_required(_name, flag_values=FLAGS)
+DATASETS = ("folder", "csv", *official.READERS)
+FLAGS = Flags()
+FLAGS.enum("dataset", None, DATASETS, "Kind of data set.", required=True)
+FLAGS.string("videos", None, "Folder of the videos.", required=True)
+FLAGS.string("annotations", None, "All but folder: the table, or the official lists.")
+FLAGS.integer("fold", 1, "Official split that shards are named by; of kinetics 1 or 2.")
+FLAGS.string("labels", None, "File of class names in order; by default official, or sorted.")
+FLAGS.string("output", None, "Folder to write to; made if need be.", required=True)
+FLAGS.string("resize", None, "HEIGHTxWIDTH of the stored frames; by default 128x170.")
+FLAGS.integer("short_side", None, "Instead of resize: the frames' shorter side.")
+FLAGS.enum("flow", "none", shards.FLOWS, "Optical flow to store: tvl1 as the papers; dis is fast.")
+FLAGS.float("test_fraction", None, "Part of each class for the test split, where there is none.")
+FLAGS.float("val_fraction", None, "Part of each class for the split val, taken from training.")
+FLAGS.string("group_pattern", None, "Regular expression with one group: the recording of a file.")
+FLAGS.float("frame_rate", pictures.FRAME_RATE, "Pictures per second of folders of pictures.")
+FLAGS.integer("shards", None, "Shards of each split; by default one per 64 clips.", lower_bound=1)
+FLAGS.integer("workers", None, "Processes; by default all cores.", lower_bound=1)
+FLAGS.enum("engine", "local", shards.ENGINES, "Processes of this machine, or Apache Beam.")
+FLAGS.float("time_limit", shards.TIME_LIMIT, "Seconds that a video may take without a frame.")
+FLAGS.integer("jpeg_quality", shards.JPEG_QUALITY, "Quality of the stored frames.")
+FLAGS.integer("seed", 0, "Seed of the order, and of the fractions.")
 
 
 def main(arguments):
@@ -153,54 +83,37 @@ def main(arguments):
             f"expected flags only; words after -- are for --engine beam. "
             f"Received: {' '.join(arguments)}"
         )
-    if hasattr(sys.stdout, "reconfigure"):  # names of files need not be text, nor fit a terminal
-        sys.stdout.reconfigure(errors="backslashreplace")
-    size = _size()
+    same = ("jpeg_quality", "flow", "fold", "frame_rate", "engine", "time_limit", "seed")
+    options = {
+        **{name: FLAGS[name].value for name in same},
+        "frame_size": _frame_size(),
+        "num_shards": FLAGS.shards,
+        "num_workers": FLAGS.workers,
+        "beam_options": arguments,
+        "class_names": manifest.read_class_names(FLAGS.labels) if FLAGS.labels else None,
+    }
     pictures.check_rate(FLAGS.frame_rate)
-    for name in ("workers", "shards"):
-        if FLAGS[name].value is not None:
-            check_integer(name, FLAGS[name].value, 1)
-    data = _data_set()
+    data = _data_set(options["class_names"])
     for warning in data.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    before = _manifest() if shards.is_complete(FLAGS.output) else None
-    manifest = shards.write_shards(
-        data.videos,
-        FLAGS.output,
-        data.labels,
-        root=FLAGS.videos,
-        size=size,
-        short_side=FLAGS.short_side,
-        jpeg_quality=FLAGS.jpeg_quality,
-        flow=FLAGS.flow,
-        split=FLAGS.split,
-        rejected=data.rejected,
-        listed=data.listed,
-        frame_rate=FLAGS.frame_rate,
-        shards=FLAGS.shards,
-        workers=FLAGS.workers,
-        engine=FLAGS.engine,
-        beam_options=arguments,
-        time_limit=FLAGS.time_limit,
-        seed=FLAGS.seed,
-        drawn=FLAGS.test_fraction is not None or FLAGS.val_fraction is not None,
-    )
-    if before == manifest:
+    before = shard_plan.finished(FLAGS.output)
+    content = shards.write_shards(data, FLAGS.output, FLAGS.videos, **options).content
+    if before and before.content == content:
         print(f"{FLAGS.output} is complete already; nothing was done.")
-    elif before is not None:
-        clips = _clips(manifest) - _clips(before)
+    elif before:
+        clips = _count(content) - _count(before.content)
         print(
             f"{FLAGS.output} was complete; what was rejected and has changed was tried again: "
             f"{clips} {'clip was' if clips == 1 else 'clips were'} added."
-            if clips or manifest["rejected"] >= before["rejected"]
-            else f"{FLAGS.output} is complete; {shards.REJECTED} no longer lists what is gone."
+            if clips or content["rejected"] >= before.content["rejected"]
+            else f"{FLAGS.output} is complete; {shard_plan.REJECTED} no longer lists what is gone."
         )
-    _print_summary(manifest)
+    _print_summary(content)
 
 
-def _size():
+def _frame_size():
     if FLAGS.resize is None:
-        return None
+        return FLAGS.short_side
     if FLAGS.short_side is not None:
         raise ValueError(
             "give either `resize` or `short_side`. Received: "
@@ -214,63 +127,39 @@ def _size():
     return int(match[1]), int(match[2])
 
 
-def _manifest():
-    return files.read_json(os.path.join(FLAGS.output, shards.MANIFEST))
+def _count(content):
+    return sum(counts["clips"] for counts in content["splits"].values())
 
 
-def _clips(manifest):
-    return sum(counts["clips"] for counts in manifest["splits"].values())
-
-
-def _data_set():
+def _data_set(class_names):
     """The `sources.DataSet` that the flags name."""
-    given = read_class_names(FLAGS.labels) if FLAGS.labels else None
-    if FLAGS.dataset == "folder":
-        _refuse("annotations", "csv and the official data sets")
     how = drawing.Drawing(FLAGS.test_fraction, FLAGS.val_fraction, FLAGS.seed, FLAGS.group_pattern)
-    drawing.check_drawing(how)
     if FLAGS.dataset in official.READERS:
+        drawing.check_drawing(how)
         _refuse("test_fraction", "folder and csv")
+        more = {"labels": class_names} if FLAGS.dataset == "kinetics" else {}
+        rejected = shard_plan.read_rejected(FLAGS.output)
         read = official.READERS[FLAGS.dataset]
-        more = {"labels": given} if FLAGS.dataset == "kinetics" else {}
-        rejected = shards.rejected_names(FLAGS.output)
-        found = read(FLAGS.annotations, FLAGS.videos, FLAGS.split, rejected=rejected, **more)
+        found = read(FLAGS.annotations, FLAGS.videos, FLAGS.fold, rejected, **more)
         if not found.videos:
             raise ValueError(
                 f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
                 f"{len(found.rejected)}, such as {found.rejected[0][0]!r}"
             )
-        videos, warnings = drawing.draw(found.videos, how)
-        found = found._replace(videos=videos, warnings=warnings)
-    elif FLAGS.split != 1:
+        return drawing.draw(found, how)
+    if FLAGS.fold != 1:
         raise ValueError(
-            f"`split` is for the official data sets. Received: {FLAGS.split} with --dataset "
+            f"`fold` is for the official data sets. Received: {FLAGS.fold} with --dataset "
             f"{FLAGS.dataset}"
         )
-    elif FLAGS.dataset == "folder":
-        found = folders.folder_data_set(FLAGS.videos, how)
-    elif FLAGS.annotations is None:
+    if FLAGS.dataset == "folder":
+        _refuse("annotations", "csv and the official data sets")
+        return folders.read_folder(FLAGS.videos, how)
+    if FLAGS.annotations is None:
         raise ValueError(
             "`annotations` must name a table with the columns path, label and split. Received: none"
         )
-    else:
-        found = tables.csv_data_set(FLAGS.annotations, FLAGS.videos, how)
-    if given is not None:
-        return sources.with_labels(found, given)
-    if found.labels is None:
-        found = found._replace(labels=sources.label_names(found.videos))
-        return sources.with_labels(found, _known_order(found.labels))
-    return found
-
-
-def _known_order(labels):
-    """Labels in the order and spelling of the output's `labels.txt`, if that has the same ones."""
-    path = os.path.join(FLAGS.output, shards.LABELS)
-    there = (
-        read_class_names(path) if shards.is_complete(FLAGS.output) and files.exists(path) else []
-    )
-    same = {*map(pictures.normalized, there)} == {*map(pictures.normalized, labels)}
-    return there if same else labels
+    return tables.read_csv(FLAGS.annotations, FLAGS.videos, how)
 
 
 def _refuse(name, dataset):
@@ -281,42 +170,39 @@ def _refuse(name, dataset):
         )
 
 
-def _print_summary(manifest):
-    for split, counts in manifest["splits"].items():
+def _print_summary(content):
+    for split, counts in content["splits"].items():
         print(
             f"{split + ':':<6} {counts['clips']} clips, {counts['frames']} frames, "
             f"{counts['shards']} shards"
         )
-    train = manifest["splits"].get("train", {"clips_per_label": {}})
+    train = content["splits"].get("train", {"clips_per_label": {}})
     lost = [label for label, clips in train["clips_per_label"].items() if clips == 0]
     if lost:
         shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         print(f"warning: no training clip is left of {shown}")
-    for number, sides in manifest.get("official_splits", {}).items():
-        counts = ", ".join(f"{count} {side}" for side, count in sides.items() if count)
-        print(f"split {number}: {counts}")
-    notes = manifest["notes"]
+    for fold, splits in content.get("official_splits", {}).items():
+        counts = ", ".join(f"{count} {split}" for split, count in splits.items() if count)
+        print(f"fold {fold}: {counts}")
+    notes = content["notes"]
     if notes:
         print(f"{len(notes)} clips lost frames: {notes[0]['path']}: {notes[0]['note']}", end="")
-        print(f"; ... (all in {shards.MANIFEST})" if len(notes) > 1 else "")
-    if manifest["rejected"]:
-        _print_rejected(os.path.join(FLAGS.output, shards.REJECTED))
+        print(f"; ... (all in {manifest.MANIFEST})" if len(notes) > 1 else "")
+    if content["rejected"]:
+        _print_rejected(os.path.join(FLAGS.output, shard_plan.REJECTED))
     names = [name for name in files.list_folder(FLAGS.output) if name.endswith(".tfrecord")]
     size = sum(files.size(os.path.join(FLAGS.output, name)) for name in names)
     print(f"shards: {FLAGS.output} ({size / 1e6:.1f} MB)")
 
 
-def _is_missing(line):
-    return re.search(rf",\"?{official.MISSING}( \(.* is there\)\"?)?$", line) is not None
-
-
 def _print_rejected(path):
     with files.opened(path) as file:
         lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
-    missing = sum(_is_missing(line) for line in lines)
-    print(f"rejected: {len(lines)} files ({missing} of them missing), listed in {path}:")
+    missing = rf",\"?{official.MISSING}( \(.* is there\)\"?)?$"
     # A subset of a data set misses the rest of it, which says less than the other reasons.
-    lines.sort(key=lambda line: _is_missing(line))
+    lines.sort(key=lambda line: re.search(missing, line) is not None)
+    count = sum(re.search(missing, line) is not None for line in lines)
+    print(f"rejected: {len(lines)} files ({count} of them missing), listed in {path}:")
     print("\n".join(f"  {line}" for line in lines[:5]))
     if len(lines) > 5:
         print("  ...")

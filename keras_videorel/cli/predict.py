@@ -13,6 +13,7 @@ time from the newest frame to the answer, until they end or q or Ctrl-C is press
 """
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -20,55 +21,34 @@ import signal
 import sys
 import threading
 
-from absl import flags
+from keras_videorel.cli import Flags
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, "Folder written by export.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "precision",
-    None,
-    ["saved_model", "fp32", "fp16", "dynamic", "int8"],
+FLAGS = Flags()
+FLAGS.string("model", None, "Folder written by export.", required=True)
+FLAGS.enum(
+    "precision", None, ["saved_model", "fp32", "fp16", "dynamic", "int8"],
     "Which file of it: the SavedModel or a LiteRT file; by default the first of these.",
-    flag_values=FLAGS,
+)  # fmt: skip
+FLAGS.integer("top", 5, "Number of classes to print.", lower_bound=1)
+FLAGS.boolean("json", False, "Print JSON lines.")
+FLAGS.boolean("over_time", False, "Label windows of each video, too.")
+FLAGS.float("window", None, "Seconds of a window, for models of segments; 3 by default.")
+FLAGS.float(
+    "hop", None, "Seconds from one window to the next; by default half a window, at most 0.5."
 )
-flags.DEFINE_integer("top", 5, "Number of classes to print.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_boolean("json", False, "Print JSON lines.", flag_values=FLAGS)
-flags.DEFINE_boolean("over_time", False, "Label windows of each video, too.", flag_values=FLAGS)
-flags.DEFINE_float(
-    "window", None, "Seconds of a window, for models of segments; 3 by default.", flag_values=FLAGS
-)
-flags.DEFINE_float(
-    "hop",
-    None,
-    "Seconds from one window to the next; by default half a window, at most 0.5.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_multi_string(
-    "camera", [], "Number or device of a camera; may be repeated.", flag_values=FLAGS
-)
-flags.DEFINE_boolean(
-    "live", False, "Play files as they would come from a camera.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "overlay", None, "Video to write, with labels; of several inputs a folder.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "strip",
-    None,
+FLAGS.strings("camera", [], "Number or device of a camera; may be repeated.")
+FLAGS.boolean("live", False, "Play files as they would come from a camera.")
+FLAGS.string("overlay", None, "Video to write, with labels; of several inputs a folder.")
+FLAGS.string(
+    "strip", None,
     "Figure to write (.png, .pdf, .svg): frames and labels; of several inputs a folder.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_list(
-    "position",
-    None,
+)  # fmt: skip
+FLAGS.list(
+    "position", None,
     "row,column of the feature map whose relations --overlay and --strip show; by default the "
     "one that takes the most from a single place.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    "gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these relations.", flag_values=FLAGS
-)
-flags.mark_flag_as_required("model", flag_values=FLAGS)
+)  # fmt: skip
+FLAGS.enum("gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these relations.")
 
 TAKES_WORDS = True
 
@@ -86,34 +66,27 @@ def main(arguments):
     predictor = Predictor(FLAGS.model, FLAGS.precision)
     predictor.check_window(FLAGS.window, FLAGS.hop)
     position = _position()
-    failures = _Failures()
+    failures = []
     paths = _find(words, failures)
     if FLAGS.live:
         streams, paths = paths + streams, []
-    every = _outputs(words, paths)
-    _check_extensions(every)
-    for path, outputs in zip(paths, every, strict=True):
+    for path, outputs in zip(paths, _outputs(words, paths), strict=True):
         try:
-            _label(predictor, path, outputs, position)
+            _label(predictor, path, outputs, {"position": position, "gate": FLAGS.gate})
         except (ValueError, OSError) as error:
-            failures.report(path, error)
+            _report(failures, path, error)
     if streams or FLAGS.camera:
         _watch(predictor, streams, failures)
-    return 1 if failures.count else 0
+    return 1 if failures else 0
 
 
-class _Failures:
-    """Inputs that gave nothing: reported, counted."""
-
-    def __init__(self):
-        self.count = 0
-
-    def report(self, path, error):
-        self.count += 1
-        message = " ".join(str(error).split())
-        if FLAGS.json:
-            print(json.dumps({"path": path, "error": message}), flush=True)
-        print(f"videorel predict: {message}", file=sys.stderr)
+def _report(failures, path, error):
+    """Report an input that gave nothing."""
+    failures.append(path)
+    message = " ".join(str(error).split())
+    if FLAGS.json:
+        print(json.dumps({"path": path, "error": message}), flush=True)
+    print(f"videorel predict: {message}", file=sys.stderr)
 
 
 def _position():
@@ -136,7 +109,7 @@ def _find(words, failures):
         try:
             paths += find_videos(word, left_out)
         except (ValueError, OSError) as error:
-            failures.report(word, error)
+            _report(failures, word, error)
     if left_out:
         such = f"{left_out[0][0]}: {left_out[0][1]}"
         count = f"{len(left_out)} {'file' if len(left_out) == 1 else 'files'}"
@@ -145,108 +118,105 @@ def _find(words, failures):
 
 
 def _outputs(words, paths):
-    """For each video the files to write: `{"overlay": path, "strip": path}`."""
+    """For each video the files to write, `{"overlay": path, "strip": path}`.
+
+    Files that cannot be written are refused here, before any video is labeled.
+    """
     wanted = {"overlay": (FLAGS.overlay, ".mp4"), "strip": (FLAGS.strip, ".png")}
+    wanted = {kind: target for kind, target in wanted.items() if target[0] is not None}
     outputs, used = [], set()
-    single = len(words) == 1 and paths == words
     for path in paths:
-        files = {}
-        for kind, (target, extension) in wanted.items():
-            if target is None:
-                continue
-            if single and os.path.splitext(target)[1] and not os.path.isdir(target):
-                files[kind] = target
-                continue
-            stem = os.path.splitext(os.path.basename(path))[0]
-            name, number = stem + extension, 1
-            while (kind, name) in used:  # of another folder
-                number += 1
-                name = f"{stem}-{number}{extension}"
-            used.add((kind, name))
-            files[kind] = os.path.join(target, name)
-        outputs.append(files)
+        base = stem = os.path.splitext(os.path.basename(path))[0]
+        number = 1
+        while stem in used:  # of another folder
+            number += 1
+            stem = f"{base}-{number}"
+        used.add(stem)
+        outputs.append(
+            {k: os.path.join(t, stem + extension) for k, (t, extension) in wanted.items()}
+        )
+    if len(words) == 1 and paths == words:
+        for kind, (target, _) in wanted.items():
+            if os.path.splitext(target)[1] and not os.path.isdir(target):
+                outputs[0][kind] = target
+    for kind, file in (item for files in outputs for item in files.items()):
+        extensions = importlib.import_module(f"keras_videorel.prediction.{kind}").EXTENSIONS
+        if not file.lower().endswith(extensions):
+            raise ValueError(
+                f"`--{kind}` must be a folder, or end in {', '.join(extensions)}. "
+                f"Received: {file!r}"
+            )
     return outputs
 
 
-def _check_extensions(every):
-    """Refuse files that cannot be written, before any video is labelled."""
-    for kind, file in (item for outputs in every for item in outputs.items()):
-        module = importlib.import_module(f"keras_videorel.prediction.{kind}")
-        if not file.lower().endswith(module.EXTENSIONS):
-            raise ValueError(
-                f"`--{kind}` must be a folder, or end in {', '.join(module.EXTENSIONS)}. "
-                f"Received: {file!r}"
-            )
+def _label(predictor, path, outputs, options):
+    """Label a file in two passes: the first for windows, the second for all that needs a count."""
+    from keras_videorel.data import video
 
+    windows = []
 
-def _label(predictor, path, outputs, position):
-    prediction = predictor(path, FLAGS.top)
-    pairs = list(zip(prediction.labels, prediction.probabilities, strict=True))
-    if not FLAGS.json:
-        print(f"{path} ({prediction.frames} frames)")
-        for label, value in pairs:
-            print(f"  {value:7.2%}  {label}", flush=True)
-    line = {"path": path, "frames": prediction.frames, "predictions": _listed(pairs)}
-    windows = None
-    if FLAGS.over_time or "overlay" in outputs:
-        relations = "overlay" in outputs
-        windows = predictor.windows(path, FLAGS.window, FLAGS.hop, relations)
-    if FLAGS.over_time:
-        line["windows"] = []
-        windows = _reported(windows, predictor, line["windows"])
-    if "overlay" in outputs:
-        _write_overlay(predictor, path, outputs["overlay"], windows, position, prediction.frames)
-    elif windows is not None:
-        for _ in windows:
-            pass
-    if "strip" in outputs:
-        from keras_videorel.prediction import strip
+    def noted(found):
+        for window in found:
+            pairs = predictor.best(window.probabilities, FLAGS.top)
+            windows.append((window.start, window.end, pairs))
+            yield window
 
-        strip.write(
-            predictor, path, outputs["strip"], top=FLAGS.top, position=position, gate=FLAGS.gate
+    if outputs:
+        from keras_videorel.prediction import maps, overlay, strip
+
+        maps.check_options(predictor, **options)
+    with contextlib.ExitStack() as stack:
+        on_frame = None
+        with video.iter_frames(path, predictor.frame_size, threads=0) as reader:
+            found = noted(predictor.windows(reader, FLAGS.window, FLAGS.hop, "overlay" in outputs))
+            if "overlay" in outputs:
+                on_frame = stack.enter_context(
+                    overlay.writer(predictor, path, outputs["overlay"], found, **options)
+                )
+            for _ in found if FLAGS.over_time else iter(reader.skip, None):
+                pass  # to the end, without windows that nobody wants
+            num_frames = reader.frames
+        if on_frame is not None:
+            on_frame = stack.enter_context(_progress(on_frame, num_frames, outputs["overlay"]))
+        prediction, sample = predictor.predict(
+            path, num_frames, FLAGS.top, with_sample="strip" in outputs, on_frame=on_frame
         )
+    if "strip" in outputs:
+        strip.draw(predictor, outputs["strip"], prediction, sample, **options)
+    pairs = list(zip(prediction.labels, prediction.probabilities, strict=True))
     if FLAGS.json:
+        line = {"path": path, "frames": num_frames, "predictions": _listed(pairs)}
+        if FLAGS.over_time:
+            line["windows"] = [_span(*window) for window in windows]
         print(json.dumps({**line, **outputs}), flush=True)
-    else:
-        for written in outputs.values():
-            print(f"  written: {written}", flush=True)
+        return
+    lines = [f"{path} ({num_frames} frames)"]
+    lines += [f"  {value:7.2%}  {label}" for label, value in pairs]
+    lines += [_window_line(*window) for window in windows] if FLAGS.over_time else []
+    lines += [f"  written: {file}" for file in outputs.values()]
+    print("\n".join(lines), flush=True)
 
 
-def _reported(windows, predictor, listed):
-    """Windows, printed or listed on their way."""
-    for window in windows:
-        pairs = predictor.best(window.probabilities, FLAGS.top)
-        if FLAGS.json:
-            listed.append(_span(window, pairs))
-        else:
-            print(_window_line(window, pairs), flush=True)
-        yield window
+@contextlib.contextmanager
+def _progress(add, total, output):
+    """`add` of an overlay, with a bar."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="frame", desc=os.path.basename(output), leave=False) as bar:
+        yield lambda *frame: (add(*frame), bar.update())
 
 
-def _span(window, pairs):
-    times = {"start": round(window.start, 3), "end": round(window.end, 3)}
-    return {**times, "predictions": _listed(pairs)}
+def _span(start, end, pairs):
+    return {"start": round(start, 3), "end": round(end, 3), "predictions": _listed(pairs)}
 
 
 def _listed(pairs):
     return [{"label": label, "probability": value} for label, value in pairs]
 
 
-def _window_line(window, pairs):
+def _window_line(start, end, pairs):
     shares = "   ".join(f"{value:6.1%} {label}" for label, value in pairs)
-    return f"  {window.start:8.2f} - {window.end:8.2f} s  {shares}"
-
-
-def _write_overlay(predictor, path, output, windows, position, frames):
-    from tqdm import tqdm
-
-    from keras_videorel.prediction import overlay
-
-    with tqdm(total=frames, unit="frame", desc=os.path.basename(output), leave=False) as bar:
-        overlay.write(
-            predictor, path, output, windows=windows, position=position, gate=FLAGS.gate,
-            on_frame=lambda _: bar.update(),
-        )  # fmt: skip
+    return f"  {start:8.2f} - {end:8.2f} s  {shares}"
 
 
 # --- Live -----------------------------------------------------------------------------------
@@ -256,19 +226,17 @@ def _watch(predictor, streams, failures):
     from keras_videorel.data import video
     from keras_videorel.prediction import live
 
-    size = predictor.frame_size
-
-    def opened(word):
-        if video.is_stream(word):
-            return lambda: video.iter_stream(word, size)
-        return lambda: video.iter_frames(word, size)
-
-    sources = {f"camera {name}": _camera(name, size) for name in FLAGS.camera}
-    sources |= {word: opened(word) for word in streams}
+    sources = {f"camera {name}": (live.open_camera, name) for name in FLAGS.camera}
+    for word in streams:
+        sources[word] = (video.iter_stream if video.is_stream(word) else video.iter_frames, word)
+    sources = {
+        name: functools.partial(opened, word, predictor.frame_size)
+        for name, (opened, word) in sources.items()
+    }
 
     def on_end(summary):
         if summary.error is not None:
-            failures.report(summary.source, summary.error)
+            _report(failures, summary.source, summary.error)
         if summary.frames:
             print(f"videorel predict: {summary}", file=sys.stderr)
 
@@ -278,20 +246,15 @@ def _watch(predictor, streams, failures):
             predictor, sources, window=FLAGS.window, hop=FLAGS.hop, stop=stop, on_end=on_end
         ):
             pairs = predictor.best(found.window.probabilities, FLAGS.top)
+            window = found.window.start, found.window.end, pairs
             if FLAGS.json:
-                line = {"source": found.source, **_span(found.window, pairs)}
+                line = {"source": found.source, **_span(*window)}
                 line |= {"latency_ms": round(1e3 * found.latency, 1), "skipped": found.skipped}
                 print(json.dumps(line), flush=True)
             else:
                 name = f"{found.source}  " if len(sources) > 1 else ""
-                line = _window_line(found.window, pairs)
+                line = _window_line(*window)
                 print(f"{name}{line}   [{1e3 * found.latency:.0f} ms]", flush=True)
-
-
-def _camera(name, size):
-    from keras_videorel.prediction import live
-
-    return lambda: live.open_camera(name, size)
 
 
 @contextlib.contextmanager
@@ -304,24 +267,16 @@ def _ends_at_keys(stop):
 
     before = signal.signal(signal.SIGINT, interrupted)
     try:
-        with _key_by_key() as read_key:
-            if read_key is not None:
-                threading.Thread(target=_wait_for_q, args=(read_key, stop), daemon=True).start()
+        with _keys(stop):
             yield
     finally:
         stop.set()
         signal.signal(signal.SIGINT, before)
 
 
-def _wait_for_q(read_key, stop):
-    while not stop.is_set():
-        if read_key() in ("q", "Q"):
-            stop.set()
-
-
 @contextlib.contextmanager
-def _key_by_key():
-    """A function that gives the next key of the terminal, or "" after a while; None without."""
+def _keys(stop):
+    """Set the event at q, where a terminal listens."""
     try:
         import select
         import termios
@@ -330,15 +285,18 @@ def _key_by_key():
         terminal = sys.stdin.fileno()
         before = termios.tcgetattr(terminal)
     except (ImportError, OSError, ValueError, AttributeError, termios.error):
-        yield None
+        yield
         return
 
-    def read_key():
-        ready, _, _ = select.select([terminal], [], [], 0.2)
-        return os.read(terminal, 1).decode(errors="replace") if ready else ""
+    def wait_for_q():
+        while not stop.is_set():
+            ready, _, _ = select.select([terminal], [], [], 0.2)
+            if ready and os.read(terminal, 1) in (b"q", b"Q"):
+                stop.set()
 
     tty.setcbreak(terminal)
+    threading.Thread(target=wait_for_q, daemon=True).start()
     try:
-        yield read_key
+        yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)

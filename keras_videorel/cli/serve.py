@@ -6,6 +6,8 @@ Upload a video or record one; the page shows its labels, their course, and an an
 listens to this machine alone unless --host says otherwise. Needs the extra [serve].
 """
 
+import signal
+
 from keras_videorel.cli import Flags
 
 FLAGS = Flags()
@@ -14,12 +16,13 @@ FLAGS.string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for all of this
 FLAGS.integer(
     "port", 7860, "Port to listen on; 0 for any that is free.", lower_bound=0, upper_bound=65535
 )
-FLAGS.float("max_seconds", 60.0, "Longest video that is labelled.", lower_bound=1)
+FLAGS.float("max_seconds", 60.0, "Longest video that is labeled.", lower_bound=1)
 FLAGS.float("max_megabytes", 100.0, "Largest file that is taken.", lower_bound=0.1)
 
 
 def main(_):
     from keras_videorel import serving
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     limits = serving.Limits(FLAGS.max_seconds, FLAGS.max_megabytes)
     serving.serve(FLAGS.models, host=FLAGS.host, port=FLAGS.port, limits=limits)

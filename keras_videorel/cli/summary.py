@@ -28,29 +28,20 @@ FLAGS.list("input_shape", None, "[Time,] height, width and channels, 16,112,112,
 def main(arguments):
     from keras_videorel import models
     from keras_videorel.checks import check_choice
-    from keras_videorel.models.summary import model_summary
+    from keras_videorel.models.complexity import model_summary
 
-    takes_classes = (
-        name
-        for name in models.__all__
-        if "classes" in inspect.signature(getattr(models, name)).parameters
-    )
-    check_choice("model", FLAGS.model, tuple(takes_classes))
-    constructor = getattr(models, FLAGS.model)
-    keys = ("variant", "backbone", "stream", "classes", "width", "input_shape")
-    options = {key: FLAGS[key].value for key in keys if FLAGS[key].value is not None}
-    known = inspect.signature(constructor).parameters
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(f"`--{unknown[0]}` is not of {FLAGS.model}")
+    known = {name: inspect.signature(getattr(models, name)).parameters for name in models.__all__}
+    networks = [name for name in known if "classes" in known[name]]
+    options = {name: v for name, v in FLAGS.flag_values_dict().items() if v is not None}
+    name = check_choice("model", options.pop("model"), networks)
+    for option in options:
+        if option not in known[name]:
+            raise ValueError(f"`--{option}` is not of {name}")
     if "input_shape" in options:
-        try:
-            options["input_shape"] = tuple(int(n) for n in options["input_shape"])
-        except ValueError:
-            options["input_shape"] = (0,)
-        if min(options["input_shape"]) < 1:
+        if not all(n.isdecimal() and int(n) for n in FLAGS.input_shape):
             raise ValueError(
                 "`input_shape` must be positive integers, 16,112,112,3 say. "
                 f"Received: {','.join(FLAGS.input_shape)}"
             )
-    print(model_summary(constructor(**options, weights=None)))
+        options["input_shape"] = tuple(map(int, FLAGS.input_shape))
+    print(model_summary(getattr(models, name)(**options, weights=None)))

@@ -8,9 +8,12 @@ Any key of the config is a flag: `--config.KEY=VALUE`, `--config.GROUP.KEY=VALUE
 
 import shlex
 
-from keras_videorel.cli import Flags, config_file_among, file_config
+from keras_videorel import tensorflow_import
+from keras_videorel.cli import Flags
 
 INTERRUPTED = "interrupted; the same command goes on after the last checkpoint"
+TAKES_CONFIG = True
+NEEDS_TENSORFLOW = False  # loaded when the flags are known to be good
 FLAGS = Flags()
 FLAGS.string("config", None, "Config file, FILE.py or FILE.py:key=value,...")
 FLAGS.string("workdir", None, "Folder for checkpoints, logs and results.")
@@ -32,20 +35,13 @@ def more_help():
     return f"Keys, their defaults and what they mean:\n\n{config_files.describe(base())}"
 
 
-def parse(words):
-    words = file_config(FLAGS, words)
-    needed = ["config"] if FLAGS.print_config or FLAGS.dry_run else ["config", "workdir"]
-    for name in needed:
-        if not FLAGS[name].present:
-            example = "configs/demo.py" if name == "config" else "runs/mine"
-            file = config_file_among(words[1:]) if name == "config" else None
-            close = f" (did you mean --config {file}?)" if file else ""
-            raise ValueError(f"--{name} is needed: --{name} {example}{close}")
-    return words
-
-
 def main(arguments):
-    from keras_videorel.models.summary import multiply_adds, trainable_parameters
+    for name, example in (("config", "configs/demo.py"), ("workdir", "runs/mine")):
+        needed = name == "config" or not (FLAGS.print_config or FLAGS.dry_run)
+        if needed and not FLAGS[name].present:
+            raise ValueError(f"--{name} is needed: --{name} {example}")
+    tensorflow_import.import_tensorflow()
+    from keras_videorel.models.complexity import multiply_adds, trainable_parameters
     from keras_videorel.runs import config_files, workdir
     from keras_videorel.runs import train as training
     from keras_videorel.training import distribution

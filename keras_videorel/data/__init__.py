@@ -8,12 +8,13 @@ import importlib
 
 _MODULES = (
     "contact_sheet",
+    "datasets",
     "decoder",
     "flow",
     "inspection",
+    "manifest",
     "official",
     "pipeline",
-    "record_checks",
     "records",
     "rendering",
     "sampling",
@@ -24,12 +25,26 @@ _MODULES = (
     "video",
 )
 
+_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
+
+
+# Functions that are shown here, and the modules that hold them.
+_FUNCTIONS = {
+    "test_dataset": "datasets",
+    "train_dataset": "datasets",
+    "val_dataset": "datasets",
+}
+
 
 def __getattr__(name):
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted(_MODULES)
+    return sorted((*_MODULES, *_FUNCTIONS))

@@ -7,25 +7,17 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from keras_videorel.data.decoder import Decoder
-from keras_videorel.data.shard_writer import write_shard, written
+from keras_videorel.data.shard_writer import write_shard
 
 _POLL_SECONDS = 5.0
 
 
-def run(shards, settings, options, advance):
-    """Write shards.
+def run(shards, conversion, options, advance):
+    """Write shards of a `Conversion`; `advance` gets numbers of clips, as shards are written.
 
-    The workers need this package and the paths of `settings`: a shared or a remote file system.
-
-    Args:
-        shards: List of `shard_writer.Shard`.
-        settings: A `shard_writer.Settings`.
-        options: Options of the pipeline and its runner, as words of a command line.
-        advance: Called with a number of clips, as shards are seen to be written.
-
-    Raises:
-        ValueError: If an option is none of Beam's.
-        OSError: If the pipeline failed; the shards that are whole stay.
+    The workers need this package and the paths of `conversion`: a shared or a remote file system.
+    `options` are those of the pipeline and its runner, as words of a command line; a `ValueError`
+    if one is not Beam's. Where the pipeline fails (`OSError`), shards that are whole stay.
     """
     try:
         # Workers tell hundreds of lines of their own affairs, unless the caller wants them to.
@@ -38,10 +30,10 @@ def run(shards, settings, options, advance):
     (
         pipeline
         | "shards" >> beam.Create(shards)
-        | "spread" >> beam.Reshuffle()
-        | "write" >> beam.ParDo(_WriteShard(settings))
+        | "distribute" >> beam.Reshuffle()
+        | "write" >> beam.ParDo(_WriteShard(conversion))
     )
-    with _watched(shards, settings, advance):
+    with _watched(shards, conversion, advance):
         try:
             pipeline.run().wait_until_finish()
         except Exception as error:  # each runner has its own
@@ -52,17 +44,17 @@ def run(shards, settings, options, advance):
 class _WriteShard(beam.DoFn):
     """Writes shards; with a decoding process for each thread of the worker."""
 
-    def __init__(self, settings):
-        self._settings = settings
+    def __init__(self, conversion):
+        self._conversion = conversion
         self._clips = beam.metrics.Metrics.counter("keras_videorel", "clips")
         self._rejected = beam.metrics.Metrics.counter("keras_videorel", "rejected")
 
     def setup(self):
-        self._decoder = Decoder(self._settings.encoding, self._settings.time_limit)
+        self._decoder = Decoder(self._conversion.encoding, self._conversion.time_limit)
 
     def process(self, shard):
-        if shard.name not in written(self._settings):  # a runner may try twice
-            report = write_shard(shard, self._settings, self._decoder)
+        if shard.name not in self._conversion.written():  # a runner may try twice
+            report = write_shard(shard, self._conversion, self._decoder)
             self._clips.inc(sum(report["clips"].values()))
             self._rejected.inc(len(report["rejected"]))
         yield shard.name
@@ -72,13 +64,13 @@ class _WriteShard(beam.DoFn):
 
 
 @contextlib.contextmanager
-def _watched(shards, settings, advance):
+def _watched(shards, conversion, advance):
     """Looks which shards are there, now and then: no runner tells it in a way that all have."""
     missing = {shard.name: len(shard.clips) for shard in shards}
     ended = threading.Event()
 
     def look():
-        for name in written(settings) & missing.keys():
+        for name in conversion.written() & missing.keys():
             advance(missing.pop(name))
 
     def watch():

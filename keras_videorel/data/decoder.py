@@ -326,7 +326,10 @@ def _frame_encoder(settings):
             field = None if levels is None else flow.encode_jpeg(levels, settings.jpeg_quality)
             length += len(jpeg) + len(field or b"")
             if length > MAX_CLIP_BYTES:
-                reason = f"too long for a record: {index + 1} frames exceed 1.9 GB; cut it up"
+                reason = (
+                    f"too long for a record: {index + 1} frames exceed 1.9 GB; store smaller "
+                    "frames (--short_side) or list parts of it (start and end of --dataset csv)"
+                )
                 raise video.VideoError(reader.path, reason)
             yield timestamps[index], (height, width), jpeg, field
 

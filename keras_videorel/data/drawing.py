@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 from keras_videorel.data.sources import sorted_labels
@@ -30,34 +30,24 @@ class Drawing(NamedTuple):
 NOTHING = Drawing()
 
 
-def draw(videos, drawing, groups=None):
-    """Move parts of the training videos to the test and the validation split.
+def draw(data, drawing, groups=None):
+    """Move parts of the training videos of a `DataSet` to the test and the validation split.
 
     Of each class the fraction is moved, to the next whole number of groups: clips of one group
-    stay together, over all classes. A class of at least two groups keeps one on each side, unless
-    the fraction is 0. A clip's side depends on the names of its class, and of those that share
+    stay together, over all classes. A class of at least two groups keeps one in each split, unless
+    the fraction is 0. A clip's split depends on the names of its class, and of those that share
     groups with it, only.
 
-    Args:
-        videos: List of `Video`.
-        drawing: A `Drawing`.
-        groups: Dict from names of videos to their groups; others are grouped by their recordings
-            (`drawing.pattern`), or else by their files.
-
-    Returns:
-        `(videos, warnings)`.
-
-    Raises:
-        ValueError: If there are videos in these splits already, or the pattern matches no name.
+    `groups` is a dict from names of videos to their groups; others are grouped by their recordings
+    (`drawing.pattern`), or else by their files. A `ValueError` if there are videos in these splits
+    already, or the pattern matches no name.
     """
-    for name, fraction, split in (
-        ("test_fraction", drawing.test, "test"),
-        ("val_fraction", drawing.val, "val"),
-    ):
-        if fraction is not None and any(v.split == split or split in v.splits for v in videos):
+    videos, shares = data.videos, {"test": drawing.test, "val": drawing.val}
+    for split, share in shares.items():
+        if share is not None and any(v.split == split or split in v.splits for v in videos):
             raise ValueError(
-                f"`{name}` is for data without a {split} split, but this has one: leave it out. "
-                f"Received: {fraction}"
+                f"`{split}_fraction` is for data without a {split} split, but this has one: leave "
+                f"it out. Received: {share}"
             )
     if drawing.test is None and drawing.val is None:
         if drawing.pattern is not None:
@@ -65,9 +55,8 @@ def draw(videos, drawing, groups=None):
                 "`group_pattern` is for `test_fraction` and `val_fraction`. Received: "
                 f"{drawing.pattern!r} without them"
             )
-        return videos, []
+        return data
     groups, warnings = _groups(videos, drawing.pattern, groups or {})
-    shares = {"test": drawing.test, "val": drawing.val}
     if drawing.val is not None:  # of what is left
         shares["val"] = drawing.val / (1 - (drawing.test or 0))
     for split, share in shares.items():
@@ -76,32 +65,30 @@ def draw(videos, drawing, groups=None):
         pool = [v for v in videos if v.split == "train"]
         drawn = _drawn_groups(pool, groups, share, drawing.seed)
         for label in sorted_labels({v.label for v in pool}) if share else ():
-            own = {groups[v.name] for v in pool if v.label == label}
-            if not own & drawn and sum(v.label == label for v in pool) > 1:
+            own = [groups[v.name] for v in pool if v.label == label]
+            if len(own) > 1 and not drawn & {*own}:
+                count = len({*own})
                 warnings.append(
-                    f"no {split} clip of {label}: its clips are of {len(own)} "
-                    f"{'recording' if len(own) == 1 else 'recordings'} that training keeps"
+                    f"no {split} clip of {label}: its clips are of {count} "
+                    f"recording{'s'[: count != 1]} that training keeps"
                 )
+
+        def moved(before, split=split):
+            return split if before == "train" else before
+
         videos = [
-            v._replace(
-                split=split if v.split == "train" else v.split,
-                splits=tuple(split if side == "train" else side for side in v.splits),
-            )
+            v._replace(split=moved(v.split), splits=tuple(map(moved, v.splits)))
             if groups[v.name] in drawn
             else v
             for v in videos
         ]
     if drawing.pattern is None:
         warnings += _suspicions(videos, groups)
-    return videos, warnings
+    return data._replace(videos=videos, warnings=[*data.warnings, *warnings], drawn=True)
 
 
 def check_drawing(drawing):
-    """Check a `Drawing`.
-
-    Raises:
-        ValueError: If a fraction or the pattern is none.
-    """
+    """A `ValueError` if a fraction or the pattern of a `Drawing` is not valid."""
     for name, fraction in (("test_fraction", drawing.test), ("val_fraction", drawing.val)):
         if fraction is not None and not 0 <= fraction < 1:
             raise ValueError(f"`{name}` must be in [0, 1). Received: {fraction}")
@@ -113,37 +100,37 @@ def check_drawing(drawing):
     if drawing.pattern is not None:
         try:
             groups = re.compile(drawing.pattern).groups
+            wrong = None if groups == 1 else f"{groups} groups"
         except re.error as error:
-            groups = f"{error}"
-        if groups != 1:
+            wrong = error
+        if wrong is not None:
             raise ValueError(
                 "`group_pattern` must be a regular expression with one group, such as "
-                f"'(person[0-9]+)_'. Received: {drawing.pattern!r} ({groups}"
-                + (" groups)" if isinstance(groups, int) else ")")
+                f"'(person[0-9]+)_'. Received: {drawing.pattern!r} ({wrong})"
             )
 
 
-def shuffled(videos, seed):
+def shuffled(values, seed):
     """Videos, or names, in an order that depends on their names and the seed only."""
 
-    def key(video):
-        name = video if isinstance(video, str) else video.name
+    def key(value):
+        name = getattr(value, "name", value)
         return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
 
-    return sorted(videos, key=key)
+    return sorted(values, key=key)
 
 
 def _drawn_groups(videos, groups, fraction, seed):
     """The groups that make up a part of each class."""
-    counts = {}
+    counts, labels_of = defaultdict(Counter), defaultdict(set)
     for video in videos:
-        counts.setdefault(video.label, Counter())[groups[video.name]] += 1
-    labels_of = {}
-    for label, own in counts.items():
-        for group in own:
-            labels_of.setdefault(group, []).append(label)
+        counts[video.label][groups[video.name]] += 1
+        labels_of[groups[video.name]].add(video.label)
     left = {label: len(own) for label, own in counts.items()}
     drawn, kept = set(), set()
+
+    def can_go(group):
+        return all(left[label] > 1 for label in labels_of[group])
 
     def take(group):
         drawn.add(group)
@@ -157,31 +144,22 @@ def _drawn_groups(videos, groups, fraction, seed):
         have = sum(own[group] for group in own if group in drawn)
         order = shuffled([group for group in own if group not in drawn | kept], seed)
         for group in order:
-            if 2 * have + own[group] < 2 * target and all(
-                left[other] > 1 for other in labels_of[group]
-            ):
+            if 2 * have + own[group] < 2 * target and can_go(group):
                 take(group)
                 have += own[group]
-        if not have and fraction > 0:
-            able = [g for g in order if all(left[other] > 1 for other in labels_of[g])]
-            if able:
-                take(min(able, key=own.__getitem__))
+        if not have and fraction > 0 and (able := [*filter(can_go, order)]):
+            take(min(able, key=own.__getitem__))
         kept |= own.keys() - drawn
     return drawn
 
 
 # UCF-101: v_LABEL_g01_c02. HMDB-51: MOVIE_LABEL, visible parts, camera, people, view, quality,
 # number. Kinetics: ID and times, as the authors write them, and as others do.
-_RECORDINGS = tuple(
-    map(
-        re.compile,
-        (
-            r"(v_.+_g\d+)_c\d+",
-            r"(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+",
-            r"(.{11})_\d{6}_\d{6}",
-            r"([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?",
-        ),
-    )
+_RECORDINGS = (
+    r"(v_.+_g\d+)_c\d+",
+    r"(.+)_[fhlu]_[cn]m_np\d+_(?:ba|fr|le|ri)_(?:bad|med|goo)_\d+",
+    r"(.{11})_\d{6}_\d{6}",
+    r"([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?",
 )
 
 
@@ -189,15 +167,15 @@ def _groups(videos, pattern, given):
     """`(groups, warnings)`: the group of each video by its name."""
     groups, unmatched = {}, []
     for video in videos:
-        file = video.path.replace("\\", "/").rpartition("/")[2]
-        found = given.get(video.name)
-        if found is None and pattern is not None:
+        file = re.split(r"[/\\]", video.path)[-1]
+        group = given.get(video.name)
+        if group is None and pattern is not None:
             match = re.search(pattern, file)
-            found = match and match[1]
+            group = match and match[1]
             unmatched += [] if match else [file]
-        elif found is None:
-            found = _recording(os.path.splitext(file)[0], video.label)
-        groups[video.name] = video.path if found is None else found
+        elif group is None:
+            group = _recording(os.path.splitext(file)[0], video.label)
+        groups[video.name] = video.path if group is None else group
     if unmatched and len(unmatched) == len(videos):
         raise ValueError(
             f"`group_pattern` must match the names of the files. Received: {pattern!r}, which "
@@ -208,7 +186,7 @@ def _groups(videos, pattern, given):
 
 
 def _recording(stem, label):
-    match = next(filter(None, (pattern.fullmatch(stem) for pattern in _RECORDINGS)), None)
+    match = next(filter(None, (re.fullmatch(pattern, stem) for pattern in _RECORDINGS)), None)
     label = label.replace(" ", "_")
     if match is None or match[1].lower() == label.lower():  # a class, in names of its clips
         return None
@@ -239,18 +217,16 @@ _CAMERAS = re.compile(
 
 
 def _suspicions(videos, groups):
-    """A warning where names on two sides look like parts of one recording."""
-    families = {}
+    """A warning where names in two splits look like parts of one recording."""
+    families = defaultdict(lambda: defaultdict(list))
     for video in videos:
         stem = os.path.splitext(video.path.rpartition("/")[2])[0].rstrip(")]} ")
         for pattern in _SIBLINGS if groups[video.name] == video.path else ():
             match = pattern.fullmatch(stem)
             if match and not _CAMERAS.fullmatch(match["base"]):
                 found = match.groupdict()
-                rest = re.sub(r"\d+", "#", found.get("rest", ""))
-                key = found["base"], found.get("same"), rest
-                family = families.setdefault((pattern, video.label), {}).setdefault(key, [])
-                family.append((video, found.get("part")))
+                key = found["base"], found.get("same"), re.sub(r"\d+", "#", found.get("rest", ""))
+                families[pattern, video.label][key].append((video, found.get("part")))
     pairs, others = [], set()
     for own in families.values():
         for family in own.values():

@@ -5,8 +5,8 @@ import tempfile
 
 from keras_videorel import files
 from keras_videorel.data import pictures
-from keras_videorel.data.drawing import NOTHING, Drawing, check_drawing, draw
-from keras_videorel.data.sources import PARTS, DataSet, Video, check_folder, check_label
+from keras_videorel.data.drawing import NOTHING, check_drawing, draw
+from keras_videorel.data.sources import SPLITS_BY_NAME, DataSet, Video, check_folder, check_label
 
 # Of these, files are videos until they fail to decode; of all others, a look inside says it.
 EXTENSIONS = (
@@ -16,12 +16,7 @@ EXTENSIONS = (
 )
 
 
-def read_folder(videos, test_fraction=None, seed=0):
-    """List the videos of a folder; `folder_data_set` says how, and tells what was left out."""
-    return folder_data_set(videos, Drawing(test_fraction, seed=seed)).videos
-
-
-def folder_data_set(videos, drawing=NOTHING):
+def read_folder(videos, drawing=NOTHING):
     """The data set of `videos/{train,val,test}/LABEL/` or of `videos/LABEL/`.
 
     In the folder of a class, each file that is a video counts, and each folder of pictures. What is
@@ -36,26 +31,25 @@ def folder_data_set(videos, drawing=NOTHING):
         A `DataSet`, its videos sorted by path.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no videos, or is laid out in another way.
+        ValueError: If the folder holds no videos, or is laid out in another way.
         OSError: If a folder cannot be listed.
     """
     videos = check_folder(videos)
     check_drawing(drawing)
     children = _folders(videos)
-    parts = {name: PARTS[name.lower()] for name in children if name.lower() in PARTS}
+    splits = {n: SPLITS_BY_NAME[n.lower()] for n in children if n.lower() in SPLITS_BY_NAME}
     # A class may be called "train", too: then its folder holds videos, not classes.
-    if "train" not in parts.values() and "test" not in parts.values():
-        parts = {}
-    if any(_is_class(os.path.join(videos, name)) for name in parts):
-        parts = {}
-    if parts:
+    if not {"train", "test"} & {*splits.values()} or any(
+        _is_class(os.path.join(videos, name)) for name in splits
+    ):
+        splits = {}
+    if splits:
         if drawing.test is not None:
             raise ValueError(
-                f"`test_fraction` is for videos in {_shown(videos, 'LABEL')}, but this folder is "
-                f"split into {' and '.join(parts)} already: leave it out. Received: {drawing.test}"
+                f"`test_fraction` is for videos in {videos}/LABEL/*.mp4, but this folder is split "
+                f"into {' and '.join(splits)} already: leave it out. Received: {drawing.test}"
             )
-        others = [n for n in children if n not in parts and _any_clip(os.path.join(videos, n))]
+        others = [n for n in children if n not in splits and _any_clip(os.path.join(videos, n))]
         if others:
             raise ValueError(
                 f"`videos` must hold the splits train, val and test only. Received: {videos!r} "
@@ -63,14 +57,25 @@ def folder_data_set(videos, drawing=NOTHING):
             )
 
     found, rejected, warnings = [], [], []
-    for root in sorted({"", *parts}):
-        _reject_files(videos, root, rejected)
-    for name in children if parts else ():
-        if name not in parts:
+    for root in sorted({"", *splits}):
+        for path in (_joined(root, name) for name in _files(os.path.join(videos, root))):
+            reason = why_no_video(os.path.join(videos, path))
+            if reason is None:
+                _refuse_misplaced(videos, path)
+            rejected.append((path, reason))
+    for name in children if splits else ():
+        if name not in splits:
             rejected.append((f"{name}/", "none of the folders train, val and test"))
-    for root, split in (parts or {"": "train"}).items():
-        _list_classes(videos, root, split, found, rejected, warnings)
-    if found and not parts and drawing.test is None:
+    for root, split in (splits or {"": "train"}).items():
+        for name in _folders(os.path.join(videos, root)):
+            own = _read_class(videos, _joined(root, name), name, split, rejected)
+            found += own
+            if not own:
+                folder = f"{_joined(root, name)}/"
+                reason = "no video in this folder, so there is no class of its name"
+                rejected.append((folder, reason))
+                warnings.append(f"{folder} holds no video: there is no class {name!r} from it")
+    if found and not splits and drawing.test is None:
         raise ValueError(
             f"`test_fraction` is needed, for example 0.3, because {videos!r} has no train/ "
             "and test/ folders"
@@ -78,12 +83,12 @@ def folder_data_set(videos, drawing=NOTHING):
     if not found:
         some = f"; {rejected[0][0]}: {rejected[0][1]}" if rejected else ""
         raise ValueError(
-            f"`videos` must hold {_shown('DIR', '{train,val,test}/LABEL')} or "
-            f"{_shown('DIR', 'LABEL')} (or .avi, .mkv, ..., or folders of pictures). "
-            f"Received: {videos!r}, with no videos in such folders{some}"
+            "`videos` must hold DIR/{train,val,test}/LABEL/*.mp4 or DIR/LABEL/*.mp4 (or .avi, "
+            f".mkv, ..., or folders of pictures). Received: {videos!r}, with no videos in such "
+            f"folders{some}"
         )
-    found, more = draw(sorted(found, key=lambda v: v.path), drawing)
-    return DataSet(found, None, sorted(rejected), warnings + more)
+    found.sort(key=lambda video: video.path)
+    return draw(DataSet(found, None, sorted(rejected), warnings), drawing)
 
 
 def walk_files(folder, known=()):
@@ -94,7 +99,7 @@ def walk_files(folder, known=()):
     found = []
     for place, names in files.walk(folder, is_hidden, known):
         inner = place[len(os.fspath(folder)) :].strip("/").replace(os.sep, "/").strip("/")
-        found += [f"{inner}/{name}" if inner else name for name in names if not is_hidden(name)]
+        found += [_joined(inner, name) for name in names if not is_hidden(name)]
     return sorted(found)
 
 
@@ -112,49 +117,29 @@ def why_no_video(path):
         return None
     if _is_picture(path) and not pictures.begins_like_a_video(path):
         return "a picture, not a video"
-    if not files.is_remote(path):
-        return pictures.why_no_video(path)
     with tempfile.TemporaryDirectory() as folder, files.local_copy(path, folder) as local:
         return pictures.why_no_video(local)
 
 
-def _reject_files(videos, root, rejected):
-    """Add the files that lie beside the folders of classes to the list."""
-    for name in _files(os.path.join(videos, root)):
-        path = _joined(root, name)
-        reason = why_no_video(os.path.join(videos, path))
+def _read_class(videos, folder, label, split, rejected):
+    """The videos of a class; what else is in its folder is added to `rejected`."""
+    label, found = check_label(label, f"folder {label!r}"), []
+    place = os.path.join(videos, folder)
+    reasons = {name: why_no_video(os.path.join(place, name)) for name in _files(place)}
+    for name in _folders(place):
+        inner = os.path.join(place, name)
+        if not _any_video(inner):
+            reasons[name] = None if _is_clip(inner) else _why_no_clip(inner)
+        elif _is_link(inner) and _contains(videos, inner):
+            reasons[name] = "a link to a folder that is read under its own name"
+        else:
+            _refuse_misplaced(videos, f"{folder}/{name}")
+    for name, reason in reasons.items():
         if reason is None:
-            _refuse_misplaced(videos, path)
-        rejected.append((path, reason))
-
-
-def _list_classes(videos, root, split, found, rejected, warnings):
-    """Add what `videos/root/LABEL/` holds to the lists."""
-    for name in _folders(os.path.join(videos, root)):
-        label = check_label(name, f"folder {name!r}")
-        folder = _joined(root, name)
-        before = len(found)
-        for inner in _files(os.path.join(videos, folder)):
-            path = f"{folder}/{inner}"
-            reason = why_no_video(os.path.join(videos, path))
-            if reason is None:
-                found.append(Video(path, label, split))
-            else:
-                rejected.append((path, reason))
-        for inner in _folders(os.path.join(videos, folder)):
-            path = f"{folder}/{inner}"
-            if _any_video(os.path.join(videos, path)):
-                if not _is_link_into(os.path.join(videos, path), videos):
-                    _refuse_misplaced(videos, path)
-                rejected.append((path, "a link to a folder that is read under its own name"))
-            elif _is_clip(os.path.join(videos, path)):
-                found.append(Video(path, label, split))
-            else:
-                rejected.append((path, _why_no_clip(os.path.join(videos, path))))
-        if len(found) == before:
-            reason = "no video in this folder, so there is no class of its name"
-            rejected.append((f"{folder}/", reason))
-            warnings.append(f"{folder}/ holds no video: there is no class {label!r} from it")
+            found.append(Video(f"{folder}/{name}", label, split))
+        else:
+            rejected.append((f"{folder}/{name}", reason))
+    return found
 
 
 def _refuse_misplaced(videos, path):
@@ -180,9 +165,8 @@ def _is_clip(folder):
 
 
 def _any_clip(folder):
-    return any(_is_clip(place) for place, _ in files.walk(folder, skip=is_hidden)) or _any_video(
-        folder
-    )
+    places = files.walk(folder, skip=is_hidden)
+    return any(_is_clip(place) for place, _ in places) or _any_video(folder)
 
 
 def _any_video(folder):
@@ -193,12 +177,12 @@ def _any_video(folder):
 
 
 def _why_no_clip(folder):
-    for place, _ in files.walk(folder, is_hidden, _above(folder)):
-        if _is_clip(place):
-            return (
-                "a folder without videos or pictures; there are pictures in "
-                f"{os.path.relpath(place, folder)}/, which is too deep: move them up"
-            )
+    deep = (place for place, _ in files.walk(folder, is_hidden, _above(folder)) if _is_clip(place))
+    for place in deep:
+        return (
+            "a folder without videos or pictures; there are pictures in "
+            f"{os.path.relpath(place, folder)}/, which is too deep: move them up"
+        )
     return "a folder without videos or pictures"
 
 
@@ -218,15 +202,18 @@ def _is_picture(name):
 def _folders(folder):
     """Names of the folders in a folder, without hidden ones and links to where it lies itself."""
     names = [name for name in files.entries(folder)[0] if not is_hidden(name)]
-    return [name for name in names if not _is_link_into(folder, os.path.join(folder, name), True)]
+    paths = {name: os.path.join(folder, name) for name in names}
+    return [n for n, path in paths.items() if not (_is_link(path) and _contains(path, folder))]
 
 
-def _is_link_into(path, folder, upwards=False):
-    """Whether a path is a link to a place in a folder; `upwards`: the folder a link to above it."""
-    if files.is_remote(path) or not os.path.islink(folder if upwards else path):
-        return False
-    path, folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([path, folder]) == folder
+def _is_link(path):
+    return not files.is_remote(path) and os.path.islink(path)
+
+
+def _contains(folder, path):
+    """Whether a path, or where it leads, lies in a folder or is that folder."""
+    folder, path = os.path.realpath(folder), os.path.realpath(path)
+    return os.path.commonpath([folder, path]) == folder
 
 
 def _files(folder):
@@ -235,7 +222,3 @@ def _files(folder):
 
 def _joined(root, name):
     return f"{root}/{name}" if root else name
-
-
-def _shown(folder, inner):
-    return f"{folder}/{inner}/*.mp4"

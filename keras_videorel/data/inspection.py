@@ -1,45 +1,29 @@
-"""Looking into shards: what they hold, whether all of it is whole, what describes it.
+"""Looking into shards: what they hold, and whether training can read all of it.
 
-`scan` reads every record once and finds the clips and what is wrong with them; `compare` sets the
-clips against the manifest; `describe` writes a manifest for shards that others wrote.
+`scan` reads every record once, `compare` checks their counts against `dataset.json`, and
+`describe` writes a `dataset.json` for shards that others wrote.
 """
 
+import collections
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
-import keras_videorel
 from keras_videorel import files
-from keras_videorel.checks import check_choice, check_integer
-from keras_videorel.class_names import read_class_names
-from keras_videorel.data import pipeline, record_checks, records, shards
+from keras_videorel.data import records
+from keras_videorel.data.manifest import (
+    MANIFEST,
+    Manifest,
+    read_class_names,
+    shard_compression,
+    shard_files,
+    write_manifest,
+)
 
-DECODE = ("all", "first", "none")
-
-
-class Layout(NamedTuple):
-    """Where the parts of a data set lie.
-
-    Attributes:
-        folder: Its folder.
-        labels: Names of the classes, in index order.
-        files: Dict from split to its shards, sorted: paths relative to the folder, or absolute.
-        keys: Dict from "frames", "label", "path" and, where it is of use, "flow" to keys of the
-            records.
-        required: Keys that every record must have, a set.
-        manifest: Content of `dataset.json`; empty where there is none yet.
-    """
-
-    folder: str
-    labels: list
-    files: dict
-    keys: dict
-    required: set
-    manifest: dict
+LABEL_TEXTS = (records.CLIP_LABEL_TEXT, records.CLIP_LABEL_STRING)
 
 
 class Clip(NamedTuple):
@@ -47,371 +31,298 @@ class Clip(NamedTuple):
 
     Attributes:
         split: Split of its shard.
-        file: Its shard, as in `Layout.files`.
-        record: Its number there, from 0.
-        offset: Where it begins, in bytes.
-        bytes: Its length there.
+        file: Its shard; a relative path starts from the folder of the shards.
+        record: Its number in the shard, from 0.
+        bytes: Length of the record.
         label: Index of its class.
-        path: What identifies the clip; empty where the record does not say.
+        path: Path of its video; empty where the record does not say.
         frames: Number of frames.
-        size: `(height, width)` of the first one.
+        size: `(height, width)` of the first frame; None if it does not decode.
         seconds: Duration; None where the record does not say.
-        flow: Whether there is optical flow.
-        sides: Its side in each official split.
     """
 
     split: str
     file: str
     record: int
-    offset: int
     bytes: int
     label: int
     path: str
     frames: int
-    size: tuple
+    size: tuple | None
     seconds: float | None
-    flow: bool
-    sides: tuple
 
 
 class Problem(NamedTuple):
-    """Something that is wrong.
-
-    Attributes:
-        file: The file, as in `Layout.files`.
-        record: Number of the record, from 0; None if it is not about one.
-        offset: Where that begins, in bytes; None likewise.
-        path: Path of the clip; empty where it is not known.
-        problem: What is wrong.
-    """
+    """Something that is wrong in a file, or in one record of it (None: in the whole file)."""
 
     file: str
     record: int | None
-    offset: int | None
     path: str
     problem: str
 
 
-# --- Where things lie -----------------------------------------------------------------------
-
-
-def read_layout(folder):
-    """The layout of shards that have a manifest: of `make-tfrecords`, or of `describe`.
-
-    Args:
-        folder: Folder of the manifest.
-
-    Returns:
-        A `Layout`.
-
-    Raises:
-        FileNotFoundError: If there is no manifest, or no labels.
-        ValueError: If they are none.
-    """
-    path = os.path.join(folder, shards.MANIFEST)
-    if not files.exists(path):
-        raise FileNotFoundError(
-            f"{folder!r} holds no finished shards (no {shards.MANIFEST}): make them with "
-            "`videorel make-tfrecords`, or name the files of others with `train` and `labels`"
-        )
-    try:
-        manifest = files.read_json(path)
-        options, _ = manifest["options"], manifest["splits"]
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(f"{path!r} is no manifest of shards") from None
-    layout = _layout(folder, os.path.join(folder, shards.LABELS), manifest)
-    if "files" not in manifest:
-        layout.required.update(record_checks.CONTEXT, record_checks.LISTS)
-        if options.get("flow", "none") != "none":
-            layout.required.add(records.FLOW_ENCODED)
-    return layout
-
-
-def foreign_layout(folder, labels, patterns, keys):
-    """The layout of shards that have no manifest.
+def foreign_manifest(folder, labels, patterns, keys):
+    """The `Manifest` of shards that have no `dataset.json`.
 
     Args:
         folder: Their folder.
-        labels: Path of the names of the classes, one a line, in index order.
-        patterns: Dict from split, `"train"` and maybe `"test"`, to a list of paths, absolute or
-            relative to the folder, with wildcards (`*`, `?`) in the name of the file, if any.
-        keys: Dict from some of "frames", "flow", "label" and "path" to the keys of the records,
-            which all of them must have. The others are those of `records`.
+        labels: File of class names, one a line, in index order.
+        patterns: Dict from split to a list of paths, absolute or relative to the folder, with
+            wildcards (`*`, `?`) in the last part, if any.
+        keys: Dict from some of `records.NAMED` to the keys of the records.
 
     Returns:
-        A `Layout`.
+        The `Manifest`; the size of the frames and the number of clips are not known yet.
 
     Raises:
-        FileNotFoundError: If a pattern matches nothing, or there are no labels.
-        ValueError: If a file belongs to two splits, or two labels are equal.
+        FileNotFoundError: If a split has no shards, or there is no file of class names.
+        ValueError: If a shard is in two splits, or the shards are of a kind that is not read.
     """
-    layout = _layout(folder, labels, {"files": patterns, "keys": keys})
-    for problem in _missing_files(layout):
-        raise FileNotFoundError(f"{problem.file!r} {problem.problem} in {folder!r}")
-    for own in layout.files.values():
-        path = files.join(layout.folder, own[0])
-        serialized = records.first_record(path)
-        if serialized is not None:
-            records.check_readable(path, serialized, layout.keys["frames"])
-    return layout
-
-
-def _layout(folder, labels, manifest):
-    patterns = manifest.get(
-        "files", {side: [f"{side}-?????-of-?????.tfrecord"] for side in shards.SIDES}
-    )
-    found = {
-        split: sorted({path for pattern in own for path in files.matching(folder, pattern)})
-        for split, own in patterns.items()
-    }
-    split_of = {}
-    for split, own in found.items():
-        for path in own:
-            if split_of.setdefault(path, split) != split:
-                raise ValueError(
-                    f"a shard must belong to one split. Received: {path!r} for "
-                    f"{split_of[path]} and {split}"
-                )
-    given = manifest.get("keys", {})
-    keys = {**records.NAMED, **given}
-    if "files" in manifest and "flow" not in given:
-        del keys["flow"]  # flow of others may be stored in any way
-    return Layout(
-        folder=os.fspath(folder),
+    frames = keys.get("frames", records.IMAGE_ENCODED)
+    manifest = Manifest(
+        path=os.fspath(folder),
         labels=read_class_names(labels),
-        files={split: own for split, own in found.items() if own},
-        keys=keys,
-        required={keys["frames"], keys["label"], *given.values()},
-        manifest=manifest,
+        frame_size=None,
+        clips=dict.fromkeys(patterns, 0),
+        flow="flow" in keys,
+        files=patterns,
+        keys={records.NAMED[name]: key for name, key in keys.items()},
+        compression=shard_compression(folder, patterns, frames),
     )
+    paths = [path for own in shards_of(manifest).values() for path in own]
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"a shard must belong to one split. Received: {patterns}")
+    return manifest
 
 
-# --- A data set -----------------------------------------------------------------------------
+def shards_of(manifest):
+    """Dict from split to its shards; a relative path starts from the folder of the shards."""
+    folder = os.path.join(manifest.path, "")
+    return {
+        split: [path.removeprefix(folder) for path in shard_files(manifest, split)]
+        for split in manifest.clips
+    }
 
 
-def scan(layout, decode="all", workers=None):
-    """Read and check every record: framing, checksums, keys, labels, pictures, paths.
+def scan(manifest, decode=True):
+    """Read and check every record.
 
     Args:
-        layout: A `Layout`.
-        decode: Which pictures to decode: `"all"`, the `"first"` of each clip, or `"none"`.
-        workers: Number of threads, each with a shard at a time; by default one per core.
+        manifest: A `Manifest`.
+        decode: Whether to decode all frames and flow; otherwise the first frame of each clip.
 
     Returns:
         `(clips, problems)`: lists of `Clip` and `Problem`, in the order of the shards. A record
-        that can be read as a clip is one, even if it has problems.
+        with a label and frames is a clip, even if something else is wrong with it.
 
     Raises:
-        ValueError: If an argument is none of these.
         OSError: If a file cannot be read.
     """
-    check_choice("decode", decode, DECODE)
-    workers = check_integer("workers", os.cpu_count() if workers is None else workers, 1)
-    work = [(split, file) for split, own in layout.files.items() for file in own]
-    clips, problems = [], []
-    lock, stop = threading.Lock(), threading.Event()
-    size = sum(files.size(files.join(layout.folder, file)) for _, file in work)
+    clips, problems, place_of = [], [], {}
+    work = [(split, file) for split, paths in shards_of(manifest).items() for file in paths]
+    size = sum(files.size(files.join(manifest.path, file)) for _, file in work)
     with tqdm(total=size, unit="B", unit_scale=True, desc="inspect") as bar:
-
-        def advance(count):
-            with lock:
-                bar.update(count)
-            return not stop.is_set()
-
-        with ThreadPoolExecutor(workers) as executor:
+        for split, file in work:
+            number = 0
             try:
-                jobs = [executor.submit(_scan_shard, *w, layout, decode, advance) for w in work]
-                for job in jobs:
-                    own, wrong = job.result()
-                    clips += own
-                    problems += wrong
-            finally:
-                stop.set()
-                executor.shutdown(cancel_futures=True)
-    return clips, problems + _repeated_paths(clips)
-
-
-def _scan_shard(split, file, layout, decode, advance):
-    clips, problems = [], []
-    path = files.join(layout.folder, file)
-    try:
-        for number, offset, serialized, damage in record_checks.read_records(path):
-            fields, found = None, [damage]
-            if damage is None:
-                length = record_checks.FRAMING + len(serialized)
-                fields, found = record_checks.check_record(serialized, split, layout, decode)
-                if fields is not None:
-                    clips.append(Clip(split, file, number, offset, length, **fields))
-                if not advance(length):
-                    break
-            clip_path = fields["path"] if fields else ""
-            problems += [Problem(file, number, offset, clip_path, problem) for problem in found]
-    except tf.errors.OpError as error:
-        raise OSError(f"cannot read {path!r}: {error.message}") from None
+                reader = tf.data.TFRecordDataset(
+                    files.join(manifest.path, file), manifest.compression
+                )
+                for serialized in reader.as_numpy_iterator():
+                    bar.update(len(serialized))
+                    fields, found = _check_record(serialized, manifest, decode)
+                    path = fields["path"] if fields else ""
+                    if fields:
+                        clips.append(Clip(split, file, number, len(serialized), **fields))
+                    place = f"record {number} of {file}"
+                    if path and place_of.setdefault(path, place) != place:
+                        found.append(f"has the path of {place_of[path]}")
+                    problems += [Problem(file, number, path, text) for text in found]
+                    number += 1
+            except tf.errors.DataLossError:
+                text = "is damaged or cut off: this record and the rest of the file are not read"
+                problems.append(Problem(file, number, "", text))
+            except tf.errors.OpError as error:
+                raise OSError(f"cannot read {file!r}: {error.message}") from None
     return clips, problems
 
 
-def _repeated_paths(clips):
-    problems, first = [], {}
-    for clip in clips:
-        other = first.setdefault(clip.path, clip)
-        if clip.path and other is not clip:
-            other_place = f"record {other.record} of {other.file}"
-            place = (clip.file, clip.record, clip.offset, clip.path)
-            problems.append(Problem(*place, f"has the path of {other_place}"))
-    return problems
-
-
-def read_pictures(layout, clip):
-    """The pictures of a clip that `scan` found without problems.
-
-    Args:
-        layout: A `Layout`.
-        clip: A `Clip`.
-
-    Returns:
-        `(jpegs, flow)`: lists of bytes, an entry per frame; None for no flow.
-    """
-    path = files.join(layout.folder, clip.file)
-    (serialized,) = (
-        record_checks.records_from(path, clip.offset, clip.record).take(1).as_numpy_iterator()
-    )
-    return record_checks.pictures(serialized, layout)
-
-
-def count(layout, clips):
-    """Counts as in a manifest.
-
-    Args:
-        layout: A `Layout`.
-        clips: List of `Clip`.
-
-    Returns:
-        `(splits, official_splits)`: dicts, as in `dataset.json`; the second is empty where records
-        tell no sides.
-    """
-    splits = {
-        split: {
-            "clips": 0,
-            "frames": 0,
-            "shards": len(own),
-            "clips_per_label": dict.fromkeys(layout.labels, 0),
-        }
-        for split, own in layout.files.items()
-    }
-    official = {}
-    for clip in clips:
-        counts = splits[clip.split]
-        counts["clips"] += 1
-        counts["frames"] += clip.frames
-        if 0 <= clip.label < len(layout.labels):
-            counts["clips_per_label"][layout.labels[clip.label]] += 1
-        for number, side in enumerate(clip.sides, 1):
-            sides = official.setdefault(str(number), dict.fromkeys(shards.OLD_SIDES, 0))
-            sides[side] = sides.get(side, 0) + 1
-    return splits, official
-
-
-def compare(layout, clips):
-    """What the manifest says otherwise than the shards.
-
-    Args:
-        layout: A `Layout` of `read_layout`.
-        clips: List of `Clip`, of all its shards.
-
-    Returns:
-        A list of `Problem`.
-    """
-    manifest, problems = layout.manifest, []
-
-    def check(what, said, found):
-        if said != found:
-            problem = f"{said} {what}, found are {found}"
-            problems.append(Problem(shards.MANIFEST, None, None, "", problem))
-
-    splits, official = count(layout, clips)
-    for split in {**manifest["splits"], **splits}:
-        said, found = manifest["splits"].get(split, {"clips": 0}), splits.get(split, {})
-        for name in ("clips", "frames", "shards"):
-            check(f"{name} of {split}", said.get(name, found.get(name, 0)), found.get(name, 0))
-        for label, clips_found in found.get("clips_per_label", {}).items():
-            clips_said = said.get("clips_per_label", {}).get(label, clips_found)
-            check(f"{split} clips of {label}", clips_said, clips_found)
-    for number, said in manifest.get("official_splits", {}).items():
-        for side in shards.SIDES:
-            found = official.get(number, {}).get(side, 0)
-            check(f"{side} clips in official split {number}", said.get(side, 0), found)
-    return _missing_files(layout) + problems
-
-
-def _missing_files(layout):
-    """Problems of files that should be there, or should not."""
-    manifest = layout.manifest
-    if "files" in manifest:
-        patterns = [pattern for own in manifest["files"].values() for pattern in own]
-        wrong = {p: "matches no file" for p in patterns if not files.matching(layout.folder, p)}
-    else:
-        found = {file for own in layout.files.values() for file in own}
-        expected = {
-            f"{split}-{i:05d}-of-{n:05d}.tfrecord"
-            for split, n in manifest["options"].get("shards", {}).items()
-            for i in range(n)
-        }
-        wrong = dict.fromkeys(sorted(expected - found), "is missing")
-        expected.update(manifest.get("added", ()))
-        if expected:
-            wrong |= dict.fromkeys(sorted(found - expected), "is no shard of this data set")
-    return [Problem(name, None, None, "", problem) for name, problem in wrong.items()]
-
-
-# --- Shards that others wrote ---------------------------------------------------------------
-
-
-def describe(layout, clips, output):
-    """Write a manifest and labels for shards without, so that training reads them like ours.
-
-    Args:
-        layout: A `Layout` of `foreign_layout`.
-        clips: List of `Clip`, of all its shards, without problems.
-        output: Folder for `dataset.json` and `labels.txt`; made if need be.
-
-    Returns:
-        The manifest, a dict.
+def pictures(example, manifest):
+    """`(jpegs, flow)` of a `SequenceExample`: lists of bytes, one per frame; or flow is None.
 
     Raises:
-        ValueError: If there are no clips, or `output` has shards with a manifest of their own.
+        ValueError: If there are no frames, or not one picture for each.
     """
-    path = os.path.join(output, shards.MANIFEST)
+    keys = [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow
+    jpegs, *flow = (_one_per_frame(example, _key(manifest, key)) for key in keys)
+    if flow and len(flow[0]) != len(jpegs):
+        raise ValueError(f"{len(jpegs)} frames, but {len(flow[0])} of flow")
+    return jpegs, flow[0] if flow else None
+
+
+def _one_per_frame(example, key):
+    lists = example.feature_lists.feature_list
+    values = [feature.bytes_list.value for feature in lists[key].feature] if key in lists else []
+    if not values or any(len(value) != 1 for value in values):
+        raise ValueError(f"{key} must hold one string per frame")
+    return [value for (value,) in values]
+
+
+def _key(manifest, key):
+    """The key of these records that stands for one of ours."""
+    return (manifest.keys or {}).get(key, key)
+
+
+def _check_record(serialized, manifest, decode):
+    """The fields of a `Clip` from `label` on, or None; and a list of what is wrong."""
+    try:
+        example = tf.train.SequenceExample.FromString(serialized)
+    except DecodeError:
+        return None, ["is not a SequenceExample"]
+    if records.is_plain_example(example):
+        return None, ["is a tf.train.Example, not a tf.train.SequenceExample"]
+
+    def first(key, kind):
+        values = getattr(context[key], kind).value if key in context else ()
+        return values[0] if len(values) == 1 else None
+
+    context = example.context.feature
+    label_key = _key(manifest, records.CLIP_LABEL_INDEX)
+    label = first(label_key, "int64_list")
+    if label is None:
+        return None, [f"{label_key} must hold one integer"]
+    try:
+        jpegs, flow = pictures(example, manifest)
+    except ValueError as error:
+        return None, [str(error)]
+    texts = {first(key, "bytes_list") for key in LABEL_TEXTS}
+    problems = _check_label(label, texts - {None}, manifest.labels)
+    path_key = _key(manifest, records.CLIP_DATA_PATH)
+    path = first(path_key, "bytes_list") or b""
+    if not path and (manifest.keys is None or records.CLIP_DATA_PATH in manifest.keys):
+        problems.append(f"{path_key} must hold one string")
+    size, found = _check_pictures("frame", jpegs if decode else jpegs[:1], manifest.frame_size)
+    problems += found
+    if flow is not None:
+        problems += _check_pictures("flow field", flow if decode else flow[:1], size)[1]
+    start, end = (first(k, "int64_list") for k in (records.CLIP_START, records.CLIP_END))
+    fields = {
+        "label": label,
+        "path": path.decode("utf-8", "backslashreplace"),
+        "frames": len(jpegs),
+        "size": size,
+        "seconds": None if start is None or end is None else (end - start) / 1e6,
+    }
+    return fields, problems
+
+
+def _check_label(label, texts, labels):
+    if not 0 <= label < len(labels):
+        return [f"label {label} is out of range: there are {len(labels)} labels"]
+    return [
+        f"label {label} is {labels[label]!r}, but the record says {text.decode(errors='replace')!r}"
+        for text in texts - {labels[label].encode()}
+    ]
+
+
+def _check_pictures(what, jpegs, size):
+    """Decode pictures, which must have one size: that of `dataset.json`, if it says one.
+
+    Returns:
+        `(size, problems)`: `(height, width)` of the first picture, or None if one does not decode.
+    """
+    try:
+        sizes = list(map(tuple, _decoded_sizes(tf.constant(jpegs)).numpy().tolist()))
+    except tf.errors.InvalidArgumentError:
+        return None, [f"a {what} is not a JPEG that decodes"]
+    expected = size if isinstance(size, tuple) else sizes[0]
+    for height, width in {*sizes} - {expected}:
+        return sizes[0], [f"a {what} is of {height}x{width}, not {expected[0]}x{expected[1]}"]
+    return sizes[0], []
+
+
+@tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
+def _decoded_sizes(jpegs):
+    """Decode as training does: `tf.io.decode_jpeg` would take other formats, too."""
+
+    def decode(jpeg):
+        height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(jpeg))
+        return tf.shape(tf.io.decode_and_crop_jpeg(jpeg, [0, 0, height, width]))[:2]
+
+    return tf.map_fn(decode, jpegs, fn_output_signature=tf.TensorSpec((2,), tf.int32))
+
+
+def count(manifest, clips):
+    """Counts of each split, as in `dataset.json`: a dict."""
+    counts = {}
+    for split, paths in shards_of(manifest).items():
+        own = [clip for clip in clips if clip.split == split]
+        labels = collections.Counter(clip.label for clip in own)
+        counts[split] = {
+            "clips": len(own),
+            "frames": sum(clip.frames for clip in own),
+            "shards": len(paths),
+            "clips_per_label": {label: labels[i] for i, label in enumerate(manifest.labels)},
+        }
+    return counts
+
+
+def compare(manifest, clips):
+    """The counts in which `dataset.json` differs from the clips: a list of `Problem`."""
+    said = manifest.content["splits"]
+    return [
+        Problem(MANIFEST, None, "", f"{number} {name} in {split}, found {found.get(name)}")
+        for split, found in ((split, _flat(own)) for split, own in count(manifest, clips).items())
+        for name, number in _flat(said[split]).items()
+        if number != found.get(name)
+    ]
+
+
+def _flat(counts):
+    per_label = counts.get("clips_per_label", {})
+    numbers = {name: counts[name] for name in ("clips", "frames", "shards") if name in counts}
+    return numbers | {f"clips of {label}": number for label, number in per_label.items()}
+
+
+def describe(manifest, clips, output):
+    """Write `dataset.json` and `labels.txt` for shards without, so that training reads them.
+
+    Args:
+        manifest: A `Manifest` of `foreign_manifest`.
+        clips: List of `Clip`, of all its shards, without problems.
+        output: Folder for the two files; made if need be.
+
+    Returns:
+        The content of `dataset.json`, a dict.
+
+    Raises:
+        ValueError: If there are no clips, or `output` is a folder of `make-tfrecords`.
+    """
+    path = os.path.join(output, MANIFEST)
     if files.exists(path) and "files" not in files.read_json(path):
         raise ValueError(
             f"`output` must not be a folder of `make-tfrecords`. Received: {os.fspath(output)!r}"
         )
     if not clips:
-        raise ValueError(f"there is no clip to describe in {layout.folder!r}")
-    patterns = layout.manifest["files"]
-    pipeline.shard_compression(layout.folder, patterns, layout.keys["frames"])
-    folder = files.absolute(layout.folder)
+        raise ValueError(f"there is no clip to describe in {manifest.path!r}")
+    folder, patterns = files.absolute(manifest.path), manifest.files
     if files.absolute(output) != folder:
         patterns = {split: [files.join(folder, p) for p in own] for split, own in patterns.items()}
+    names = {key: name for name, key in records.NAMED.items()}
     sizes = {clip.size for clip in clips}
-    options = {
-        "size": list(*sizes) if len(sizes) == 1 else None,
-        "short_side": None if len(sizes) == 1 else min(map(min, sizes)),
-        "flow": "none" if "flow" not in layout.manifest["keys"] else "unknown",
-        "shards": {split: len(own) for split, own in layout.files.items()},
-    }
-    manifest = {
-        "schema_version": shards.SCHEMA_VERSION,
-        "library": f"keras_videorel {keras_videorel.__version__}",
-        "options": options,
-        "splits": count(layout, clips)[0],
+    counts = count(manifest, clips)
+    content = {
+        "options": {
+            "size": list(*sizes) if len(sizes) == 1 else None,
+            "short_side": None if len(sizes) == 1 else min(map(min, sizes)),
+            "flow": "unknown" if manifest.flow else "none",
+            "shards": {split: own["shards"] for split, own in counts.items()},
+        },
+        "splits": counts,
         "rejected": 0,
         "notes": [],
         "files": patterns,
-        "keys": layout.manifest["keys"],
+        "keys": {names[key]: own for key, own in manifest.keys.items()},
     }
-    labels = os.path.join(output, shards.LABELS)
-    with files.atomic_write(labels) as temporary, files.opened(temporary, "w") as file:
-        file.writelines(f"{label}\n" for label in layout.labels)
-    files.write_json(path, manifest)
-    return manifest
+    write_manifest(output, content, manifest.labels)
+    return content

@@ -8,19 +8,11 @@ from keras_videorel.data.decoder import Decoder
 from keras_videorel.data.shard_writer import write_shard
 
 
-def run(shards, settings, workers, advance):
-    """Write shards.
+def run(shards, conversion, num_workers, advance):
+    """Write shards of a `Conversion`; `advance` is called after each clip, by a thread at a time.
 
     The work is done in the decoding processes; the threads only pass their JPEGs on to the files.
-
-    Args:
-        shards: List of `shard_writer.Shard`.
-        settings: A `shard_writer.Settings`.
-        workers: Number of threads and decoding processes.
-        advance: Called after each clip, by one thread at a time.
-
-    Raises:
-        OSError: If a shard cannot be written; the others in the making are given up.
+    If a shard cannot be written (`OSError`), the others in the making are given up.
     """
     pending, decoders, lock, stopped = deque(shards), [], threading.Lock(), threading.Event()
 
@@ -29,17 +21,18 @@ def run(shards, settings, workers, advance):
             advance()
 
     def work():
-        with Decoder(settings.encoding, settings.time_limit) as decoder:
+        with Decoder(conversion.encoding, conversion.time_limit) as decoder:
             decoders.append(decoder)
             while not stopped.is_set():
                 try:
                     shard = pending.popleft()
-                except IndexError:
+                except IndexError:  # another thread took the last one
                     return
-                write_shard(shard, settings, decoder, one_more)
+                write_shard(shard, conversion, decoder, one_more)
 
-    with ThreadPoolExecutor(min(workers, len(shards)), "shards") as pool:
-        jobs = [pool.submit(work) for _ in range(min(workers, len(shards)))]
+    num_workers = min(num_workers, len(shards))
+    with ThreadPoolExecutor(num_workers, "shards") as pool:
+        jobs = [pool.submit(work) for _ in range(num_workers)]
         try:
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
         finally:  # an error of one of them, or Ctrl-C

@@ -1,12 +1,25 @@
 """Data sets in the form in which their authors published the labels: UCF-101, HMDB-51, Kinetics.
 
-UCF-101 and HMDB-51 come with three official splits. A video is listed once, with its side in each
-of them, so that one set of shards serves all three.
+UCF-101 and HMDB-51 come with three official splits, here called folds. A video is listed once, with
+its split in each of them, so that one set of shards serves all three.
+
+All readers take the same arguments:
+
+    annotations: The authors' lists.
+    videos: The folder of the videos, `LABEL/NAME.avi` or of another layout: files are found by
+        their names without extension, best in the folder of their label.
+    fold: The fold that `Video.split` is of.
+    rejected: Names of videos that do not decode: another file of theirs is preferred.
+
+They return a `DataSet`, and raise a `FileNotFoundError` if a folder or file is not there, and a
+`ValueError` if a file is of another kind or the lists contradict each other.
 """
 
 import os
 import re
 import tempfile
+from collections import Counter
+from typing import NamedTuple
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice
@@ -20,124 +33,95 @@ MISSING = "no such file"
 _TRIMMED = 1.0  # seconds that a trimmed file may be longer than the times say
 
 
-def read_ucf101(annotations, videos, split=1, rejected=()):
-    """UCF-101: `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
+class _Clip(NamedTuple):
+    """A clip of the lists."""
 
-    Args:
-        annotations: The folder of these files ("ucfTrainTestlist" in the authors' archive).
-        videos: The folder of the videos, `LABEL/v_LABEL_g01_c01.avi` or flat.
-        split: The split that `Video.split` tells the side in.
-        rejected: Names of videos that do not decode: another file of theirs is preferred.
+    names: tuple  # that its file may have, the best first; of a segment, first a trimmed file's
+    label: str
+    splits: dict  # by fold
+    segment: tuple | None = None  # (start, end) in seconds
+    alone: bool = True  # whether its whole file has no other segment
 
-    Returns:
-        A `DataSet`; the labels are in the order of `classInd.txt`.
 
-    Raises:
-        FileNotFoundError: If a folder or file is not there.
-        ValueError: If a file is of another kind, or the lists contradict each other.
+def read_ucf101(annotations, videos, fold=1, rejected=()):
+    """UCF-101: a folder of `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
+
+    It is called "ucfTrainTestlist" in the authors' archive. The labels are in the order of
+    `classInd.txt`. See the module for the arguments.
     """
-    annotations = _check_annotations(annotations, "classInd.txt")
+    annotations = _check_annotations(annotations)
     labels = _class_index(os.path.join(annotations, "classInd.txt"))
-    sides = {}
-    for number in _splits(annotations, r"(?:train|test)list0*(\d+)\.txt"):
-        for side in (TRAIN, TEST):
-            path = os.path.join(annotations, f"{side}list{number:02d}.txt")
+    splits = {}
+    for number in _folds(annotations, r"(?:train|test)list0*(\d+)\.txt"):
+        for split in (TRAIN, TEST):
+            path = os.path.join(annotations, f"{split}list{number:02d}.txt")
             for place, line in _lines(path):
                 # A training line ends with the label's index; file names hold no spaces.
                 name, _, index = line.partition(" ")
                 label = name.rpartition("/")[0]
-                if label not in labels or (index and _name(labels, index.strip()) != label):
+                if label not in labels or index.strip() not in ("", str(labels.index(label) + 1)):
                     raise ValueError(
                         "`annotations` must list videos as LABEL/NAME.avi, with labels and indices "
                         f"of classInd.txt. Received: {line!r} in {place}"
                     )
-                _add(sides, (name, label), number, side, place)
-    return _listed(sides, labels, videos, split, rejected)
+                _add(splits, (name, label), number, split, place)
+    return _data_set(_clips(splits), labels, videos, fold, rejected)
 
 
-def read_hmdb51(annotations, videos, split=1, rejected=()):
-    """HMDB-51: 51 x 3 files `LABEL_test_splitN.txt` of `NAME.avi ID`.
+def read_hmdb51(annotations, videos, fold=1, rejected=()):
+    """HMDB-51: a folder of 51 x 3 files `LABEL_test_splitN.txt` of `NAME.avi ID`.
 
-    ID is 1 for training, 2 for testing and 0 for neither.
-
-    Args:
-        annotations: The folder of these files ("testTrainMulti_7030_splits").
-        videos: The folder of the videos, `LABEL/NAME.avi` or flat.
-        split: The split that `Video.split` tells the side in.
-        rejected: Names of videos that do not decode: another file of theirs is preferred.
-
-    Returns:
-        A `DataSet`; the labels are sorted, since the authors number none.
-
-    Raises:
-        FileNotFoundError: If a folder or file is not there.
-        ValueError: If a file is of another kind.
+    It is called "testTrainMulti_7030_splits". ID is 1 for training, 2 for testing and 0 for
+    neither. The labels are sorted, since the authors number none. See the module for the arguments.
     """
     annotations = _check_annotations(annotations)
     pattern = r"(.+)_test_split(\d+)\.txt"
     labels = sources.sorted_labels({match[1] for match in _matches(annotations, pattern)})
     ids = {"1": TRAIN, "2": TEST, "0": UNUSED}
-    sides = {}
-    for number in _splits(annotations, r".+_test_split(\d+)\.txt"):
+    splits = {}
+    for number in _folds(annotations, pattern):
         for label in labels:
             for place, line in _lines(os.path.join(annotations, f"{label}_test_split{number}.txt")):
-                name, _, side = line.rpartition(" ")
-                if side not in ids or not name:
+                name, _, identity = line.rpartition(" ")
+                if identity not in ids or not name:
                     raise ValueError(
                         "`annotations` must list videos as NAME.avi with 0, 1 or 2. "
                         f"Received: {line!r} in {place}"
                     )
-                _add(sides, (f"{label}/{name.strip()}", label), number, ids[side], place)
-    return _listed(sides, labels, videos, split, rejected)
+                key = (f"{label}/{name.strip()}", label)
+                _add(splits, key, number, ids[identity], place)
+    return _data_set(_clips(splits), labels, videos, fold, rejected)
 
 
-def read_kinetics(annotations, videos, split=1, labels=None, rejected=()):
+def read_kinetics(annotations, videos, fold=1, rejected=(), labels=None):
     """Kinetics-400, -600 or -700: tables of `label,youtube_id,time_start,time_end,split`.
 
+    `annotations` is a CSV file, several with commas between them, or a folder of them. `labels` are
+    names of the classes in index order; sorted training labels by default. See the module for the
+    other arguments.
+
     The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or whole
-    ones named `ID.mp4`, in folders of any layout. Of a whole file the listed segment is taken, and
-    it may be listed with several; an `ID.mp4` that is not longer than its one segment was trimmed
-    already. Where the tables list all three parts, there are two splits of the same training part:
-    1 has the parts as they are, in 2 the validation part is tested on, as papers do. Otherwise
-    there is one, tested on the part that is there.
-
-    Args:
-        annotations: A CSV file, several with commas between them, or a folder of them.
-        videos: The folder of the videos.
-        split: The split that `Video.split` tells the side in.
-        labels: Names of the classes in index order; sorted training labels by default.
-        rejected: Names of videos that do not decode: another file of theirs is preferred.
-
-    Returns:
-        A `DataSet`.
-
-    Raises:
-        FileNotFoundError: If a folder or file is not there.
-        ValueError: If a file is of another kind, or has labels that training has not.
+    ones named `ID.mp4`. Of a whole file the listed segment is taken, and it may be listed with
+    several; an `ID.mp4` that is not longer than its one segment was trimmed already. Where the
+    tables list all three parts, there are two folds of the same training part: 1 has the parts as
+    they are, in 2 the validation part is tested on, as papers do. Otherwise there is one, tested on
+    the part that is there.
     """
-    unreadable, rows, rejected = rejected, {}, []
+    rows, contradictions = {}, []
     for path in _tables(annotations):
         for place, row in _table(path):
-            clip = row["clip"]
-            if clip not in rows:
-                rows[clip] = row
-            elif (rows[clip]["label"], rows[clip]["part"]) != (row["label"], row["part"]):
-                first = rows[clip]
-                rejected.append(
-                    (
-                        "_".join(filter(None, clip)),
-                        f"listed as {first['label']} ({first['part']}) before, and as "
-                        f"{row['label']} ({row['part']}) in {place}: the first is used",
-                    )
+            first = rows.setdefault(row["clip"], row)
+            if (first["label"], first["part"]) != (row["label"], row["part"]):
+                reason = (
+                    f"listed as {first['label']} ({first['part']}) before, and as "
+                    f"{row['label']} ({row['part']}) in {place}: the first is used"
                 )
+                contradictions.append(("_".join(row["clip"]), reason))
     parts = {row["part"] for row in rows.values()}
     tests = [part for part in (VAL, TEST) if part in parts]
-    splits = [{TRAIN: TRAIN, part: TEST} for part in tests] or [{TRAIN: TRAIN}]
+    folds = [{TRAIN: TRAIN, part: TEST} for part in tests] or [{TRAIN: TRAIN}]
     if parts == {TRAIN, VAL, TEST}:
-        splits = [{TRAIN: TRAIN, VAL: VAL, TEST: TEST}, splits[0]]
-    ids = {}
-    for youtube_id, *_ in rows:
-        ids[youtube_id] = ids.get(youtube_id, 0) + 1
+        folds = [{TRAIN: TRAIN, VAL: VAL, TEST: TEST}, folds[0]]
     if labels is None:
         labels = sources.sorted_labels({r["label"] for r in rows.values() if r["part"] == TRAIN})
         if not labels:
@@ -146,19 +130,20 @@ def read_kinetics(annotations, videos, split=1, labels=None, rejected=()):
                 f"are numbered by; or give `labels`. Received: {annotations!r}, which lists none"
             )
     known = {normalized(label) for label in labels}
-    sides, segments = {}, {}
-    for (youtube_id, *times), row in rows.items():
+    segments = Counter(youtube_id for youtube_id, *_ in rows)
+    clips = []
+    for clip, row in rows.items():
         if row["label"] not in known:
             raise ValueError(
                 f"`annotations` must have labels of the training part only. Received: "
                 f"{row['label']!r} in the {row['part']} part"
             )
-        names = ("_".join([youtube_id, *times]), youtube_id, row["label"])
-        sides[names] = {n: own.get(row["part"], UNUSED) for n, own in enumerate(splits, 1)}
-        segments[names] = (*row["times"], ids[youtube_id] == 1)
-    found = _listed(sides, labels, videos, split, unreadable, segments)
+        splits = {number: own.get(row["part"], UNUSED) for number, own in enumerate(folds, 1)}
+        names, alone = ("_".join(clip), clip[0]), segments[clip[0]] == 1
+        clips.append(_Clip(names, row["label"], splits, row["times"], alone))
+    found = _data_set(clips, labels, videos, fold, rejected)
     found = sources.with_labels(found, labels)
-    return found._replace(rejected=sorted(found.rejected + rejected))
+    return found._replace(rejected=sorted(found.rejected + contradictions))
 
 
 READERS = {"ucf101": read_ucf101, "hmdb51": read_hmdb51, "kinetics": read_kinetics}
@@ -167,23 +152,20 @@ READERS = {"ucf101": read_ucf101, "hmdb51": read_hmdb51, "kinetics": read_kineti
 # --- Annotations ----------------------------------------------------------------------------
 
 
-def _check_annotations(folder, needed=None):
+def _check_annotations(folder):
     if folder is None or not files.is_folder(folder):
         raise FileNotFoundError(
             f"`annotations` must be the folder of the official lists. Received: {folder!r}"
         )
-    if needed is not None and needed not in files.list_folder(folder):
-        raise FileNotFoundError(f"`annotations` must hold {needed}. Received: {folder!r}")
     return os.fspath(folder)
 
 
 def _matches(folder, pattern):
-    names = files.list_folder(folder)
-    return [match for match in (re.fullmatch(pattern, name) for name in names) if match]
+    return [match for name in files.list_folder(folder) if (match := re.fullmatch(pattern, name))]
 
 
-def _splits(folder, pattern):
-    """Numbers of the splits whose files are there."""
+def _folds(folder, pattern):
+    """Numbers of the folds whose files are there."""
     numbers = sorted({int(match[match.re.groups]) for match in _matches(folder, pattern)})
     if not numbers:
         raise FileNotFoundError(
@@ -203,28 +185,28 @@ def _lines(path):
 
 
 def _class_index(path):
-    labels = {}
+    labels = []
     for place, line in _lines(path):
         index, _, label = line.partition(" ")
-        if not index.isdecimal() or int(index) != len(labels) + 1 or label.strip() in labels:
+        if index != str(len(labels) + 1) or label.strip() in labels:
             raise ValueError(
                 f"classInd.txt must number the classes from 1. Received: {line!r} in {place}"
             )
-        labels[label.strip()] = index
-    return list(labels)
+        labels.append(label.strip())
+    return labels
 
 
-def _name(labels, index):
-    return labels[int(index) - 1] if index.isdecimal() and 0 < int(index) <= len(labels) else None
-
-
-def _add(sides, key, number, side, place):
-    known = sides.setdefault(key, {}).setdefault(number, side)
-    if known != side:
+def _add(splits, key, fold, split, place):
+    known = splits.setdefault(key, {}).setdefault(fold, split)
+    if known != split:
         raise ValueError(
-            f"`annotations` must give a video one side of a split. Received: {key[0]!r} as {known} "
-            f"and as {side} in {place}"
+            f"`annotations` must give a video one split of a fold. Received: {key[0]!r} as {known} "
+            f"and as {split} in {place}"
         )
+
+
+def _clips(splits):
+    return [_Clip((name,), label, own) for (name, label), own in splits.items()]
 
 
 def _tables(annotations):
@@ -244,7 +226,7 @@ def _tables(annotations):
 def _table(path):
     columns = ("label", "youtube_id", "time_start", "time_end", "split")
     for place, _, row in tables.read_table(path, columns):
-        part = sources.PARTS.get(row["split"].lower())
+        part = sources.SPLITS_BY_NAME.get(row["split"].lower())
         try:
             times = [float(row[name]) for name in ("time_start", "time_end")]
             names = [f"{int(time):06d}" for time in times]
@@ -264,47 +246,38 @@ def _table(path):
 # --- Files ----------------------------------------------------------------------------------
 
 
-def _listed(sides, labels, videos, split, unreadable, segments=None):
-    """The data set of videos with their sides, by `(*names, label)`, the best name first.
-
-    Of segments, dict from the same keys to `(start, end, whether it is the file's only one)`, all
-    names but the first are of whole files.
-    """
+def _data_set(clips, labels, videos, fold, unreadable):
+    """The data set of a list of `_Clip`."""
     videos = check_folder(videos)
-    numbers = sorted({number for own in sides.values() for number in own})
-    check_choice("split", split, numbers)
+    numbers = sorted({number for clip in clips for number in clip.splits})
+    check_choice("fold", fold, numbers)
     index = _index(videos)
 
-    def clips(names, label, key, own):
-        every = tuple(own.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
-        every = every if len(numbers) > 1 else ()
-        for name in names:
-            for path in _find(index, name, label, videos):
-                times = ()
-                if segments is not None and name != names[0]:
-                    *times, only = segments[key]
-                    if only and _is_trimmed(files.join(videos, path), times[1] - times[0]):
-                        times = ()
-                yield Video(path, label, own.get(split, UNUSED), every, *times)
+    def candidates(clip):
+        splits = tuple(clip.splits.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
+        splits = splits if len(numbers) > 1 else ()
+        for name in clip.names:
+            for path in _find(index, name, clip.label, videos):
+                times = clip.segment if name != clip.names[0] else ()
+                if times and clip.alone and _is_trimmed(files.join(videos, path), *times):
+                    times = ()
+                yield Video(path, clip.label, clip.splits.get(fold, UNUSED), splits, *times)
 
     found, rejected, listed = [], [], {}
-    for key, own in sides.items():
-        *names, label = key
-        first = next(clips(names, label, key, own), None)
+    for clip in clips:
+        first = next(candidates(clip), None)
         if first is None:
-            rejected.append((names[0], MISSING))
+            rejected.append((clip.names[0], MISSING))
             continue
-        clip = first
         if first.name in unreadable:
-            others = (c for c in clips(names, label, key, own) if c.name not in unreadable)
-            clip = next(others, first)
-        listed[clip.name] = names[0]
-        found.append(clip)
+            first = next((v for v in candidates(clip) if v.name not in unreadable), first)
+        listed[first.name] = clip.names[0]
+        found.append(first)
     found.sort(key=lambda clip: (clip.path, clip.start or 0))
     return DataSet(found, labels, sorted(rejected), listed=listed)
 
 
-def _is_trimmed(path, seconds):
+def _is_trimmed(path, start, end):
     """Whether a file is no longer than its segment, as far as it declares its duration."""
     try:
         with (
@@ -312,7 +285,7 @@ def _is_trimmed(path, seconds):
             files.local_copy(path, folder) as local,
             video.iter_frames(local) as reader,
         ):
-            return reader.duration is not None and reader.duration <= seconds + _TRIMMED
+            return reader.duration is not None and reader.duration <= end - start + _TRIMMED
     except (video.VideoError, OSError):
         return False  # decoding will say what is wrong
 

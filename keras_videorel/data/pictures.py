@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_videorel import files
 from keras_videorel.checks import check_number
-from keras_videorel.class_names import INVISIBLE
 from keras_videorel.data import video
+from keras_videorel.data.manifest import INVISIBLE
 from keras_videorel.data.video_files import VideoError, open_file
 from keras_videorel.data.video_times import MIN_STEP
 

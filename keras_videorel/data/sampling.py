@@ -106,47 +106,36 @@ def uniform_snippets(num_frames, groups, segments, length, stride=1):
     return clip_indices(starts, num_frames, length, stride)
 
 
-def random_sample(num_frames, segments, length, stride=1, *, seed):
-    """Frames of a training sample: a random clip, or random snippets one after the other.
+def random_sample(num_frames, clip, *, seed):
+    """Frames of a training sample, int32 `(clip.num_frames,)`.
 
     Args:
         num_frames: Frames in the video, a scalar.
-        segments: 0 for a clip; T > 0 for a snippet of each of T segments.
-        length: Frames in the clip, or in each snippet.
-        stride: Step between them.
+        clip: A `ClipSpec`.
         seed: Two integers.
-
-    Returns:
-        int32 tensor `(max(segments, 1) * length,)`.
     """
-    if not segments:
-        return random_clip(num_frames, length, stride, seed=seed)
-    return tf.reshape(random_snippets(num_frames, segments, length, stride, seed=seed), [-1])
+    if not clip.segments:
+        return random_clip(num_frames, clip.frames, clip.frame_stride, seed=seed)
+    snippets = random_snippets(num_frames, clip.segments, clip.frames, clip.frame_stride, seed=seed)
+    return tf.reshape(snippets, [-1])
 
 
-def uniform_samples(num_frames, count, segments, length, stride=1):
-    """Frames of the test samples of a video: uniform clips, or groups of uniform snippets.
+def uniform_samples(num_frames, count, clip):
+    """Frames of the test samples of a video, int32 `(count, clip.num_frames)`.
 
     Args:
         num_frames: Frames in the video, a scalar.
-        count: Number of clips or groups, an integer or a scalar tensor.
-        segments: 0 for clips; T > 0 for a snippet of each of T segments.
-        length: Frames in each clip or snippet.
-        stride: Step between them.
-
-    Returns:
-        int32 tensor `(count, max(segments, 1) * length)`.
+        count: Number of clips, or of groups of snippets, an integer or a scalar tensor.
+        clip: A `ClipSpec`.
     """
-    if not segments:
-        return uniform_clips(num_frames, count, length, stride)
-    indices = uniform_snippets(num_frames, count, segments, length, stride)
-    return tf.reshape(indices, (-1, segments * length))
+    if not clip.segments:
+        return uniform_clips(num_frames, count, clip.frames, clip.frame_stride)
+    indices = uniform_snippets(num_frames, count, clip.segments, clip.frames, clip.frame_stride)
+    return tf.reshape(indices, (-1, clip.num_frames))
 
 
-def max_samples(num_frames, segments, length, stride=1):
-    """The places of a clip in a video, or of a snippet in its longest segment.
-
-    `uniform_samples` gives up to that many without repeating one.
-    """
-    longest = -(-tf.cast(num_frames, tf.int32) // max(segments, 1))
-    return last_start(longest, length, stride) + 1
+def distinct_samples(num_frames, count, clip):
+    """`uniform_samples`, but fewer of a short video, so that none is there twice."""
+    longest = -(-tf.cast(num_frames, tf.int32) // max(clip.segments, 1))  # of the segments
+    places = last_start(longest, clip.frames, clip.frame_stride) + 1
+    return uniform_samples(num_frames, tf.minimum(count, places), clip)

@@ -11,18 +11,17 @@ from keras_videorel.data import video
 
 
 class Shard(NamedTuple):
-    """A shard to write.
-
-    Attributes:
-        name: Name of its file.
-        clips: List of `(sources.Video, index of its label)`.
-    """
+    """A shard to write: the name of its file, and `(sources.Video, index of its label)` pairs."""
 
     name: str
     clips: list
 
+    @property
+    def split(self):
+        return self.name.partition("-")[0]
 
-class Settings(NamedTuple):
+
+class Conversion(NamedTuple):
     """What all shards of a run have in common.
 
     Attributes:
@@ -39,68 +38,65 @@ class Settings(NamedTuple):
     encoding: tuple
     time_limit: float
 
+    def shard_path(self, shard):
+        """Where a shard lies."""
+        return os.path.join(self.output, shard.name)
 
-def report_path(name, settings):
-    """Where the report of a shard lies."""
-    return os.path.join(settings.work, f"{name}.json")
+    def report_path(self, shard):
+        """Where the report of a shard lies."""
+        return os.path.join(self.work, f"{shard.name}.json")
+
+    def video_path(self, clip):
+        """Where the file of a clip, or its folder of pictures, lies."""
+        return files.join(self.root, clip.path)
+
+    def written(self):
+        """Names of the shards that are whole: those that have their name, and a report."""
+        reports = set(files.list_folder(self.work))
+        return {name for name in files.list_folder(self.output) if f"{name}.json" in reports}
 
 
-def written(settings):
-    """Names of the shards that are whole: those that have their name, and a report."""
-    reports = set(files.list_folder(settings.work))
-    return {name for name in files.list_folder(settings.output) if f"{name}.json" in reports}
-
-
-def write_shard(shard, settings, decoder, advance=None):
-    """Write a shard and a report of it, a JSON file.
+def write_shard(shard, conversion, decoder, advance=lambda: None):
+    """Write a shard and a report of it, a JSON file, by a `decoder.Decoder`.
 
     The shard gets its name when it is whole. Another writer of the same shard, such as a second
-    attempt of a pipeline, writes the same bytes and does no harm.
-
-    Args:
-        shard: A `Shard`.
-        settings: A `Settings`.
-        decoder: A `decoder.Decoder`.
-        advance: Called after each clip.
+    attempt of a pipeline, writes the same bytes and does no harm. `advance` is called after each
+    clip. An `OSError` if the shard cannot be written, or a decoding process was killed.
 
     Returns:
-        The report: `clips` (numbers by label), `official_splits` (numbers by split and side),
+        The report: `clips` (numbers by label), `official_splits` (numbers by fold and split),
         `frames`, `rejected` (pairs of name and reason), `retry` (by those names, what the files
         were: `files.fingerprint`) and `notes` (pairs of name and note).
-
-    Raises:
-        OSError: If the shard cannot be written, or a decoding process was killed.
     """
     tensorflow_import.import_tensorflow()
     import tensorflow as tf
 
     # Shards of equal name may be in the making at once.
-    temporary = os.path.join(settings.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
-    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "notes": []}
-    report["retry"] = {}
+    temporary = os.path.join(conversion.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
+    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "retry": {}}
+    report["notes"] = []
     try:
         with tempfile.TemporaryDirectory() as folder, tf.io.TFRecordWriter(temporary) as writer:
             for clip, label_index in shard.clips:
-                before = files.fingerprint(file_path(clip, settings.root))
+                path = conversion.video_path(clip)
+                before = files.fingerprint(path)
                 try:
-                    encoded = _encode(clip, settings, decoder, folder)
+                    encoded = _encode(clip, path, decoder, folder)
                 except video.VideoError as error:
-                    reason = _reason(error, file_path(clip, settings.root))
-                    report["rejected"].append((clip.name, reason))
+                    report["rejected"].append((clip.name, _reason(error, path)))
                     report["retry"][clip.name] = before
                 else:
                     writer.write(_record(clip, label_index, encoded))
                     _count(report, clip, encoded)
-                if advance is not None:
-                    advance()
+                advance()
         if not files.is_remote(temporary):
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-        files.write_json(report_path(shard.name, settings), report)
-        files.rename(temporary, os.path.join(settings.output, shard.name))
+        files.write_json(conversion.report_path(shard), report)
+        files.rename(temporary, conversion.shard_path(shard))
     except tf.errors.OpError as error:
         raise OSError(
-            f"cannot write {shard.name} in {settings.output!r}: {error.message}"
+            f"cannot write {shard.name} in {conversion.output!r}: {error.message}"
         ) from None
     finally:
         with contextlib.suppress(OSError):  # what went wrong is said already
@@ -108,13 +104,7 @@ def write_shard(shard, settings, decoder, advance=None):
     return report
 
 
-def file_path(clip, root):
-    """Where the file of a clip, or its folder of pictures, lies."""
-    return files.join(root, clip.path)
-
-
-def _encode(clip, settings, decoder, folder):
-    path = file_path(clip, settings.root)
+def _encode(clip, path, decoder, folder):
     try:
         with files.local_copy(path, folder) as local:
             if clip.start is None and clip.end is None:
@@ -126,16 +116,14 @@ def _encode(clip, settings, decoder, folder):
 
 def _reason(error, path):
     """Why a clip is left out; of a missing file, also what there is of a similar name."""
-    if error.reason != "no such file":
-        return error.reason
-    folder, name = os.path.split(path)
-    try:
-        there = files.list_folder(folder)
-    except OSError:
-        return error.reason
-    stem = os.path.splitext(name)[0].lower()
-    near = [n for n in there if n.lower() == name.lower()]
-    near += [n for n in there if os.path.splitext(n)[0].lower() == stem]
+    near = []
+    if error.reason == "no such file":
+        name = os.path.basename(path).lower()
+        with contextlib.suppress(OSError):
+            there = files.list_folder(os.path.dirname(path))
+            near = [n for n in there if n.lower() == name]
+            stem = os.path.splitext(name)[0]
+            near += [n for n in there if os.path.splitext(n.lower())[0] == stem]
     return f"{error.reason} ({near[0]} is there)" if near else error.reason
 
 
@@ -143,24 +131,16 @@ def _record(clip, label_index, encoded):
     from keras_videorel.data import records
 
     return records.encode(
-        encoded.jpegs,
-        encoded.timestamps,
-        label_index,
-        clip.label,
-        clip.name,
-        encoded.height,
-        encoded.width,
-        encoded.frame_rate,
-        flow=encoded.flow,
-        splits=clip.splits,
-    )
+        encoded.jpegs, encoded.timestamps, label_index, clip.label, clip.name, encoded.height,
+        encoded.width, encoded.frame_rate, encoded.flow, clip.splits,
+    )  # fmt: skip
 
 
 def _count(report, clip, encoded):
     report["clips"][clip.label] = report["clips"].get(clip.label, 0) + 1
-    for number, side in enumerate(clip.splits, 1):
-        sides = report["official_splits"].setdefault(str(number), {})
-        sides[side] = sides.get(side, 0) + 1
+    for fold, split in enumerate(clip.splits, 1):
+        counts = report["official_splits"].setdefault(str(fold), {})
+        counts[split] = counts.get(split, 0) + 1
     report["frames"] += len(encoded.jpegs)
     if encoded.note is not None:
         report["notes"].append((clip.name, encoded.note))

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from keras_videorel import files
 from keras_videorel.data import pictures
+from keras_videorel.data.manifest import SPLITS
 
-SPLITS = ("train", "val", "test")
-# What splits are called in tables and folders.
-PARTS = {
+# By what they are called in tables and folders.
+SPLITS_BY_NAME = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -21,9 +21,8 @@ class Video(NamedTuple):
     Attributes:
         path: Path relative to the folder of the data set, with forward slashes, or absolute.
         label: Name of its class.
-        split: `"train"`, `"val"` or `"test"`; in a data set of several official splits the side in
-            the one that shards are named by, which may be `"unused"`.
-        splits: Its side in each official split; empty where there is one split only.
+        split: `"train"`, `"val"` or `"test"`; `"unused"` if the fold does not use it.
+        splits: Its split in each fold; empty where there is one fold only.
         start: Where the segment begins, in seconds after the first frame; None for the beginning.
         end: Where the segment ends, likewise.
     """
@@ -49,28 +48,24 @@ class DataSet(NamedTuple):
 
     Attributes:
         videos: List of `Video`: those that are there.
-        labels: Names of the classes in index order; None where `label_names` has them.
+        labels: Names of the classes in index order; None for those of training, in natural order.
         rejected: List of `(path, reason)`: what is listed and cannot be used.
         warnings: List of sentences: what the user should know.
         listed: Dict from names of videos to those that `rejected` would call them by, where these
             differ.
+        drawn: Whether splits were drawn. What is drawn depends on which files there are.
     """
 
     videos: list
-    labels: list | None
-    rejected: list
+    labels: list | None = None
+    rejected: list | tuple = ()
     warnings: list | tuple = ()
     listed: dict | None = None
+    drawn: bool = False
 
 
 def label_names(videos):
-    """Names of the classes, in index order.
-
-    Args:
-        videos: A list of `Video`.
-
-    Returns:
-        The labels of the training split, sorted: whole numbers as numbers, the rest naturally.
+    """Names of the classes in index order: the labels of the training split in natural order.
 
     Raises:
         ValueError: If there is no training video, or a label that only another split has.
@@ -93,16 +88,12 @@ def label_names(videos):
 
 
 def sorted_labels(labels):
-    """Labels in natural order."""
+    """Labels in natural order: whole numbers as numbers."""
     return sorted(labels, key=pictures.natural)
 
 
 def check_label(label, place):
-    """A label in its one spelling.
-
-    Raises:
-        ValueError: If it is not text of one line.
-    """
+    """A label in its one spelling; a `ValueError` if it is not text of one line."""
     try:
         label.encode()
     except UnicodeEncodeError:
@@ -116,18 +107,13 @@ def with_labels(data, labels):
     """A data set with the classes of `labels`, in their order and spelling."""
     spelling = {pictures.normalized(label): label for label in labels}
     videos = [
-        video._replace(label=spelling.get(pictures.normalized(video.label), video.label))
-        for video in data.videos
+        v._replace(label=spelling.get(pictures.normalized(v.label), v.label)) for v in data.videos
     ]
     return data._replace(videos=videos, labels=list(labels))
 
 
 def check_folder(videos):
-    """`videos`, which must be a folder.
-
-    Raises:
-        FileNotFoundError: If `videos` is not a folder.
-    """
+    """`videos`, or a `FileNotFoundError` if that is not a folder."""
     videos = os.fspath(videos)
     if not files.is_folder(videos):
         what = "a file" if files.exists(videos) else "which does not exist"

@@ -8,27 +8,23 @@ import re
 from keras_videorel import files
 from keras_videorel.data import pictures
 from keras_videorel.data.drawing import NOTHING, check_drawing, draw
-from keras_videorel.data.sources import PARTS, DataSet, Video, check_folder, check_label
+from keras_videorel.data.folders import walk_files
+from keras_videorel.data.sources import SPLITS_BY_NAME, DataSet, Video, check_folder, check_label
 
 COLUMNS = ("path", "label", "split")
 
 
-def read_csv(annotations, videos):
-    """List the videos of a table; `csv_data_set` says how."""
-    return csv_data_set(annotations, videos).videos
-
-
-def csv_data_set(annotations, videos, drawing=NOTHING):
+def read_csv(annotations, videos, drawing=NOTHING):
     """The data set of a table with the columns `path`, `label` and `split`.
 
     A path names a file or a folder of pictures, absolute or relative to `videos`. Two more columns,
     `start` and `end`, in seconds, make a clip a segment of its file, which may then have several
-    rows; `group` names what must not come to lie on two sides when a split is drawn, such as a
-    recording or a person. More columns are ignored. With `drawing.test`, the column `split` may be
-    missing. A file that does not exist is listed here and rejected later, with its reason.
+    rows; `group` names what must stay in one split when splits are drawn, such as a recording or a
+    person. More columns are ignored. With `drawing.test`, the column `split` may be missing. A file
+    that does not exist is listed here and rejected later, with its reason.
 
     Args:
-        annotations: The file, UTF-8, with columns between commas, semicolons or tabs.
+        annotations: The file, as `read_table` reads it.
         videos: The folder that relative paths start from.
         drawing: A `Drawing`; see `draw`.
 
@@ -37,8 +33,7 @@ def csv_data_set(annotations, videos, drawing=NOTHING):
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        ValueError: If the table is none of that kind, or lists a clip twice.
-        OSError: If the table cannot be read.
+        ValueError: If the table is not valid, or lists a clip twice.
     """
     videos, annotations = check_folder(videos), os.fspath(annotations)
     check_drawing(drawing)
@@ -58,7 +53,7 @@ def csv_data_set(annotations, videos, drawing=NOTHING):
         video = Video(
             spellings.find(row["path"]),
             check_label(row["label"], f"{row['label']!r} in {place}"),
-            PARTS.get(row["split"].lower(), "" if row["split"] else "train"),
+            SPLITS_BY_NAME.get(row["split"].lower(), "" if row["split"] else "train"),
             start=_seconds(row["start"], "start", place),
             end=_seconds(row["end"], "end", place),
         )
@@ -73,36 +68,28 @@ def csv_data_set(annotations, videos, drawing=NOTHING):
                 f"{place}"
             )
         clip = (os.path.normpath(os.path.join(videos, video.path)), video.start, video.end)
-        if clip in lines:
+        if lines.setdefault(clip, line) != line:
             raise ValueError(
                 f"`annotations` must list each file, or segment of it, once. Received: "
                 f"{video.name!r} in line {lines[clip]} and again in {place}"
             )
-        lines[clip] = line
         found.append(video)
         if row["group"]:
             groups[video.name] = row["group"]
     if not found:
         raise ValueError(f"`annotations` lists no videos. Received: {annotations!r}")
-    found, warnings = draw(found, drawing, groups)
-    return DataSet(found, None, [], warnings)
+    return draw(DataSet(found), drawing, groups)
 
 
 def read_table(path, columns, more=()):
     """Rows of a table with a head line; columns lie between commas, semicolons or tabs.
 
-    Args:
-        path: The file: UTF-8, or UTF-16 with a byte order mark.
-        columns: Names of the columns that must be there, in any case and order.
-        more: Names of columns that may be there.
+    The file is UTF-8, or UTF-16 with a byte order mark. `columns` must be there, in any case and
+    order; `more` may be there.
 
     Yields:
         `(place, line, row)`: where the row is, in words; its line number; a dict of all columns'
         texts, without blanks around them, empty for what is not there.
-
-    Raises:
-        ValueError: If the file is no such table.
-        OSError: If it cannot be read.
     """
     try:
         text = files.read_text(path)
@@ -115,12 +102,14 @@ def read_table(path, columns, more=()):
             f"{len(_LINE_END.findall(text[: foreign.start()])) + 1}; save it as UTF-8"
         )
     start = _HEAD.match(text).end()  # behind empty lines, and what Excel takes a delimiter from
+    skipped = len(_LINE_END.findall(text[:start]))
+    first = _LINE_END.split(text[start:], maxsplit=1)[0]
+    every = (*columns, *more)
     try:
-        first = _LINE_END.split(text[start:], maxsplit=1)[0]
         for delimiter in ",;\t":
             heads = next(csv.reader([first], delimiter=delimiter), [])
             heads = [pictures.normalized(name).strip().lower() for name in heads]
-            if all(name in heads for name in columns):
+            if {*columns} <= {*heads}:
                 break
         else:
             missing = [name for name in columns if name not in first.lower()]
@@ -129,22 +118,21 @@ def read_table(path, columns, more=()):
                 f"Received: {path!r} with the first line {first[:100]!r}"
                 + (f", without {', '.join(missing)}" if missing else "")
             )
-        places = {name: heads.index(name) for name in (*columns, *more) if name in heads}
         rows = csv.reader(io.StringIO(text[start:], newline=""), delimiter=delimiter)
-        skipped = len(_LINE_END.findall(text[:start]))
         next(rows)
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
             line = rows.line_num + skipped
             place = f"{path!r}, line {line}"
-            if len(row) <= max(places[name] for name in columns):
+            pairs = [*zip(heads, row, strict=False)]
+            cells = {name: cell.strip() for name, cell in pairs[::-1]}  # the first of each name
+            if not {*columns} <= {*cells}:
                 raise ValueError(
                     f"`annotations` must have a {', a '.join(columns[:-1])} and a {columns[-1]} in "
                     f"each line. Received: {delimiter.join(row)[:100]!r} in {place}"
                 )
-            cells = {n: row[i].strip() if i < len(row) else "" for n, i in places.items()}
-            yield place, line, {**dict.fromkeys((*columns, *more), ""), **cells}
+            yield place, line, {name: cells.get(name, "") for name in every}
     except csv.Error as error:
         raise ValueError(
             f"`annotations` must be a CSV file. Received: {path!r} ({error})"
@@ -173,7 +161,7 @@ class _Spellings:
 
     def __init__(self, folder):
         self._folder = folder
-        self._names = {}
+        self._names = None
 
     def find(self, path):
         """The path as it is on the disk; as it was given if there is no such file."""
@@ -183,20 +171,8 @@ class _Spellings:
         for spelling in (path, path.replace("\\", "/")):
             if files.exists(files.join(self._folder, spelling)):
                 return spelling
-        found = self._walk(spelling)
-        return spelling if found is None else found
-
-    def _walk(self, path):
-        parts = path.split("/")
-        done = "/" if path.startswith("/") else ""
-        for part in filter(None, parts):
-            place = files.join(self._folder, done) if done else self._folder
-            if place not in self._names:
-                names = files.list_folder(place) if files.is_folder(place) else []
-                self._names[place] = {pictures.normalized(name): name for name in names}
-            name = part if part in (".", "..") else None
-            name = name or self._names[place].get(pictures.normalized(part))
-            if name is None:
-                return None
-            done = os.path.join(done, name)
-        return done
+        if self._names is None:
+            paths = walk_files(self._folder)
+            paths += {os.path.dirname(path) for path in paths}  # folders of pictures
+            self._names = {pictures.normalized(path): path for path in paths}
+        return self._names.get(pictures.normalized(os.path.normpath(spelling)), spelling)

@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.checks import check_choice
+from keras_videorel.checks import check_choice, check_number
+from keras_videorel.clip_spec import TEST_SCALE
 
 # TSN's 13 fixed crops, in quarters of the room (down, right) that a box has in its frame: corners
 # and center, the middles of the edges, and halfway between the center and each corner.
@@ -13,11 +14,6 @@ FIXED_POSITIONS = (
     (1, 1), (1, 3), (3, 1), (3, 3),
 )  # fmt: skip
 CROP_POSITIONS = ("random", "fixed")
-
-
-# The share of a frame's shorter side that a test view shows: 112 of 128 pixels in ARTNet (Sec.
-# 3.3), 224 of 256 in the relational LSTM (Sec. 5.2).
-TEST_SCALE = 0.875
 
 
 def multi_scale_box(
@@ -38,7 +34,7 @@ def multi_scale_box(
 
     Args:
         height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        width: Its width.
         scales: Ratios, in order.
         max_distort: How many places apart the two ratios may be.
         positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
@@ -48,9 +44,6 @@ def multi_scale_box(
 
     Returns:
         int32 tensor `(4,)`: top, left, height, width.
-
-    Raises:
-        ValueError: If `positions` is neither.
     """
     check_choice("positions", positions, CROP_POSITIONS)
     pairs = [
@@ -78,17 +71,8 @@ def _largest_box(frame, size):
     return tf.cast(tf.reduce_min(frame * size[::-1]), tf.float32) / tf.cast(size[::-1], tf.float32)
 
 
-def check_test_scale(scale):
-    """Raise a `ValueError` if `scale` is not a share of a side of a frame."""
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
-        raise ValueError(
-            "`test_scale` must be a number above 0 and at most 1: the share of the shorter side of "
-            f"a frame that a test view shows. Received: test_scale={scale!r}"
-        )
-
-
 def check_crops(crops):
-    """Raise a `ValueError` if `crops` is no number of test crops."""
+    """Raise a `ValueError` if `crops` is not a number of test crops."""
     if crops not in (1, 5, 10):
         raise ValueError(
             "`crops` must be 1 (center), 5 (corners and center) or 10 (those and their mirror "
@@ -105,7 +89,7 @@ def view_boxes(height, width, size, crops, scale=TEST_SCALE):
 
     Args:
         height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        width: Its width.
         size: Height and width of the network's input, an integer or a pair; the boxes have its
             aspect.
         crops: 1 (center), 5 (corners, center) or 10 (those and their mirror images).
@@ -114,12 +98,9 @@ def view_boxes(height, width, size, crops, scale=TEST_SCALE):
 
     Returns:
         int32 tensor `(1 or 5, 4)`; mirroring is left to the caller, on decoded crops.
-
-    Raises:
-        ValueError: If `crops` is another number, or `scale` is not a share.
     """
     check_crops(crops)
-    check_test_scale(scale)
+    check_number("test_scale", scale, above=0, max_value=1)
     size = (size, size) if isinstance(size, int) else tuple(size)
     largest = _largest_box(tf.stack([height, width]), size)
     box = tf.unstack(tf.maximum(tf.cast(tf.round(scale * largest), tf.int32), 1))
@@ -155,19 +136,23 @@ def resize_box(frames, box, size):
 
 
 def resize(frames, size):
-    """Resize whole frames, with antialiasing.
+    """Resize whole frames, as nearly as TensorFlow can to `video.to_rgb`, which makes the shards.
+
+    Both are bicubic filters that cover more pixels the more a frame shrinks, with results in whole
+    levels. FFmpeg's sharpens a little more.
 
     Args:
-        frames: `(count, height, width, channels)`.
+        frames: `(count, height, width, channels)`, levels of 8 bits.
         size: `(height, width)`, or an integer: the shorter side, keeping the aspect.
 
     Returns:
-        float32 tensor of the new size.
+        float32 tensor of the new size, whole numbers.
     """
     if isinstance(size, int):
         sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
         size = tf.cast(tf.round(sides * (size / tf.reduce_min(sides))), tf.int32)
-    return tf.image.resize(frames, size, antialias=True)
+    x = tf.image.resize(frames, size, "bicubic", antialias=True)
+    return tf.round(tf.clip_by_value(x, 0.0, 255.0))
 
 
 def mirror(clip, stream="rgb"):
@@ -177,9 +162,6 @@ def mirror(clip, stream="rgb"):
         clip: `(..., height, width, channels)`. For `stream="flow"` levels, uint8, with channels
             x, y, or x1, y1, x2, y2, ...
         stream: `"rgb"`, or `"flow"` for optical flow, whose x changes its sign: `255 - level`.
-
-    Returns:
-        A tensor like `clip`.
     """
     shape = tf.shape(clip)
     # TensorFlow reverses the middle one of three axes several times as fast as others.
@@ -218,45 +200,37 @@ def normalize(clip, mean, std=1.0):
     return tf.ensure_shape(tf.reshape((rows - row(mean)) / row(std), shape), clip.shape)
 
 
-def prepare_frames(images, stream, frame_size, crop_size, mean, std, test_scale=TEST_SCALE):
+def prepare_frames(images, clip):
     """Frames as a trained model takes them: resized, the test view in the middle, normalized.
 
     Args:
-        images: uint8 `(count, height, width, channels)`, of any size.
-        stream: `"rgb"`, or `"flow"`: `images` are levels of fields in pixels of their own size.
-        frame_size: `(height, width)` or the shorter side that frames are resized to.
-        crop_size: `(height, width)` of the view.
-        mean: Mean of the channels, which is subtracted.
-        std: What they are then divided by.
-        test_scale: The share of a frame that the view shows, see `view_boxes`.
+        images: uint8 `(count, height, width, channels)`, of any size. Levels of flow are in pixels
+            of that size.
+        clip: A `ClipSpec` with a `frame_size`.
 
     Returns:
-        float32 tensor `(count, *crop_size, channels)`.
+        float32 tensor `(count, *clip.crop_size, channels)`.
     """
-    x = resize(images, frame_size if isinstance(frame_size, int) else tuple(frame_size))
-    if stream == "flow":  # lengths are in pixels
+    x = resize(images, clip.frame_size)
+    if clip.stream == "flow":  # lengths are in pixels
         scale = tf.shape(x)[1:3] / tf.shape(images)[1:3]  # of y and x
         still = 127.5
         x = (x - still) * tf.cast(scale[::-1], tf.float32) + still
     height, width = tf.unstack(tf.shape(x)[1:3])
-    (box,) = tf.unstack(view_boxes(height, width, crop_size, crops=1, scale=test_scale))
-    return normalize(resize_box(x, box, tuple(crop_size)), mean, std)
+    (box,) = tf.unstack(view_boxes(height, width, clip.crop_size, 1, clip.test_scale))
+    x = tf.round(resize_box(x, box, clip.crop_size))  # levels, as in training
+    return normalize(x, clip.mean, clip.std)
 
 
-def join_frames(prepared, shape, stream):
-    """Prepared frames, one sample after the other, as samples.
+def join_frames(prepared, shape):
+    """Prepared frames, one sample after the other, as samples `(count, *shape)`.
 
     Args:
         prepared: `(count * frames of a sample, height, width, channels)`.
-        shape: Shape of a sample, without the batch; see `pipeline.sample_shape`.
-        stream: `"rgb"`, or `"flow"`.
-
-    Returns:
-        A tensor `(count, *shape)`.
+        shape: `ClipSpec.shape`, or that of a snippet.
     """
     channels = prepared.shape[-1]
-    if stream == "flow" and shape[-1] != channels:
-        # Stacks: x1, y1, x2, y2, ... of a snippet are its channels.
+    if shape[-1] != channels:  # stacks of flow: x1, y1, x2, y2, ... of a snippet are channels
         x = tf.reshape(prepared, (-1, shape[-1] // channels, *shape[-3:-1], channels))
         prepared = tf.transpose(x, (0, 2, 3, 1, 4))
     return tf.reshape(prepared, (-1, *shape))

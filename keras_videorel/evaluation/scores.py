@@ -9,7 +9,7 @@ classes      text (classes,)             their names
 config_hash  text                        `config_hash` of the run's config
 settings     text                        how the scores were made, as JSON
 
-Files without the last two, as evaluate wrote them at first, are read too.
+Files without the last two, and with the older names of settings, are read too.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ class Scores(NamedTuple):
             it, logarithms of the mean probabilities: their softmax gives those back.
         classes: List of the classes' names.
         config_hash: `config_hash` of the run's config; empty if unknown.
-        settings: Dict of how the scores were made: `clips`, `crops`, `split`, `stream`,
-            `averaged` ("before" or "after" the softmax), and what else the writer knows.
+        settings: Dict of how the scores were made: `clips`, `crops`, `split`, `fold`, `stream`,
+            `average` ("logits" or "probabilities" of the views), and what else the writer knows.
     """
 
     paths: list
@@ -119,8 +119,22 @@ def _parse(content):
         arrays["logits"],
         arrays["classes"].tolist(),
         str(arrays.get("config_hash", "")),
-        settings,
+        _current(settings),
     )
+
+
+def _current(settings):
+    """Settings by their present names."""
+    if not isinstance(settings, dict):
+        return settings
+    found = {key: value for key, value in settings.items() if key not in ("side", "averaged")}
+    if "side" in settings:
+        found |= {"fold": settings.get("split"), "split": settings["side"]}
+    if "averaged" in settings:
+        found["average"] = "logits" if settings["averaged"] == "before" else "probabilities"
+    if "fused" in settings:
+        found["fused"] = [_current(member) for member in settings["fused"]]
+    return found
 
 
 def _check(scores):

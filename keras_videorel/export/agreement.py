@@ -8,15 +8,10 @@ Z = 1.96  # of a normal distribution: 95% within
 
 
 def compare(expected, found):
-    """Figures of a file's logits or outputs against the model's, on samples.
+    """Figures of a file's outputs `(samples, classes)` against those that the model gives.
 
-    Args:
-        expected: Of the model, `(samples, classes)`.
-        found: Of the file.
-
-    Returns:
-        A dict: `samples`; `agreement`, the share with the same largest output, and its 95%
-        interval, `agreement_interval`; `max_error` and `mean_error`.
+    `samples`; `agreement`, the share with the same largest output, and its 95% interval,
+    `agreement_interval`; `max_error` and `mean_error`.
     """
     error = np.abs(found - expected)
     same = found.argmax(axis=-1) == expected.argmax(axis=-1)
@@ -41,23 +36,15 @@ def interval(same, count):
 
 
 def check_agreement(name, figures, least, remedy=""):
-    """Refuse a file which agrees too seldom for that to be chance.
+    """Raise a `ValueError` if a file agrees too seldom for that to be chance.
 
     A few samples cannot show a share of 99%: one of 33 that differs is 97%, and may be one of 500.
-
-    Args:
-        name: Of the file.
-        figures: What `compare` gives.
-        least: Least agreement; the interval must reach it.
-        remedy: What to do, a sentence.
-
-    Raises:
-        ValueError: If the upper end of the interval is below it.
+    So the upper end of the interval in the figures of `compare` must reach `least`.
     """
     low, high = figures["agreement_interval"]
     if high < least:
         raise ValueError(
             f"{name} agrees with Keras on {figures['agreement']:.3f} of {figures['samples']} "
-            f"samples (95% interval {low:.3f} to {high:.3f}), less than least_agreement={least}. "
+            f"samples (95% interval {low:.3f} to {high:.3f}), less than min_agreement={least}. "
             f"{remedy}".strip()
         )

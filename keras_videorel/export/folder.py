@@ -2,17 +2,19 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_videorel.checks import check_choice
-from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.data.manifest import write_class_names
 from keras_videorel.export import litert, onnx, relations, saved_model, streaming
 from keras_videorel.export.agreement import check_agreement, compare
-from keras_videorel.export.litert import export_litert
+from keras_videorel.export.litert import MIN_AGREEMENT, export_litert
 from keras_videorel.export.model_card import model_card
-from keras_videorel.export.samples import samples_of
-from keras_videorel.export.scores import with_logits
+from keras_videorel.export.samples import as_samples, rendered_samples
+from keras_videorel.export.scores import check_class_names, with_logits
 from keras_videorel.files import atomic_write, check_replaceable, write_json
 
 MANIFEST = "export.json"
@@ -33,21 +35,10 @@ _PRECISIONS = {
     "tflite_dynamic": "dynamic",
     "tflite_int8": "int8",
 }
-DEFAULTS = {
-    "stream": "rgb",
-    "frame_size": (128, 170),
-    "clips": 10,
-    "segments": 0,
-    "frame_stride": 1,
-    "test_scale": TEST_SCALE,
-    "mean": (123.0, 117.0, 104.0),
-    "std": 1.0,
-}
 _CHECKS = {
     **dict.fromkeys((*_PRECISIONS, "stream"), litert.check_installed),
     "onnx": onnx.check_installed,
 }
-LEAST_AGREEMENT = 0.99  # of float32 formats with the model, on the best class
 
 
 class ExportError(ValueError):
@@ -84,93 +75,51 @@ def check_formats(formats):
 def export_saved_model(
     model,
     path,
-    labels=None,
+    clip: ClipSpec,
+    class_names: Sequence[str] | None = None,
     *,
-    from_logits=False,
-    stream="rgb",
-    frame_size=(128, 170),
-    clips=10,
-    segments=0,
-    frame_stride=1,
-    test_scale=TEST_SCALE,
-    mean=(123.0, 117.0, 104.0),
-    std=1.0,
+    clips: int = 10,
+    from_logits: bool = False,
 ):
     """Export a classifier of clips or of snippets as a SavedModel with preprocessing inside.
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, 3)` RGB (or 1 channel,
-      gray; of 4, RGBA, the last is left out), any number of frames of any size: they are resized,
-      clips (or groups of snippets) are taken at equal distances (the last frame repeats in a
-      short video), of which the middle is resized to the network's input, normalized, scored, and
-      averaged before the softmax;
-    - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames, of which those that are
-      needed are decoded;
-    - `clips`: `clips`, uint8 `(batch, frames, height, width, 3)`: the frames of a clip, or of a
-      group of snippets one after the other, that were taken already;
-    - `preprocessed`: `samples`, float32 `(batch, *model.input_shape[1:])`: what the network takes;
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, channels)`, any number of any
+      size: they are resized, up to `clips` samples are taken at equal distances, of which the
+      middle is resized to the network's input, normalized, scored, and averaged before the softmax;
+    - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames;
+    - `clips`: `clips`, uint8 `(batch, clip.num_frames, height, width, channels)`: the frames of a
+      sample that were taken already;
+    - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`: what the network takes;
     - `relations`, of a network with a `RelationalLSTM`: `clips`, and gives beside the scores
-      `relations`, float32 `(batch, T, 4, positions, positions)`: the weights omega of
-      r(X_t, H_{t-1}) for each step t and gate (i, f, g, o), a row for each position of X_t. Rows
-      and columns are the positions of the feature map, `spatial_shape` of `export.json`, line by
-      line; for a network of clips `feature_times` maps of `spatial_shape[0] / feature_times`
-      lines stand one below the other, earliest first.
+      `relations`, float32 `(batch, T, 4, positions, positions)`; see `relations.with_relations`.
 
-    `labels` gives the names of the classes, a string tensor. The folder also holds `labels.txt`,
-    `export.json`, and a model card, `README.md`.
+    `labels` gives the names of the classes, a string tensor. Frames are RGB, gray (1 channel) or
+    RGBA. A model of optical flow takes fields in their place, as levels (`data.flow.to_levels`)
+    with 2 channels, in pixels of the frames as they come; its `jpegs` have x in red and y in green.
 
-    A model of optical flow takes fields in the place of frames, as levels (`data.flow.to_levels`),
-    uint8 with 2 channels, in pixels of the frames as they come: resizing scales them. Its `jpegs`
-    have x in red and y in green, as the shards.
-
-    Args:
-        model: A functional `keras.Model` to scores, from samples, clips or snippets, as
-            `data.pipeline.sample_shape` has them.
-        path: The folder to write; an older export of that name is replaced, any other folder
-            refused.
-        labels: Names of the classes, in index order; numbers by default.
-        from_logits: Whether the model gives logits. If not, the logits are the logarithms of
-            its probabilities.
-        stream: `"rgb"`, or `"flow"` for a model of optical flow.
-        frame_size: `(height, width)` that frames are resized to before the crop, or an integer:
-            their shorter side.
-        clips: Clips, or groups of snippets, that are averaged.
-        segments: 0 for clips; T > 0 for a snippet of each of T segments of the video.
-        frame_stride: Step between the frames of a clip or snippet.
-        test_scale: The share of a frame's shorter side that the model is shown, resized to its
-            input; 7/8, as in both papers. Training on crops of other `crop_scales` wants another.
-        mean: Mean of the channels, (R, G, B) or (x, y), subtracted.
-        std: What they are then divided by.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: If the labels, `stream` or `segments` do not fit the model, the mean the
-            stream, a number is out of its range, or `path` holds something else than an export.
+    The arguments, and the errors, are those of `export_model`. Returns `path`.
     """
-    export_model(
-        model, path, labels, from_logits=from_logits, stream=stream, frame_size=frame_size,
-        clips=clips, segments=segments, frame_stride=frame_stride, test_scale=test_scale,
-        mean=mean, std=std,
-    )  # fmt: skip
+    export_model(model, path, clip, class_names, clips=clips, from_logits=from_logits)
     return path
 
 
 def export_model(
     model,
     path,
-    labels=None,
-    formats=("saved_model",),
+    clip: ClipSpec,
+    class_names: Sequence[str] | None = None,
+    formats: Sequence[str] = ("saved_model",),
     *,
+    clips: int = 10,
+    from_logits: bool = False,
     calibration=None,
     verification=None,
-    least_agreement=None,
-    training=None,
-    from_logits=False,
-    **settings,
-):
+    min_agreement: float | None = None,
+    training: dict | None = None,
+    labels=None,
+) -> dict:
     """Export a model in several formats into one folder.
 
     | format | in the folder | takes |
@@ -181,19 +130,27 @@ def export_model(
     | `onnx` | `model.onnx` | samples |
 
     Args:
-        model: As for `export_saved_model`.
-        path: The folder to write; an older export of that name is replaced with all its formats.
-        labels: Names of the classes.
+        model: A functional `keras.Model` to scores, from samples of `clip.shape`.
+        path: The folder to write; an older export of that name is replaced with all its formats,
+            any other folder refused.
+        clip: The `ClipSpec` that the model was trained with. Where it has no `frame_size`, frames
+            keep their aspect and are resized so that a view needs no further resizing. If the
+            shards hold frames of another aspect than the videos, give `train_dataset(...).clip`.
+        class_names: Names of the classes, in index order; numbers by default.
         formats: Names of the table.
-        calibration: Samples `(1, *model.input_shape[1:])`, an iterable: the ranges of values of
-            `tflite_int8`.
-        verification: Samples on which each format is run and compared with the model.
-        least_agreement: Least share of the samples with the same best class; 0.99, and 0.97 for
+        clips: Clips, or groups of snippets, of a video whose scores are averaged.
+        from_logits: Whether the model gives logits. If not, the logits are the logarithms of
+            its probabilities.
+        calibration: What sets the ranges of values of `tflite_int8`: an iterable of samples
+            `(1, *clip.shape)`, or a dataset as of `train_dataset`, of which 64 samples are taken.
+            By default rendered videos, for RGB; clips as the model will see them are better.
+        verification: The same, for samples on which each format is run and compared with the
+            model.
+        min_agreement: Least share of these samples with the same best class; 0.99, and 0.97 for
             LiteRT in 8 bits, by default. A format fails where the 95% interval of the share lies
             below.
         training: What the model card tells of the training: a dict of text by text.
-        from_logits: As for `export_saved_model`.
-        **settings: Further arguments of `export_saved_model`.
+        labels: Older name of `class_names`.
 
     Returns:
         Dict of the figures of each format, as in `export.json`: `bytes`, and, where there is
@@ -201,20 +158,48 @@ def export_model(
         samples with the same best class, with its 95% interval `agreement_interval`.
 
     Raises:
-        ValueError: As `export_saved_model`, or if a format is unknown.
+        ValueError: If the model does not take samples of `clip.shape`, the class names are not as
+            many as its classes, a format is unknown, or `path` holds something else than an export.
         ImportError: If a format needs a library that is not installed; before any work.
         ExportError: If formats cannot be had for the model, or do not give its scores. The folder
             is there with the others, if there are any.
     """
     check_formats(formats)
-    if "tflite_int8" in formats and calibration is None:
-        raise ValueError("`calibration` must be given for tflite_int8. Received: None")
-    samples = samples_of(model, labels, **{**DEFAULTS, **settings})
+    clip.check_model(model)
+    check_integer("clips", clips, min_value=1)
+    class_names = check_class_names(model, labels if class_names is None else class_names)
+    clip = clip.with_frame_size()
     check_replaceable(path, MANIFEST)
+    if "tflite_int8" in formats and calibration is None:
+        calibration = rendered_samples(clip)
+    verification = [] if verification is None else as_samples(verification)
     model = with_logits(model, from_logits)
-    verification = [] if verification is None else list(verification)
     expected = [model(x, training=False) for x in verification]
     figures, failures = {}, {}
+
+    def write(name, target):
+        """Write one format and return its figures."""
+        if name in _PRECISIONS:
+            return export_litert(
+                model,
+                target,
+                _PRECISIONS[name],
+                calibration if name == "tflite_int8" else None,
+                verification=verification,
+                from_logits=True,
+                min_agreement=min_agreement,
+            )
+        module = _MODULES[name]
+        module.write(model, target, clip, class_names, clips)
+        found = {"bytes": _bytes(target)}
+        if verification:
+            score = module.scorer(target)
+            scores = [score(x) for x in verification]
+            found.update(compare(np.concatenate(expected), np.concatenate(scores)))
+            least = MIN_AGREEMENT["fp32"] if min_agreement is None else min_agreement
+            check_agreement(FORMATS[name], found, least)
+        return found
+
     with atomic_write(path) as temporary:
         os.makedirs(temporary)
         for name, file in FORMATS.items():  # the SavedModel first, by itself
@@ -222,43 +207,21 @@ def export_model(
                 continue
             target = temporary if name == "saved_model" else os.path.join(temporary, file)
             try:
-                if name in _PRECISIONS:
-                    figures[file] = export_litert(
-                        model,
-                        target,
-                        _PRECISIONS[name],
-                        calibration if name == "tflite_int8" else None,
-                        verification=verification,
-                        from_logits=True,
-                        least_agreement=least_agreement,
-                    )
-                    continue
-                _MODULES[name].write(model, target, samples)
-                found = {"bytes": _bytes(target)}
-                if verification:
-                    score = _MODULES[name].scorer(target)
-                    scores = [score(x) for x in verification]
-                    found.update(compare(np.concatenate(expected), np.concatenate(scores)))
-                    least = LEAST_AGREEMENT if least_agreement is None else least_agreement
-                    check_agreement(file, found, least)
-                figures[file] = found
+                figures[file] = write(name, target)
             except ValueError as error:
                 failures[name] = error
-                if name == "saved_model":  # which shares its folder, and came first
-                    shutil.rmtree(temporary)
-                    os.makedirs(temporary)
-                elif os.path.isdir(target):
-                    shutil.rmtree(target)
-                elif os.path.exists(target):
+                if os.path.isfile(target):
                     os.remove(target)
+                else:
+                    shutil.rmtree(target, ignore_errors=True)
+                os.makedirs(temporary, exist_ok=True)
         if not figures:
             raise ExportError(figures, failures)
-        with open(os.path.join(temporary, "labels.txt"), "w", encoding="utf-8") as text:
-            text.writelines(f"{label}\n" for label in samples.labels)
-        manifest = {"model": model.name, **samples.settings(), **relations.sizes(model)}
+        write_class_names(os.path.join(temporary, "labels.txt"), class_names)
+        manifest = {"model": model.name, **clip.to_json(), "clips": clips, **relations.sizes(model)}
         write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
         with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:
-            text.write(model_card(model, samples, figures, training))
+            text.write(model_card(model, clip, class_names, clips, figures, training))
     if failures:
         raise ExportError(figures, failures)
     return figures

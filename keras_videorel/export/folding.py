@@ -33,9 +33,6 @@ def fold(model):
     Returns:
         A functional `keras.Model` of batch size 1 and float32, which shares nothing with `model`
         and whose weights are constants where they were folded.
-
-    Raises:
-        ValueError: If the model is no functional or Sequential one, or a size is unknown.
     """
     if not is_graph(model):
         raise ValueError(
@@ -51,23 +48,13 @@ def fold(model):
 
 
 class _Convolution(NamedTuple):
-    """2D convolutions of frames, before they are applied: the parts of one over time.
+    """2D convolutions of frames, before they are applied: the parts of one over time."""
 
-    Attributes:
-        parts: `(x, kernel)` of consecutive output frames: `(batch * frames, height, width,
-            channels)`, padded already where that is not "same", and `(height, width, channels,
-            filters)`, or `(height, width, channels, multiplier)` of a depthwise one.
-        bias: `(filters,)`.
-        options: Strides, padding and dilation rate.
-        depthwise: Whether each channel has kernels of its own.
-        shape: Of the output, of rank 4 or 5.
-    """
-
-    parts: tuple
-    bias: np.ndarray
-    options: dict
-    depthwise: bool
-    shape: tuple
+    parts: tuple  # (frames, kernel) of consecutive output frames, padded where it is not "same"
+    bias: np.ndarray  # (filters,)
+    options: dict  # strides, padding and dilation rate
+    depthwise: bool  # whether each channel has kernels of its own
+    shape: tuple  # of the output, of rank 4 or 5
 
     def then(self, scale, shift=0.0):
         """This convolution with its output times `scale` plus `shift`, by channel."""
@@ -119,8 +106,6 @@ class _Folding:
             result = _copy_of(layer)(*args, **kwargs)
         return result
 
-    # What makes and what takes apart tensors of rank 5.
-
     def _as_frames(self, x):
         """`(batch * time, height, width, channels)`."""
         if len(x.shape) == 4:
@@ -134,8 +119,6 @@ class _Folding:
         self._frames[id(x)] = frames
         self._kept.append(x)
         return x
-
-    # Layers.
 
     def _apply(self, convolution, activation=None):
         """The tensor that a convolution gives, which remembers it."""
@@ -245,9 +228,6 @@ class _Folding:
         y = _copy_of(layer)([self._as_frames(x) for x in inputs])
         return self._from_frames(y, inputs[0].shape)
 
-    def _drop(self, layer, x):
-        return x
-
     def _average_frames(self, layer, x):
         """Average pooling over frames alone, as in the networks of 2D convolutions."""
         over_time = layer.pool_size[1:] == layer.strides[1:] == (1, 1)
@@ -266,13 +246,8 @@ class _Folding:
         y = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
         return self._from_frames(ops.reshape(y, (-1, *shape[2:])), shape)
 
-    def _global_average(self, layer, x):
-        return self._over_all_positions(ops.mean, layer, x)
-
-    def _global_maximum(self, layer, x):
-        return self._over_all_positions(ops.max, layer, x)
-
-    def _over_all_positions(self, reduce, layer, x):
+    def _global_pooling(self, layer, x):
+        reduce = ops.max if isinstance(layer, layers.GlobalMaxPooling3D) else ops.mean
         if layer.data_format != "channels_last":
             return NotImplemented
         batch, *_, width, channels = x.shape
@@ -298,10 +273,10 @@ HANDLERS = {
     layers.Activation: _Folding._activation,
     layers.ReLU: _Folding._activation,
     layers.Add: _Folding._add,
-    layers.Dropout: _Folding._drop,
+    layers.Dropout: lambda folding, layer, x: x,
     layers.AveragePooling3D: _Folding._average_frames,
-    layers.GlobalAveragePooling3D: _Folding._global_average,
-    layers.GlobalMaxPooling3D: _Folding._global_maximum,
+    layers.GlobalAveragePooling3D: _Folding._global_pooling,
+    layers.GlobalMaxPooling3D: _Folding._global_pooling,
     layers.TimeDistributed: _Folding._distribute,
 }  # by the exact class, as a subclass may compute something else
 
@@ -314,14 +289,7 @@ def is_graph(layer):
 
 
 class _Axis:
-    """What a kernel does along an axis.
-
-    Attributes:
-        count: Output positions.
-        stride: Of the kernel.
-        pads: What is padded before and after.
-        same_pads: What "same" would pad.
-    """
+    """What a kernel does along an axis: `count` output positions, `pads` before and after."""
 
     def __init__(self, size, kernel_size, stride, rate, padding, symmetric=False):
         self.size, self.stride = size, stride
@@ -338,9 +306,8 @@ class _Axis:
     def runs(self):
         """Output positions in a row whose kernels see the same of their steps, and not padding.
 
-        Yields:
-            `(first, steps, count)`: where the kernel of the first of them begins, which may be
-            before the axis; the steps from there that lie on the axis; and how many they are.
+        Yields `(first, steps, count)`: where the kernel of the first of them begins, which may be
+        before the axis; the steps from there that lie on the axis; and how many they are.
         """
         firsts = range(-self.pads[0], -self.pads[0] + self.count * self.stride, self.stride)
         seen = [tuple(s for s in self._steps if 0 <= first + s < self.size) for first in firsts]
@@ -354,18 +321,9 @@ class _Axis:
 
 
 def _frames_of_kernels(frames, shape, kernel, time=None):
-    """A convolution over time as convolutions of frames side by side.
+    """A convolution over time as `(frames side by side, kernel)` of consecutive output frames.
 
     Kernels never see the padding: where they reach into it, they are cut.
-
-    Args:
-        frames: `(batch * time, height, width, channels)`.
-        shape: `(batch, [time,] height, width, channels)`.
-        kernel: `([time,] height, width, channels, filters)`.
-        time: The axis of time; `None` without one.
-
-    Returns:
-        A list of `(frames, kernel)` without time, of consecutive output frames.
     """
     if time is None:
         return [(frames, kernel)]

@@ -12,11 +12,12 @@ from keras_videorel.checks import check_choice
 from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.folding import fold
 from keras_videorel.export.quantization import quantize
+from keras_videorel.export.samples import as_samples
 from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, plain_path
 
 # Least share of samples on which a file must agree with Keras.
-LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
+MIN_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
 # What to do where it does not.
 REMEDIES = {
     "fp32": "",
@@ -33,15 +34,15 @@ LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the 
 
 def export_litert(
     model,
-    path,
-    precision="fp32",
+    path: str,
+    precision: str = "fp32",
     calibration=None,
     *,
     verification=None,
-    from_logits=False,
-    least_agreement=None,
-    threads=2,
-):
+    from_logits: bool = False,
+    min_agreement: float | None = None,
+    threads: int = 2,
+) -> dict:
     """Export a model as a LiteRT file of built-in operators, run it, and compare it with Keras.
 
     The model is folded first (`folding.fold`). The file takes one sample, `inputs`, float32
@@ -56,36 +57,34 @@ def export_litert(
             activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
             gives logits in float.
         calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
-            will see them; they set the ranges of the activations.
-        verification: Iterable of samples to compare on; by default those of calibration, or
+            will see them, or a dataset as of `train_dataset`; they set the ranges of activations.
+        verification: The same, for samples to compare on; by default those of calibration, or
             without any normal noise.
         from_logits: Whether the model gives logits. If not, a model that ends with a softmax
             is known as a classifier by that.
-        least_agreement: Least share of the samples for which the largest output must be that of
+        min_agreement: Least share of the samples for which the largest output must be that of
             Keras; 0.99, and 0.97 for 8 bits, by default. A file is refused where the 95% interval
             of the share lies below: a few samples show little.
         threads: Threads that the file is run with.
 
     Returns:
-        A dict of figures: `precision`, `bytes`, `operators` (their names), `samples` that were
-        compared, `agreement` (share with the same largest output) and its 95% interval
-        `agreement_interval`, `max_error` and `mean_error` of the logits or outputs, `largest` of
-        theirs in size, and `seconds` of a sample here,
-        best of all, beside `keras_seconds`.
+        A dict of figures: those of `agreement.compare`, and `precision`, `bytes`, `operators`
+        (their names), `largest` of the outputs in size, and `seconds` of a sample here, best of
+        all, beside `keras_seconds`.
 
     Raises:
         ValueError: If an argument is out of range, a sample has another shape, the model cannot
             be folded, or the file does not agree with Keras; then there is no file.
         ImportError: If `ai-edge-litert` is not installed.
     """
-    check_choice("precision", precision, tuple(LEAST_AGREEMENT))
+    check_choice("precision", precision, tuple(MIN_AGREEMENT))
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
         raise ValueError(
             "`model` must be a built functional or Sequential Keras model of one input and one "
             f"output. Received: {model!r}"
         )
-    if least_agreement is None:
-        least_agreement = LEAST_AGREEMENT[precision]
+    if min_agreement is None:
+        min_agreement = MIN_AGREEMENT[precision]
     check_installed()
     shape = (1, *model.inputs[0].shape[1:])
     calibration = _samples("calibration", calibration, shape)
@@ -110,22 +109,12 @@ def export_litert(
             **_compare(temporary, network, verification, threads),
         }
         name = os.path.basename(os.fspath(path))
-        check_agreement(name, figures, least_agreement, REMEDIES[precision])
+        check_agreement(name, figures, min_agreement, REMEDIES[precision])
     return figures
 
 
 def operators(content):
-    """Names of a LiteRT file's operators, sorted.
-
-    Args:
-        content: The bytes of the file.
-
-    Returns:
-        A list of names.
-
-    Raises:
-        ValueError: If one is not built into LiteRT.
-    """
+    """Names of the operators of a LiteRT file's bytes, sorted, all built into LiteRT."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}
@@ -143,17 +132,14 @@ def operators(content):
 
 
 def check_installed():
-    """Refuse to go on without LiteRT's interpreter.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
+    """Raise an `ImportError` without LiteRT's interpreter."""
     check_importable("LiteRT files", "litert")
 
 
 def _samples(name, samples, shape):
     """A list of float32 arrays of one shape."""
-    samples = [] if samples is None else [np.asarray(s, "float32") for s in samples]
+    samples = [] if samples is None else as_samples(samples)
+    samples = [np.asarray(sample, "float32") for sample in samples]
     for sample in samples:
         if sample.shape != shape:
             raise ValueError(

@@ -17,31 +17,18 @@ ARTNET = (
     "[Appearance-and-Relation Networks for Video Classification](https://arxiv.org/abs/1711.09125)"
 )
 TSN = "[Temporal Segment Networks](https://arxiv.org/abs/1608.00859)"
-# What a network is by the layers that it has, the most telling first.
-NETWORKS = (
-    (
-        layers.RelationalLSTM,
-        "A relational LSTM, whose state is a feature map and whose transitions are non-local "
-        f"operations, over the features of snippets: {RELATIONAL_LSTM}.",
-    ),
-    (
-        layers.SegmentConsensus,
-        f"Scores or features of snippets are averaged over the segments of a video: {TSN}.",
-    ),
-    (
-        layers.SMART,
-        "Clips go through SMART blocks, an appearance branch beside a relation branch that "
-        f"squares and pools: {ARTNET}.",
-    ),
-    (
-        layers.SquarePooling,
-        f"Clips go through relation branches that square and pool: {ARTNET}, Sec. 4.2.",
-    ),
-    (
-        layers.SymmetricConv3D,
-        f"Clips go through a residual network of Table 1 or 2 of {ARTNET}.",
-    ),
-)
+# What a network is by the layers that it has.
+NETWORKS = {
+    layers.RelationalLSTM: "A relational LSTM, whose state is a feature map and whose transitions "
+    f"are non-local operations, over the features of snippets: {RELATIONAL_LSTM}.",
+    layers.SegmentConsensus: "Scores or features of snippets are averaged over the segments of a "
+    f"video: {TSN}.",
+    layers.SMART: "Clips go through SMART blocks, an appearance branch beside a relation branch "
+    f"that squares and pools: {ARTNET}.",
+    layers.SquarePooling: f"Clips go through relation branches that square and pool: {ARTNET}, "
+    "Sec. 4.2.",
+    layers.SymmetricConv3D: f"Clips go through a residual network of Table 1 or 2 of {ARTNET}.",
+}
 FILES = {
     "saved_model.pb": "TensorFlow SavedModel, with `variables/`",
     "model_fp32.tflite": "LiteRT, float32",
@@ -53,49 +40,50 @@ FILES = {
 }
 
 
-def model_card(model, samples, figures, training=None):
+def model_card(model, clip, class_names, clips, figures, training=None):
     """The text of a model card, Markdown.
 
     Args:
         model: The `keras.Model`, to logits.
-        samples: Its `Samples`.
+        clip: Its `ClipSpec`.
+        class_names: Names of its classes.
+        clips: Clips of a video that are averaged.
         figures: Figures of each file or folder, a dict of dicts.
         training: What to tell of the training, a dict of text by text; `None` if unknown.
-
-    Returns:
-        A string.
     """
     kinds = {type(layer) for layer in _layers(model)}
-    network = [text for kind, text in NETWORKS if kind in kinds]
-    if layers.SMART in kinds:
-        network = [text for text in network if "Sec. 4.2" not in text and "Table 1" not in text]
+    if layers.SMART in kinds:  # which says it all
+        kinds -= {layers.SquarePooling, layers.SymmetricConv3D}
+    network = [text for kind, text in NETWORKS.items() if kind in kinds]
+    classes = len(class_names)
     parts = [
         f"# {model.name}",
-        " ".join([f"Names the action in a video, of {len(samples.labels)} classes.", *network]),
-        _input(samples, model),
+        " ".join([f"Names the action in a video, of {classes} classes.", *network]),
+        _input(clip, clips)
+        + f" {model.count_params():,} parameters. `labels.txt` names the classes in the order of "
+        "the scores; `export.json` has these settings.",
         _table(("file", "what", "MB", "max error", "same class"), _files(figures)),
     ]
     if "saved_model.pb" in figures:
-        parts += ["## Signatures of the SavedModel", _signatures(model, samples), _LOADING]
+        parts += ["## Signatures of the SavedModel", _signatures(model, clip, classes), _LOADING]
     if any(name.endswith(".tflite") for name in figures):
-        shape = (1, *samples.shape)
         parts += [
             "## LiteRT",
-            f"Input: a sample {shape}, float32, prepared as above. Outputs: `logits` "
-            f"and `probabilities`, float32 (1, {len(samples.labels)}).",
+            f"Input: a sample {(1, *clip.shape)}, float32, prepared as above. Outputs: `logits` "
+            f"and `probabilities`, float32 (1, {classes}).",
         ]
     if "stream" in figures:
         parts += ["## Streaming", _STREAM]
-    parts += ["## Training"]
-    if training:
-        parts.append(_table(("", ""), list(training.items())))
-    else:
-        parts.append("Nothing is known here of how it was trained.")
-    parts += ["## Limits", _limits(samples)]
-    parts.append(
+    parts += [
+        "## Training",
+        _table(("", ""), training.items())
+        if training
+        else "Nothing is known here of how it was trained.",
+        "## Limits",
+        _LIMITS + _ORDER * bool(clip.segments),
         f"Written by keras_videorel {keras_videorel.__version__}, Keras {keras.__version__}, on "
-        f"{datetime.date.today():%d %B %Y}."
-    )
+        f"{datetime.date.today():%d %B %Y}.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,86 +94,66 @@ def _layers(model):
             yield from _layers(layer)
 
 
-def _input(samples, model):
-    flow = samples.stream == "flow"
-    what = "fields of optical flow, as 8-bit levels of x and y" if flow else "RGB frames"
-    height, width = samples.crop_size
-    share = f"{samples.test_scale:.3g} of the shorter side"
-    whole = samples.frame_size
-    size = f"a shorter side of {whole}" if isinstance(whole, int) else f"{whole[0]}x{whole[1]}"
-    stride = f", {samples.frame_stride} apart" if samples.frame_stride > 1 else ""
-    if samples.segments:
-        taken = f"{samples.frames} {what}{stride}, of each of {samples.segments} equal segments"
+def _input(clip, clips):
+    what = "RGB frames"
+    if clip.stream == "flow":
+        what = "fields of optical flow, as 8-bit levels of x and y"
+    size = clip.frame_size
+    size = f"a shorter side of {size}" if isinstance(size, int) else "{}x{}".format(*size)
+    stride = f", {clip.frame_stride} apart" if clip.frame_stride > 1 else ""
+    taken = f"{clip.frames} {what}{stride}"
+    if clip.segments:
+        taken += f", of each of {clip.segments} equal segments"
     else:
-        taken = f"a clip of {samples.frames} {what}{stride}"
+        taken = f"a clip of {taken}"
+    height, width = clip.crop_size
     return (
-        f"A sample is {taken}: resized to {size}, of which the middle ({share}) is resized to "
-        f"{height}x{width}, less {_numbers(samples.mean)}, divided by "
-        f"{_numbers(np.ravel(samples.std))}. The scores of up to {samples.clips} samples of a "
-        "video are averaged before the softmax. "
-        f"{model.count_params():,} parameters. `labels.txt` names the classes in the order of the "
-        "scores; `export.json` has these settings."
+        f"A sample is {taken}: resized to {size}, of which the middle ({clip.test_scale:.3g} of "
+        f"the shorter side) is resized to {height}x{width}, less {_numbers(clip.mean)}, divided by "
+        f"{_numbers(np.ravel(clip.std))}. The scores of up to {clips} samples of a video are "
+        "averaged before the softmax."
     )
 
 
 def _files(figures):
-    rows = []
     for name, found in figures.items():
         error, agreement = found.get("max_error"), found.get("agreement")
-        rows.append(
-            (
-                f"`{name}`",
-                FILES[name],
-                f"{found['bytes'] / 1e6:.1f}",
-                "" if error is None else f"{error:.1g}",
-                "" if agreement is None else f"{agreement:.1%}",
-            )
+        yield (
+            f"`{name}`",
+            FILES[name],
+            f"{found['bytes'] / 1e6:.1f}",
+            "" if error is None else f"{error:.1g}",
+            "" if agreement is None else f"{agreement:.1%}",
         )
-    return rows
 
 
-def _signatures(model, samples):
-    channels, both = samples.channels, "`probabilities`, `logits`"
-    taken = f"uint8 (batch, {samples.sampled}, height, width, {channels})"
+def _signatures(model, clip, classes):
+    channels, both = clip.channels, "`probabilities`, `logits`"
+    taken = f"uint8 (batch, {clip.num_frames}, height, width, {channels})"
     rows = [
         ("`serving_default`", f"`frames`: uint8 (batch, time, height, width, {channels})", both),
         ("`jpegs`", "`jpegs`: string (batch, time)", both),
         ("`clips`", f"`clips`: {taken}", both),
-        ("`preprocessed`", f"`samples`: float32 (batch, {_numbers(samples.shape)})", both),
+        ("`preprocessed`", f"`samples`: float32 (batch, {_numbers(clip.shape)})", both),
     ]
     layer = relations.layer_of(model)
     if layer is not None:
         places = layer.cell.positions
-        omega = f"`relations`: float32 (batch, {samples.segments}, 4, {places}, {places})"
+        omega = f"`relations`: float32 (batch, {clip.segments}, 4, {places}, {places})"
         rows.append(("`relations`", f"`clips`: {taken}", f"{both}, {omega}"))
     rows.append(("`labels`", "", "`labels`: string"))
     text = _table(("signature", "takes", "gives"), rows)
-    text += (
-        f"\n\nScores are float32 (batch, {len(samples.labels)}). Height, width and time are free."
-    )
+    text += f"\n\nScores are float32 (batch, {classes}). Height, width and time are free."
     if layer is not None:
-        size, times = relations.sizes(model).values()
+        (rows, columns), times = relations.sizes(model).values()
         text += (
             "\n\n`relations` are the weights of r(X_t, H_{t-1}) for each step and gate (i, f, g, "
             "o): a row for each position of X_t, which sums to 1 over the positions of H_{t-1}. "
-            f"Positions are those of a feature map of {size[0]}x{size[1]}, line by line"
+            f"Positions are those of a feature map of {rows}x{columns}, line by line"
         )
-        rows = size[0] // times
-        text += f": {times} maps of {rows} lines, one time after the other." if times > 1 else "."
+        several = f": {times} maps of {rows // times} lines, one time after the other"
+        text += several * (times > 1) + "."
     return text
-
-
-def _limits(samples):
-    return (
-        "It answers with one of its classes whatever the video shows. Videos unlike those of its "
-        "training (camera, place, people, speed) may be labelled worse. "
-        "Times between frames are not read: it expects the frame rate of its training."
-        + (
-            " Order matters: a video that is much longer than its action should be cut."
-            if samples.segments
-            else ""
-        )
-    )
 
 
 def _numbers(values):
@@ -197,6 +165,10 @@ def _table(head, rows):
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
+_LIMITS = """It answers with one of its classes whatever the video shows. Videos unlike those of its
+training (camera, place, people, speed) may be labelled worse. Times between frames are not read: it
+expects the frame rate of its training."""
+_ORDER = " Order matters: a video that is much longer than its action should be cut."
 _LOADING = """```python
 import tensorflow as tf
 

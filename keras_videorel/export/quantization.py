@@ -17,16 +17,10 @@ SAMPLES, FILE, ERROR = "samples.npy", "model.tflite", "error.json"  # beside the
 
 
 def quantize(folder, samples, float_operators, float_nodes):
-    """The bytes of an int8 file, some of whose operators stay in float.
+    """The bytes of an int8 file of a SavedModel whose `serving_default` takes `inputs`.
 
-    Args:
-        folder: Of a SavedModel whose signature `serving_default` takes `inputs`.
-        samples: Arrays, the inputs that set the ranges of activations.
-        float_operators: Names of the operators that stay in float.
-        float_nodes: Names of the tensors whose operators stay in float.
-
-    Raises:
-        ValueError: If the conversion fails.
+    The samples set the ranges of activations. The operators of these names, and those of the
+    tensors of these names, stay in float.
     """
     np.save(os.path.join(folder, SAMPLES), np.stack(samples))
     command = f"import runpy; runpy.run_path({os.path.abspath(__file__)!r}, run_name='__main__')"

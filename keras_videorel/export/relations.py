@@ -37,15 +37,10 @@ def sizes(model):
 
 
 def with_relations(model):
-    """A function that also gives the weights omega of r(X_t, H_{t-1}) (Eq. 2 and 3).
+    """A function from samples to the model's output and the weights of r(X_t, H_{t-1}) (Eq. 2, 3).
 
-    Args:
-        model: A functional model with a relational LSTM.
-
-    Returns:
-        A function from samples to the model's output and float32 `(batch, T, 4, positions,
-        positions)`: for each step t and gate (i, f, g, o) a row for each position of X_t, which
-        sums to 1 over the positions of H_{t-1}.
+    They are float32 `(batch, T, 4, positions, positions)`: for each step t and gate (i, f, g, o) a
+    row for each position of X_t, which sums to 1 over the positions of H_{t-1}.
     """
     layer = layer_of(model)
     positions = layer.cell.positions

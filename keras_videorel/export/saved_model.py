@@ -3,47 +3,43 @@
 import keras
 import tensorflow as tf
 
+from keras_videorel.data import sampling, transforms
 from keras_videorel.export import relations
 from keras_videorel.export.scores import scores
 from keras_videorel.files import plain_path
 
 
-def write(model, folder, samples):
-    """Write a SavedModel with the signatures of `export.export_saved_model`.
-
-    Args:
-        model: A `keras.Model` from samples to logits.
-        folder: The folder.
-        samples: The `Samples` of the model.
-    """
-    classes, channels, sampled = len(samples.labels), samples.channels, samples.sampled
+def write(model, folder, clip, class_names, clips):
+    """Write a SavedModel of logits with the signatures of `export.export_saved_model`."""
+    classes, channels = len(class_names), clip.channels
     frames_shape = (None, None, channels)
 
     # One function for all signatures: the network is traced and stored once.
-    @tf.function(input_signature=[tf.TensorSpec((None, *samples.shape), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *clip.shape), tf.float32)])
     def network(x):
         return model(x, training=False)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
     def prepare(images):
-        return samples.prepare(images)
+        return transforms.prepare_frames(images, clip)
 
     def of_video(prepared, batch):
         """Scores of videos from the prepared frames of their samples, all in one row."""
-        logits = tf.reshape(network(samples.join(prepared)), (batch, -1, classes))
+        samples = transforms.join_frames(prepared, clip.shape)
+        logits = tf.reshape(network(samples), (batch, -1, classes))
         logits = tf.cast(logits, tf.float32)
         return scores(tf.reduce_mean(logits, axis=1))
 
     def serve(videos):
         videos = _pixels(videos, "frames", channels)
         batch, time = tf.unstack(tf.shape(videos)[:2])
-        taken = tf.gather(videos, samples.indices(time), axis=1)
+        taken = tf.gather(videos, sampling.distinct_samples(time, clips, clip), axis=1)
         return of_video(prepare(_in_a_row(taken, 3)), batch)
 
     def serve_jpegs(jpegs):
         _check_filled(jpegs, "jpegs")
         batch, time = tf.unstack(tf.shape(jpegs))
-        used, places = tf.unique(tf.reshape(samples.indices(time), [-1]))
+        used, places = tf.unique(tf.reshape(sampling.distinct_samples(time, clips, clip), [-1]))
 
         def picture(jpeg):
             # Of the three channels that a JPEG has; as in the shards, blue is no flow.
@@ -54,22 +50,25 @@ def write(model, folder, samples):
         prepared = tf.map_fn(
             picture,
             tf.reshape(tf.gather(jpegs, used, axis=1), [-1]),
-            fn_output_signature=tf.TensorSpec((*samples.crop_size, channels), tf.float32),
+            fn_output_signature=tf.TensorSpec((*clip.crop_size, channels), tf.float32),
         )
-        prepared = tf.reshape(prepared, (batch, -1, *samples.crop_size, channels))
+        prepared = tf.reshape(prepared, (batch, -1, *clip.crop_size, channels))
         return of_video(_in_a_row(tf.gather(prepared, places, axis=1), 3), batch)
 
-    def serve_clips(taken):
+    def samples_of(taken):
         taken = _pixels(taken, "clips", channels)
-        return scores(network(samples.join(prepare(_in_a_row(taken, 3)))))
+        return transforms.join_frames(prepare(_in_a_row(taken, 3)), clip.shape)
 
-    clips = tf.TensorSpec((None, sampled, *frames_shape), tf.uint8, name="clips")
+    def serve_clips(taken):
+        return scores(network(samples_of(taken)))
+
+    clips_spec = tf.TensorSpec((None, clip.num_frames, *frames_shape), tf.uint8, name="clips")
     endpoints = {
         "serve": (serve, tf.TensorSpec((None, None, *frames_shape), tf.uint8, name="frames")),
-        "clips": (serve_clips, clips),
+        "clips": (serve_clips, clips_spec),
         "preprocessed": (
-            lambda x: scores(network(_checked(x, "samples", samples.shape))),
-            tf.TensorSpec((None, *samples.shape), tf.float32, name="samples"),
+            lambda x: scores(network(_checked(x, "samples", clip.shape))),
+            tf.TensorSpec((None, *clip.shape), tf.float32, name="samples"),
         ),
         "jpegs": (serve_jpegs, tf.TensorSpec((None, None), tf.string, name="jpegs")),
     }
@@ -77,18 +76,15 @@ def write(model, folder, samples):
         related = relations.with_relations(model)
 
         def serve_relations(taken):
-            taken = _pixels(taken, "clips", channels)
-            logits, omega = related(samples.join(prepare(_in_a_row(taken, 3))))
+            logits, omega = related(samples_of(taken))
             return {**scores(logits), "relations": omega}
 
-        endpoints["relations"] = (serve_relations, clips)
+        endpoints["relations"] = (serve_relations, clips_spec)
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, (function, spec) in endpoints.items():
         archive.add_endpoint(name, function, input_signature=[spec])
-    archive.add_endpoint(
-        "labels", lambda: {"labels": tf.constant(samples.labels)}, input_signature=[]
-    )
+    archive.add_endpoint("labels", lambda: {"labels": tf.constant(class_names)}, input_signature=[])
     archive.write_out(folder, verbose=False)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -11,10 +12,10 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.data import transforms
 from keras_videorel.export.folding import fold, is_graph
-from keras_videorel.export.samples import samples_of
-from keras_videorel.export.scores import scores, with_logits
+from keras_videorel.export.scores import check_class_names, scores, with_logits
 from keras_videorel.files import (
     atomic_write,
     check_replaceable,
@@ -38,16 +39,10 @@ _CONVOLUTIONAL = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers
 def export_stream(
     model,
     path,
-    labels=None,
+    clip: ClipSpec,
+    class_names: Sequence[str] | None = None,
     *,
-    from_logits=False,
-    stream="rgb",
-    frame_size=(128, 170),
-    segments=0,
-    frame_stride=1,
-    test_scale=TEST_SCALE,
-    mean=(123.0, 117.0, 104.0),
-    std=1.0,
+    from_logits: bool = False,
 ):
     """Export a network of snippets as a model of one snippet with its state in and out.
 
@@ -67,41 +62,24 @@ def export_stream(
     Args:
         model: A `keras.Model` as `step_model` takes it.
         path: The folder to write; an older one of its kind is replaced, any other one refused.
-        labels: As for `export_saved_model`, as are the others.
-        from_logits: Whether the model gives logits.
-        stream: `"rgb"` or `"flow"`.
-        frame_size: Size that frames are resized to.
-        segments: T of the model.
-        frame_stride: Step between the frames of a snippet.
-        test_scale: Share of a frame that the model is shown.
-        mean: Mean of the channels.
-        std: What they are then divided by.
+        clip: As for `export_model`, like the other arguments.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: As `export_saved_model`, and if the model is none of snippets, or cannot be
-            streamed.
+        ValueError: As `export_model`, and if the model cannot be streamed.
     """
-    samples = samples_of(
-        model, labels, stream=stream, frame_size=frame_size, clips=1, segments=segments,
-        frame_stride=frame_stride, test_scale=test_scale, mean=mean, std=std,
-    )  # fmt: skip
+    clip.check_model(model)
+    class_names = check_class_names(model, class_names)
     check_replaceable(path, MANIFEST)
     with atomic_write(path) as temporary:
-        write(with_logits(model, from_logits), temporary, samples)
+        write(with_logits(model, from_logits), temporary, clip.with_frame_size(), class_names)
     return path
 
 
-def write(model, folder, samples):
-    """Write the folder of `export_stream`.
-
-    Args:
-        model: A `keras.Model` as `step_model` takes it, to logits.
-        folder: A new folder.
-        samples: The `Samples` of the model.
-    """
+def write(model, folder, clip, class_names, clips=1):
+    """Write the folder of `export_stream` of a model to logits."""
     step = step_model(model)
     names = [name for name in step.input if name != "snippet"]
     shapes = {name: tuple(step.input[name].shape[1:]) for name in step.input}
@@ -120,28 +98,22 @@ def write(model, folder, samples):
 
     def take_frames(frames, *states):
         images = tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[2:]], axis=0))
-        return take(samples.join(samples.prepare(images), shapes["snippet"]), *states)
+        prepared = transforms.prepare_frames(images, clip)
+        return take(transforms.join_frames(prepared, shapes["snippet"]), *states)
 
     def begin(batch_size):
         return {name: tf.zeros((batch_size, *shapes[name])) for name in names}
 
-    frames = tf.TensorSpec(
-        (None, samples.frames, None, None, samples.channels), tf.uint8, name="frames"
-    )
+    frames = tf.TensorSpec((None, clip.frames, None, None, clip.channels), tf.uint8, name="frames")
     archive = keras.export.ExportArchive()
     archive.track(step)
     archive.add_endpoint("step", take, input_signature=signature(None, step.input))
     archive.add_endpoint(
         "step_frames", take_frames, input_signature=[frames, *signature(None, names)]
     )
-    archive.add_endpoint(
-        "initial_state",
-        begin,
-        input_signature=[tf.TensorSpec((), tf.int32, name="batch_size")],
-    )
-    archive.add_endpoint(
-        "labels", lambda: {"labels": tf.constant(samples.labels)}, input_signature=[]
-    )
+    batch_size = tf.TensorSpec((), tf.int32, name="batch_size")
+    archive.add_endpoint("initial_state", begin, input_signature=[batch_size])
+    archive.add_endpoint("labels", lambda: {"labels": tf.constant(class_names)}, input_signature=[])
     archive.write_out(folder, verbose=False)
     with open(os.path.join(folder, LITERT), "wb") as file:
         file.write(_litert(stepping(fold(step)), signature(1, step.input)))
@@ -150,17 +122,14 @@ def write(model, folder, samples):
         {
             "snippet": list(shapes["snippet"]),
             "states": {name: list(shapes[name]) for name in names},
-            "frames": samples.frames,
-            "frame_stride": samples.frame_stride,
+            "frames": clip.frames,
+            "frame_stride": clip.frame_stride,
         },
     )
 
 
 def scorer(folder):
-    """A function from groups of snippets to the logits after the last one, by LiteRT.
-
-    The LiteRT file holds what the SavedModel does, converted once more.
-    """
+    """A function from groups of snippets to the logits after the last one, by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     states = read_json(os.path.join(folder, MANIFEST))["states"]
@@ -196,9 +165,8 @@ def step_model(model):
     """A network of T snippets as a model of one, with its state as input and output.
 
     Fed with n snippets, one after the other, it gives after each what the network for n snippets
-    gives for all of them: the relational LSTM of the non-local branch is one step of its cell,
-    and the consensus of the local branch, or of a temporal segment network, keeps a sum and a
-    count. A step takes the same time and memory, however long the video is.
+    gives for all of them: a recurrent layer is one step of its cell, and a consensus keeps a sum
+    and a count. A step takes the same time and memory, however long the video is.
 
     Args:
         model: A functional or `Sequential` Keras model from `(batch, T, *snippet)` to scores. Each
@@ -242,16 +210,16 @@ def step_model(model):
     return keras.Model({"snippet": snippet, **steps.states}, outputs, name=f"{model.name}_step")
 
 
-class _Steps:
-    """Calls the operations of a network of T snippets for one snippet, and collects the states.
+def _not_streamed(what, layer):
+    name = f"{layer.name!r}, a {type(layer).__name__}"
+    return ValueError(f"`model` cannot be streamed: {what}. Received: {name}")
 
-    Attributes:
-        states: Dict of inputs, in order.
-        next_states: Dict of outputs of the same names.
-    """
+
+class _Steps:
+    """Calls the operations of a network of T snippets for one snippet, and collects the states."""
 
     def __init__(self, segments):
-        self.states, self.next_states = {}, {}
+        self.states, self.next_states = {}, {}  # inputs, and outputs of the same names
         self._segments = segments
         self._marked = {}  # kind by id, with the tensor, for an id lives as long as that
 
@@ -287,11 +255,8 @@ class _Steps:
                 if folded is not None:
                     return folded
         if len(kinds) > 1 or _SEQUENCE in kinds:
-            raise ValueError(
-                "`model` cannot be streamed: its snippets must meet in recurrent layers that go "
-                "forward, or a SegmentConsensus, of the model itself. "
-                f"Received: {operation.name!r}, a {type(operation).__name__}"
-            )
+            what = "its snippets must meet in recurrent layers, or a SegmentConsensus, of its own"
+            raise _not_streamed(what, operation)
         result = operation(*args, **kwargs)
         for output in keras.tree.flatten(result):
             self.marked(output, *kinds)
@@ -312,15 +277,9 @@ class _Steps:
 
     def _recurrent(self, layer, x):
         if layer.return_state or layer.go_backwards:
-            raise ValueError(
-                "`model` cannot be streamed: its recurrent layers must go forward and return no "
-                f"states. Received: {layer.name!r}"
-            )
+            raise _not_streamed("recurrent layers must go forward and return no states", layer)
         if isinstance(layer, _CONVOLUTIONAL):  # Keras cannot copy their cells
-            raise ValueError(
-                "`model` cannot be streamed: a RelationalLSTM, or a recurrent layer of features, "
-                f"can. Received: {layer.name!r}, a {type(layer).__name__}"
-            )
+            raise _not_streamed("recurrent layers must be of features, or RelationalLSTM", layer)
         initial = layer.get_initial_state(batch_size=1)
         states = [
             self._state(f"{layer.name}_{place}", state.shape[1:])

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_videorel.checks import check_number
+
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
@@ -65,8 +67,7 @@ class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
                 "`renorm` corrects for the statistics of the batch, which this layer does not "
                 f"normalize with; it must be False. Received: renorm={kwargs['renorm']}"
             )
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={momentum}")
+        check_number("momentum", momentum, 0, max_value=1)
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None, mask=None):

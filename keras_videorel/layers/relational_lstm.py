@@ -108,7 +108,7 @@ class RelationalLSTM(keras.layers.RNN):
         )
 
     def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
-        # Keras hands on what a layer before masked as `mask`, beside an initial state as
+        # Keras 3.15.1 hands on what a layer before masked as `mask`, beside an initial state as
         # `sequences_mask`, which its own recurrent layers do not take.
         mask = time_mask(sequences_mask if mask is None else mask)
         if initial_state is not None:

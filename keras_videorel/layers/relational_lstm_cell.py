@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_videorel.layers.square_pooling import positive_integer
+from keras_videorel.checks import check_integer
 from keras_videorel.ops.relation import attend, project
 
 GATES = 4  # i, f, g, o: input, forget, candidate, output, in the order of keras.layers.LSTM
@@ -127,7 +127,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         # keras.layers.LSTMCell keeps these arguments, their config, and one dropout mask for all
         # steps of a sequence; states, weights and the step are ours.
         super().__init__(
-            positive_integer("units", units),
+            check_integer("units", units, 1),
             activation=activation,
             recurrent_activation=recurrent_activation,
             use_bias=use_bias,
@@ -147,10 +147,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
             **kwargs,
         )
         self.dropout_mask_count = None  # one mask, which the four gates share
-        self.embedding_dim = (
-            self.units
-            if embedding_dim is None
-            else positive_integer("embedding_dim", embedding_dim)
+        self.embedding_dim = check_integer(
+            "embedding_dim", self.units if embedding_dim is None else embedding_dim, 1
         )
         self.use_scale = use_scale
         self.set_spatial_shape(spatial_shape)
@@ -162,7 +160,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
                 "`spatial_shape` must be the (height, width) of the feature maps. "
                 f"Received: spatial_shape={spatial_shape!r}"
             )
-        self.spatial_shape = tuple(positive_integer("spatial_shape", s) for s in spatial_shape)
+        self.spatial_shape = tuple(check_integer("spatial_shape", s, 1) for s in spatial_shape)
         self.positions = self.spatial_shape[0] * self.spatial_shape[1]
         self.output_size = self.positions * self.units
         self.state_size = [self.output_size, self.output_size]
@@ -214,11 +212,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
     def project_inputs(self, x):
         """All of a step that needs no state: `r(X_t, X_t)`, bias, and `theta(X_t)` for `H_{t-1}`.
 
-        Args:
-            x: Features `(..., positions, channels)`; leading axes may be batch and time.
-
-        Returns:
-            `(..., positions, 4 * (units + embedding_dim))`.
+        From `(..., positions, channels)` to `(..., positions, 4 * (units + embedding_dim))`;
+        leading axes may be batch and time.
         """
         x_terms, _ = self.relate_inputs(x)
         if self.bias is not None:
@@ -230,10 +225,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_inputs(self, x):
-        """The four `r(X_t, X_t)`, and their weights.
-
-        Args:
-            x: Features `(..., positions, channels)`.
+        """The four `r(X_t, X_t)` of `x`, `(..., positions, channels)`, and their weights.
 
         Returns:
             `(Z, omega)`: `(..., positions, 4, units)` and `(..., 4, positions, positions)`.
@@ -246,28 +238,20 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_state(self, queries, h):
-        """The four `r(X_t, H_{t-1})`, and their weights.
+        """The four `r(X_t, H_{t-1})` and their weights, as `relate_inputs`.
 
-        Args:
-            queries: `theta(X_t)`, `(batch, positions, 4, embedding_dim)`.
-            h: `H_{t-1}`, `(batch, positions, units)`.
-
-        Returns:
-            As `relate_inputs`.
+        `queries` are `theta(X_t)`, `(batch, positions, 4, embedding_dim)`, and `h` is `H_{t-1}`,
+        `(batch, positions, units)`.
         """
         return attend(
             queries, project(h, self.phi_h), project(h, self.g_h), use_scale=self.use_scale
         )
 
     def attention_maps(self, x, h):
-        """The weights alone of `r(X_t, X_t)` and `r(X_t, H_{t-1})`.
+        """The weights of `r(X_t, X_t)` and of `r(X_t, H_{t-1})`.
 
-        Args:
-            x: `X_t`, `(batch, positions, channels)`.
-            h: `H_{t-1}`, `(batch, positions * units)`.
-
-        Returns:
-            Two tensors `(batch, 4, positions, positions)`.
+        Both are `(batch, 4, positions, positions)`. `x` is `X_t`, `(batch, positions, channels)`,
+        and `h` is `H_{t-1}`, flat.
         """
         h = ops.reshape(h, (-1, self.positions, self.units))
         of_state = self.relate_state(project(x, self.theta_h), h)

@@ -3,9 +3,8 @@
 import keras
 from keras import ops
 
+from keras_videorel.checks import check_choice
 from keras_videorel.layers.time_mask import time_mask
-
-CONSENSUS = ("average", "max")
 
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
@@ -44,18 +43,13 @@ class SegmentConsensus(keras.layers.Layer):
 
     def __init__(self, consensus="average", **kwargs):
         super().__init__(**kwargs)
-        if consensus not in CONSENSUS:
-            raise ValueError(
-                f"`consensus` must be one of {', '.join(map(repr, CONSENSUS))}. "
-                f"Received: consensus={consensus!r}"
-            )
-        self.consensus = consensus
+        self.consensus = check_choice("consensus", consensus, ("average", "max"))
         self.input_spec = keras.layers.InputSpec(min_ndim=3)
         self.supports_masking = True
 
     def call(self, inputs, mask=None):
         mask = time_mask(mask)
-        # Of an empty batch, Keras's `max` is an error or of another shape, see also `initial`.
+        # Keras 3.15.1: `max` of an empty batch is an error or of another shape, see also `initial`.
         average = self.consensus == "average" or inputs.shape[0] == 0
         if mask is None and average:
             return ops.mean(inputs, axis=1)

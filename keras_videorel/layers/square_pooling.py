@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_videorel.checks import check_choice, check_integer, check_number
 from keras_videorel.layers.progressive_batch_normalization import ProgressiveBatchNormalization
 from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 
@@ -84,20 +85,18 @@ class SquarePooling(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.filters = positive_integer("filters", filters)
+        self.filters = check_integer("filters", filters, 1)
         self.kernel_size = time_height_width("kernel_size", kernel_size)
         self.strides = time_height_width("strides", strides)
-        self.padding = known_padding(padding)
-        self.group_size = positive_integer("group_size", group_size)
+        self.padding = check_choice("padding", str(padding).lower(), ("same", "valid"))
+        self.group_size = check_integer("group_size", group_size, 1)
         if self.filters % self.group_size:
             raise ValueError(
                 "`filters` must be divisible by `group_size`, so that every code pools a whole "
                 f"group of hidden units. Received: filters={filters}, group_size={group_size}"
             )
-        if hidden_limit is not None and not hidden_limit > 0:
-            raise ValueError(
-                f"`hidden_limit` must be None or positive. Received: hidden_limit={hidden_limit}"
-            )
+        if hidden_limit is not None:
+            check_number("hidden_limit", hidden_limit, above=0)
         self.pooling_weight = pooling_weight
         self.hidden_limit = hidden_limit
         self.activation = keras.activations.get(activation)
@@ -182,28 +181,11 @@ class SquarePooling(keras.layers.Layer):
         }
 
 
-def positive_integer(name, value):
-    """`value` as an int, or a `ValueError` that names the argument."""
-    number = isinstance(value, (int, float, np.integer)) and not isinstance(value, bool)
-    if not number or value != int(value) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return int(value)
-
-
 def time_height_width(name, value):
     """`value` as 3 positive integers `(time, height, width)`; one integer stands for all."""
-    values = (value,) * 3 if isinstance(value, int) else tuple(value)
-    if len(values) != 3 or any(isinstance(v, bool) or v != int(v) or v < 1 for v in values):
+    values = value if isinstance(value, (tuple, list)) else (value,) * 3
+    if len(values) != 3:
         raise ValueError(
-            f"`{name}` must be a positive integer or 3 of them, (time, height, width). "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be an integer or 3, (time, height, width). Received: {value!r}"
         )
-    return tuple(int(v) for v in values)
-
-
-def known_padding(padding):
-    """`padding` in lower case, or a `ValueError`."""
-    lowered = str(padding).lower()
-    if lowered not in ("same", "valid"):
-        raise ValueError(f'`padding` must be "same" or "valid". Received: padding={padding!r}')
-    return lowered
+    return tuple(check_integer(name, size, 1) for size in values)

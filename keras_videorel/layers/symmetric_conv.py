@@ -15,7 +15,7 @@ class SymmetricConv3D(keras.layers.Conv3D):
     `ceil(n / stride)`.
 
     With a stride, on TensorFlow, it computes a 2D convolution of stacked frames, which is the
-    same sum: TensorFlow's gradients of a strided 3D convolution are some fifty times slower on
+    same sum: TensorFlow 2.21's gradients of a strided 3D convolution are some fifty times slower on
     processors without AVX-512 (`benchmarks/strided_convolution.py`).
 
     Takes the arguments of `keras.layers.Conv3D`, but channels are last, whatever

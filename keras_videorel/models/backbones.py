@@ -10,12 +10,12 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from keras_videorel.checks import check_choice, check_number
 from keras_videorel.layers import swap_batch_normalization
 from keras_videorel.models.checkpointed_model import checkpointed
 from keras_videorel.models.transfer import initialize_from
 from keras_videorel.models.video_resnet import ARTNetResNet18
 
-STREAMS = ("rgb", "flow")
 FLOW_FIELDS = 10  # of x and y, stacked on channels: a snippet of the temporal stream (Sec. 3)
 
 
@@ -72,7 +72,7 @@ def _explained_download(weights):
     try:
         yield
     except Exception as error:
-        # Keras raises a plain Exception for an address that it cannot reach.
+        # Keras 3.15.1 raises a plain Exception for an address that it cannot reach.
         if weights != "imagenet" or not (type(error) is Exception or isinstance(error, OSError)):
             raise
         address = re.search(r"https?://[^\s:]+", str(error))
@@ -97,29 +97,9 @@ BACKBONES = {
 
 
 def snippet_shape(backbone, stream, input_shape=None):
-    """Shape of a snippet, checked or by default.
-
-    Args:
-        backbone: One of `BACKBONES`.
-        stream: `"rgb"` or `"flow"`.
-        input_shape: `(height, width, channels)`, or `(time, height, width, channels)` for a
-            network of clips. By default the paper's: 224x224 images and 3 channels, or 20
-            (10 flow fields of x and y); 16x112x112 clips of 3 or 2 channels.
-
-    Returns:
-        A tuple.
-
-    Raises:
-        ValueError: If an argument is unknown or does not fit.
-    """
-    if backbone not in BACKBONES:
-        raise ValueError(
-            f"`backbone` must be one of {', '.join(map(repr, BACKBONES))}. "
-            f"Received: backbone={backbone!r}"
-        )
-    if stream not in STREAMS:
-        raise ValueError(f'`stream` must be "rgb" or "flow". Received: stream={stream!r}')
-    sizes = BACKBONES[backbone].snippet_shape
+    """`input_shape` of a snippet, checked; or the default one, see `RelationalLSTMResNet`."""
+    sizes = BACKBONES[check_choice("backbone", backbone, BACKBONES)].snippet_shape
+    check_choice("stream", stream, ("rgb", "flow"))
     if input_shape is None:
         channels = 3 if stream == "rgb" else 2 if len(sizes) == 3 else 2 * FLOW_FIELDS
         return (*sizes, channels)
@@ -133,21 +113,10 @@ def snippet_shape(backbone, stream, input_shape=None):
 
 
 def backbone_network(backbone, shape, weights=None, width=None):
-    """The network of a backbone, without its classifier.
+    """The network of a backbone from snippets to feature maps; see `RelationalLSTMResNet`.
 
-    Args:
-        backbone: One of `BACKBONES`.
-        shape: Shape of a snippet. Where its channels are not those of the weights, the first
-            convolution is initialized across modalities, see `initialize_from`.
-        weights: `None`, `"imagenet"`, or the path of a weights file of the network without its
-            top.
-        width: For ARTNet: its width.
-
-    Returns:
-        A functional `keras.Model` from snippets to feature maps.
-
-    Raises:
-        ValueError: If the backbone has no such weights or no width.
+    Where the channels of `shape` are not those of the weights, the first convolution is initialized
+    across modalities, see `initialize_from`.
     """
     clips = len(BACKBONES[backbone].snippet_shape) == 3
     options = {}
@@ -177,16 +146,7 @@ def backbone_network(backbone, shape, weights=None, width=None):
 
 
 def split_backbone(network, cut, name):
-    """A backbone in two: up to the cut, and what follows.
-
-    Args:
-        network: What `backbone_network` gives.
-        cut: Name of the last layer of the first part.
-        name: Name of the first part.
-
-    Returns:
-        `(trunk, tail)`, two functional models that share the network's weights.
-    """
+    """A backbone in two models: up to the layer `cut`, which is called `name`, and the rest."""
     middle = network.get_layer(cut).output
     trunk = keras.Model(network.input, middle, name=name)
     return trunk, keras.Model(middle, network.output, name="local")
@@ -203,15 +163,7 @@ def with_gradient_checkpointing(trunk, backbone):
 
 
 def fresh_copy(model, prefix):
-    """A model of the same layers with weights of their own, initialized as if just made.
-
-    Args:
-        model: A functional model.
-        prefix: Begins the names of its layers, and names the model.
-
-    Returns:
-        A functional model.
-    """
+    """The model with new weights. `prefix` names it and begins the names of its layers."""
 
     def renamed(layer):
         config = layer.get_config()
@@ -243,8 +195,6 @@ def average_pool(x, name):
 
 def classify(x, classes, dropout, activation):
     """Dropout and the dense classifier."""
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Dropout(check_number("dropout", dropout, 0, below=1), name="dropout")(x)
     # Scores leave in float32 under mixed precision too, for the softmax and the loss.
     return layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(x)

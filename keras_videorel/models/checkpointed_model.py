@@ -9,8 +9,8 @@ class CheckpointedModel(keras.Model):
 
     They are computed again when gradients are taken: less memory, more time. The
     weights and the statistics of batch normalization go in and out as values, so gradients and
-    updates are those of the model without checkpointing; `keras.RematScope` would update the
-    statistics once more with every recomputation.
+    updates are those of the model without checkpointing; `keras.RematScope` (Keras 3.15.1) would
+    update the statistics once more with every recomputation, and fails in TensorFlow's graphs.
 
     Args:
         inputs: As for a functional `keras.Model`.
@@ -23,7 +23,6 @@ class CheckpointedModel(keras.Model):
             return super().call(inputs, training=training, mask=mask)
         call = super().call
         weights, states = self.trainable_variables, self.non_trainable_variables
-
         variables = [*weights, *states]
 
         def run(x, *values):
@@ -42,14 +41,9 @@ class CheckpointedModel(keras.Model):
 
 
 def checkpointed(model, cuts):
-    """A model in parts with gradient checkpointing.
+    """A functional model of the same weights in parts, each of them a `CheckpointedModel`.
 
-    Args:
-        model: A functional model of one input and one output.
-        cuts: Names of layers, in order, whose output is all that what follows needs.
-
-    Returns:
-        A functional model of the same weights, each of whose parts is a `CheckpointedModel`.
+    `cuts` are the names of layers, in order, whose output is all that later layers need.
     """
     inputs = x = keras.Input(model.input_shape[1:])
     start = model.input

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
+from keras_videorel.checks import check_integer
 from keras_videorel.layers import (
     ProgressiveBatchNormalization,
     RelationalLSTM,
@@ -23,7 +24,7 @@ from keras_videorel.models.backbones import (
     with_gradient_checkpointing,
     with_normalization,
 )
-from keras_videorel.models.temporal_segment_network import fold_segments, positive_segments
+from keras_videorel.models.temporal_segment_network import fold_segments
 
 BRANCHES = ("local", "nonlocal")
 
@@ -105,7 +106,7 @@ def RelationalLSTMResNet(
         [Relational Long Short-Term Memory for Video Action Recognition](
         https://arxiv.org/abs/1811.07059), Sec. 4.
     """
-    segments = positive_segments(segments)
+    segments = check_integer("segments", segments, 1)
     branches = _known_branches(branches)
     if input_shape is not None and backbone in BACKBONES:
         input_shape = _without_segments(tuple(input_shape), segments, backbone)

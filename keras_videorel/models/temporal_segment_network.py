@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from keras_videorel.checks import check_integer
 from keras_videorel.layers import SegmentConsensus, UnfoldSegments
 
 
@@ -39,7 +40,7 @@ def TemporalSegmentNetwork(
     References:
         [Temporal Segment Networks](https://arxiv.org/abs/1608.00859), Sec. 3.1.
     """
-    segments = positive_segments(segments)
+    segments = check_integer("segments", segments, 1)
     if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
         raise ValueError(
             "`model` must give scores before the softmax, for their consensus: build it with "
@@ -50,13 +51,6 @@ def TemporalSegmentNetwork(
     scores = SegmentConsensus(consensus, dtype="float32", name="consensus")(scores)
     scores = layers.Activation(classifier_activation, dtype="float32", name="predictions")(scores)
     return keras.Model(snippets, scores, name=f"tsn_{model.name}" if name is None else name)
-
-
-def positive_segments(segments):
-    """`segments` as an int, or a `ValueError`."""
-    if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-        raise ValueError(f"`segments` must be a positive integer. Received: segments={segments!r}")
-    return segments
 
 
 def fold_segments(x):

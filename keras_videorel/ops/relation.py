@@ -4,6 +4,8 @@ import math
 
 from keras import backend, ops
 
+from keras_videorel.checks import check_choice
+
 COMPATIBILITIES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
 
@@ -83,14 +85,10 @@ def nonlocal_operation(
 
 
 def project(x, kernel):
-    """Embed each position, for all relations in one product.
+    """Embed each position of `x`, `(..., N, C)`, for all relations in one product.
 
-    Args:
-        x: `(..., N, C)`.
-        kernel: `(C, d)` or `(C, relations, d)`.
-
-    Returns:
-        `(..., N, relations, d)`; one relation for a kernel without that axis.
+    `kernel` is `(C, d)`, for one relation, or `(C, relations, d)`; the result `(..., N, relations,
+    d)`.
     """
     return ops.tensordot(x, kernel if len(kernel.shape) == 3 else kernel[:, None], axes=1)
 
@@ -102,9 +100,7 @@ def attend(queries, keys, values, *, compatibility="embedded_gaussian", w=None, 
         queries: `theta(X)`, `(..., N, relations, d)`.
         keys: `phi(Y)`, `(..., M, relations, d)`.
         values: `g(Y)`, `(..., M, relations, C_z)`.
-        compatibility: See `nonlocal_operation`.
-        w: See `nonlocal_operation`.
-        use_scale: See `nonlocal_operation`.
+        compatibility, w, use_scale: As for `nonlocal_operation`.
 
     Returns:
         `(Z, omega)`: `(..., N, relations, C_z)` and `(..., relations, N, M)`.
@@ -132,7 +128,7 @@ def _weights(queries, keys, compatibility, w, use_scale):
     if compatibility == "dot_product":
         return logits / positions
     if keys.shape[-2] == 1:
-        return ops.ones_like(logits)  # Keras warns of a softmax of one
+        return ops.ones_like(logits)  # Keras 3.15.1 warns of a softmax of one
     return ops.softmax(logits, axis=-1)
 
 
@@ -141,11 +137,7 @@ def _with_relations(x):
 
 
 def _check(x, y, theta, phi, g, compatibility, w):
-    if compatibility not in COMPATIBILITIES:
-        raise ValueError(
-            f"`compatibility` must be one of {', '.join(map(repr, COMPATIBILITIES))}. "
-            f"Received: compatibility={compatibility!r}"
-        )
+    check_choice("compatibility", compatibility, COMPATIBILITIES)
     embedded = compatibility != "gaussian"
     for name, matrix, needed in (
         ("theta", theta, embedded),

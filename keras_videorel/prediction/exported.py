@@ -6,9 +6,10 @@ import threading
 import numpy as np
 import tensorflow as tf
 
-from keras_videorel.checks import check_choice
-from keras_videorel.class_names import read_class_names
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
+from keras_videorel.data.manifest import read_class_names
 from keras_videorel.extras import pip_install
 from keras_videorel.files import plain_path, read_json
 
@@ -23,19 +24,7 @@ FILES = {
 
 
 class SavedModel:
-    """A SavedModel of `export.export_saved_model`.
-
-    Args:
-        folder: The folder.
-        settings: What its `export.json` says.
-
-    Attributes:
-        labels: Names of the classes.
-        has_relations: Whether it gives relation maps.
-
-    Raises:
-        ValueError: If it is one of an older version.
-    """
+    """A SavedModel of `export.export_saved_model`, whose `export.json` says `settings`."""
 
     def __init__(self, folder, settings):
         with plain_path(folder) as path:
@@ -49,7 +38,7 @@ class SavedModel:
         self.has_relations = self._relate is not None and "spatial_shape" in settings
 
     def score(self, clips):
-        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, sampled, h, w, c)`."""
+        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, num_frames, h, w, c)`."""
         return self._score(clips=tf.constant(clips))["logits"].numpy()
 
     def attend(self, clips):
@@ -59,21 +48,7 @@ class SavedModel:
 
 
 class LiteRTModel:
-    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel.
-
-    Args:
-        folder: The folder of the file, with `labels.txt`.
-        settings: What its `export.json` says.
-        name: Name of the file.
-
-    Attributes:
-        labels: Names of the classes.
-        has_relations: Whether it gives relation maps: no.
-
-    Raises:
-        OSError: If the interpreter is not installed, or there are no labels.
-        ValueError: If the file is no LiteRT model of these classes.
-    """
+    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel."""
 
     has_relations = False
 
@@ -99,31 +74,19 @@ class LiteRTModel:
         if classes != len(self.labels):
             raise ValueError(f"{path!r} has {classes} classes, but labels.txt {len(self.labels)}")
         ((self._input, taken),) = self._run.get_input_details().items()
-        self._shape = tuple(taken["shape"].tolist())
-        keys = ("frame_size", "crop_size", "mean", "std")
-        self._settings = {key: settings[key] for key in keys} | {"test_scale": test_scale(settings)}
-        self._stream = settings.get("stream", "rgb")
+        self._shape = tuple(taken["shape"][1:].tolist())
+        self._clip = ClipSpec.from_json(settings)
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
     def score(self, clips):
         """As `SavedModel.score`; samples go one by one."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
-        prepared = transforms.prepare_frames(images, self._stream, **self._settings)
-        samples = transforms.join_frames(prepared, self._shape[1:], self._stream).numpy()
+        prepared = transforms.prepare_frames(images, self._clip)
+        samples = transforms.join_frames(prepared, self._shape).numpy()
         with self._lock:
             return np.concatenate(
                 [self._run(**{self._input: sample[np.newaxis]})["logits"] for sample in samples]
             )
-
-
-def test_scale(settings):
-    """The share of a frame that a model is shown, of its `export.json`.
-
-    Those written before there was such a setting were shown their input's pixels, unscaled.
-    """
-    return settings.get("test_scale") or min(
-        1.0, min(settings["crop_size"]) / np.min(settings["frame_size"])
-    )
 
 
 def load(folder, precision=None):
@@ -139,7 +102,8 @@ def load(folder, precision=None):
 
     Raises:
         FileNotFoundError: If the folder holds no such model.
-        ValueError: If `precision` is none of `FILES`, or the model cannot be used.
+        ValueError: If `precision` is not one of `FILES`, or the model cannot be used.
+        OSError: If the interpreter of LiteRT is not installed.
     """
     folder = os.fspath(folder)
     manifest = os.path.join(folder, "export.json")
@@ -157,10 +121,11 @@ def load(folder, precision=None):
             f"{folder!r} has no {FILES[precision]}; `precision` can be {', '.join(there)}"
         )
     settings = read_json(manifest)
-    needed = ("segments", "frames", "frame_stride", "frame_size", "clips")
-    lacking = [key for key in needed if not isinstance(settings, dict) or key not in settings]
-    if lacking:
-        raise ValueError(f"{manifest!r} is damaged: it lacks {', '.join(lacking)}")
+    try:
+        ClipSpec.from_json(settings)
+        check_integer("clips", settings.get("clips"), min_value=1)
+    except ValueError as error:
+        raise ValueError(f"{manifest!r} is damaged: {error}") from None
     if precision == "saved_model":
         return SavedModel(folder, settings), settings, precision
     return LiteRTModel(folder, settings, FILES[precision]), settings, precision

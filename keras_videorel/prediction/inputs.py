@@ -8,20 +8,12 @@ from keras_videorel.files import literal_folders
 
 
 def find_videos(word, left_out=None):
-    """The video files that a word stands for.
+    """The video files that a word stands for, a list of paths.
 
-    Args:
-        word: A file, of any name; a folder: all videos in it and below, linked folders too, except
-            hidden ones; or a pattern with `*`, `?`, `[...]` or `**`, of files by any name.
-        left_out: Optional list, to which `(path, reason)` of the files in a folder is added that
-            are not videos.
-
-    Returns:
-        A list of paths; of folders and patterns sorted.
-
-    Raises:
-        ValueError: If a folder holds no videos, or a pattern matches no file.
-        OSError: If a folder cannot be listed.
+    A word is a file, by any name; a folder, for all videos in it and below, but for hidden ones;
+    or a pattern with `*`, `?`, `[...]` or `**`, for files by any name. A folder's other files are
+    added to the list `left_out`, as `(path, reason)`. A folder or pattern without a video is a
+    `ValueError`.
     """
     word = os.fspath(word)
     if os.path.isdir(word):

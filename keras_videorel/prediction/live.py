@@ -1,4 +1,4 @@
-"""Labels of cameras and streams as they come: the newest frames win."""
+"""Label cameras and streams as they come: the newest frames win."""
 
 import collections
 import contextlib
@@ -7,50 +7,35 @@ import threading
 import time as clock
 from typing import NamedTuple
 
+import av
 import cv2
 import numpy as np
 
 from keras_videorel.data import video
-from keras_videorel.prediction.predictor import NewestFrames
+from keras_videorel.prediction.predictor import NewestFrames, Window
 
-_MOST_FRAMES = 1024  # held of a source, whatever its rate
+_MAX_FRAMES = 1024  # held of a source, whatever its rate
 _LATENCIES = 10_000  # kept for the summary
 
 
 class LiveWindow(NamedTuple):
-    """What a model says of the newest part of a source.
+    """What a model says about the newest part of a source."""
 
-    Attributes:
-        source: Name of the source.
-        window: A `Window`; its times are seconds after the source's first frame.
-        latency: Seconds from the arrival of the newest frame to this answer.
-        skipped: Frames since the window before that are in neither.
-    """
-
-    source: str
-    window: tuple
-    latency: float
-    skipped: int
+    source: str  # its name
+    window: Window  # times are seconds after the source's first frame
+    latency: float  # seconds from the arrival of the newest frame to this answer
+    skipped: int  # frames since the window before that are in neither
 
 
 class Summary(NamedTuple):
-    """What became of a source.
-
-    Attributes:
-        source: Its name.
-        frames: Frames that came.
-        windows: Windows that were labelled.
-        skipped: Frames that were in none of them.
-        latencies: Seconds, of the last windows.
-        error: Why it ended, an exception, or None.
-    """
+    """Counts of a source that ended."""
 
     source: str
     frames: int
     windows: int
-    skipped: int
-    latencies: list
-    error: Exception | None
+    skipped: int  # frames that were in no window
+    latencies: list  # seconds, of the last windows
+    error: Exception | None  # why it ended
 
     def __str__(self):
         found = f"{self.source}: {self.frames} frames, {self.windows} windows"
@@ -64,8 +49,7 @@ class CameraReader:
     """The frames of a camera, as `data.video.FrameReader` gives those of files.
 
     Args:
-        capture: A `cv2.VideoCapture`, or what has its `read`, `get` and `release`: `read` gives
-            whether there was a frame, and the frame, uint8 `(height, width, 3)`, BGR.
+        capture: A `cv2.VideoCapture`, or an object with its methods `read`, `get` and `release`.
         size: `(height, width)` to resize to, or the length of the shorter side.
 
     Attributes:
@@ -78,6 +62,7 @@ class CameraReader:
     def __init__(self, capture, size):
         self._capture, self._size = capture, size
         self._first = None
+        self._reformatter = av.video.reformatter.VideoReformatter()
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.frame_rate = rate if 0 < rate <= 1000 else 25.0
 
@@ -91,11 +76,9 @@ class CameraReader:
         now = clock.monotonic()
         self._first = now if self._first is None else self._first
         size = self._size
-        height, width = video.keep_aspect(*frame.shape[:2], size) if isinstance(size, int) else size
-        shrinks = height < frame.shape[0]
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        frame = cv2.resize(frame, (width, height), interpolation=way)
-        return now - self._first, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        size = video.keep_aspect(*frame.shape[:2], size) if isinstance(size, int) else size
+        picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
+        return now - self._first, video.to_rgb(picture, size, self._reformatter)
 
     def close(self):
         """Give the camera back."""
@@ -122,8 +105,8 @@ def open_camera(name, size):
 def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
     """Label sources as they come, until they end.
 
-    A thread reads each source and keeps its newest frames; the model takes what is newest whenever
-    it is free, turn by turn, so a slow model skips frames and does not fall behind. Recordings
+    A thread reads each source and keeps its newest frames. The model takes what is newest whenever
+    it is free, source by source, so a slow model skips frames and does not fall behind. Recordings
     are read no faster than they play.
 
     Args:
@@ -137,9 +120,6 @@ def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
 
     Yields:
         `LiveWindow`s.
-
-    Raises:
-        ValueError: If `window` or `hop` is none for this model.
     """
     predictor.check_window(window, hop)
     stop = threading.Event() if stop is None else stop
@@ -187,9 +167,7 @@ class _Feed(threading.Thread):
 
     def run(self):
         try:
-            reader = self._opened()
-            with contextlib.closing(reader):
-                self._begin(reader)
+            with contextlib.closing(self._opened()) as reader:
                 self._read(reader)
         except Exception as error:  # reported when the source ends: others go on
             self.error = error
@@ -198,13 +176,11 @@ class _Feed(threading.Thread):
                 self.ended = True
                 self._news.notify_all()
 
-    def _begin(self, reader):
+    def _read(self, reader):
         rate = self._rate = reader.frame_rate
         if self._hop is None:
             self._hop = self._predictor.default_hop(rate, self._seconds)
-        self._newest = NewestFrames(self._predictor, rate, self._seconds, _MOST_FRAMES)
-
-    def _read(self, reader):
+        self._newest = NewestFrames(self._predictor, rate, self._seconds, _MAX_FRAMES)
         first = began = None
         for time, frame in reader:
             now = clock.monotonic()

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_videorel.checks import check_choice
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
-from keras_videorel.prediction.exported import test_scale
 
 GATES = ("i", "f", "g", "o")  # of the LSTM, in the order of the maps
 HEAT = "inferno"  # colour map, of matplotlib and OpenCV
@@ -12,12 +12,7 @@ _FAINTEST_FULL = 2.0  # times uniform; full colour for less would be a picture o
 
 
 def check_options(predictor, position, gate):
-    """Refuse what a model's relation maps do not have.
-
-    Raises:
-        ValueError: If `gate` is none of `GATES` or `"mean"`, `position` lies outside the maps, or
-            either is given for a model without any.
-    """
+    """Raise a `ValueError` for a position or gate that a model's relation maps do not have."""
     check_choice("gate", gate, (*GATES, "mean"))
     if predictor.has_relations:
         height, width = grid(predictor.settings)[1:]
@@ -31,11 +26,7 @@ def check_options(predictor, position, gate):
 
 
 def grid(settings):
-    """How the positions of a model lie: `(times, height, width)`.
-
-    Networks of clips have the feature maps of several times, one below the other
-    (docs/architecture.md).
-    """
+    """`(times, height, width)`: networks of clips have the maps of times, one below the other."""
     rows, columns = settings["spatial_shape"]
     times = settings.get("feature_times", 1)
     return times, rows // times, columns
@@ -78,22 +69,14 @@ def heat(maps, full):
 
 
 def seen_box(height, width, settings):
-    """The part of a frame that the model sees, which its maps lie over.
-
-    Args:
-        height: Of the frame.
-        width: Of the frame.
-        settings: The model's.
-
-    Returns:
-        `(top, left, bottom, right)` in pixels of the frame, integers.
-    """
-    size = settings["frame_size"]
+    """`(top, left, bottom, right)` of the part of a frame that the model sees, in its pixels."""
+    clip = ClipSpec.from_json(settings)
+    size = clip.frame_size
     if isinstance(size, int):
         scale = size / min(height, width)
         size = round(height * scale), round(width * scale)
     ((top, left, rows, columns),) = transforms.view_boxes(
-        *size, settings["crop_size"], crops=1, scale=test_scale(settings)
+        *size, clip.crop_size, crops=1, scale=clip.test_scale
     ).numpy()
     down, across = height / size[0], width / size[1]
     return (

@@ -1,9 +1,9 @@
 """A video with its labels, their probabilities over time, and where the model looks."""
 
-import itertools
+import contextlib
 import os
+from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import NamedTuple
 
 import av
 import cv2
@@ -14,11 +14,12 @@ from keras_videorel.checks import check_integer
 from keras_videorel.data import video
 from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
+from keras_videorel.prediction.predictor import Predictor, Window
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
 
-_LEAST_SIDE = 360  # smaller videos are enlarged: text needs pixels
-_LEAST_FONT = 14
+_MIN_SIDE = 360  # smaller videos are enlarged: text needs pixels
+_MIN_FONT = 14
 _SIDE_PER_FONT = 26
 # Okabe and Ito's, which most of the colour-blind tell apart.
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
@@ -29,34 +30,33 @@ _HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
 _CLOCK = 90_000  # ticks per second, of MPEG
 
 
-class _Timeline(NamedTuple):
-    """What a model says over time, without what is not shown."""
-
-    middles: np.ndarray  # (windows,), seconds
-    probabilities: np.ndarray  # (windows, classes)
-    looks: list  # of each window (steps' seconds, maps, position); empty without relations
-    end: float
-    full: float
-
-
-def write(predictor, source, path, *, windows=None, top=3, position=None, gate="mean",
-          size=None, on_frame=None):  # fmt: skip
+def write(
+    predictor: Predictor,
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    windows: Iterable[Window] | None = None,
+    top: int = 3,
+    position: tuple[int, int] | None = None,
+    gate: str = "mean",
+    size: tuple[int, int] | int | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> str | os.PathLike:
     """Write a video with labels, a bar of probabilities over time, and relation maps.
 
     The most probable classes of the moment stand on the frames. Below runs the timeline: what the
     leading classes have of the probability, stacked, with a cursor. For a model with a relational
     LSTM, frames show what one position (framed) takes from where, as a heat map over the part of
-    the frame that the model sees; no colour is a uniform weight or less.
+    the frame that the model sees. Weights up to a uniform one have no color.
 
-    The file is decoded twice, once for the windows, unless they are given, and once for the
-    frames; memory does not grow with its length, but for some bytes a window. It is H.264, without
-    sound, upright, with the times of the frames as they were; videos whose shorter side is below
-    360 pixels are enlarged.
+    The file is decoded twice: for the windows, unless they are given, and for the frames. Memory
+    grows by some bytes a window only. The result is H.264 without sound, upright, with the times
+    that the frames had. Videos whose shorter side is below 360 pixels are enlarged. Returns `path`.
 
     Args:
         predictor: A `Predictor`.
         source: The video file.
-        path: The file to write, one of `EXTENSIONS`.
+        path: The file to write, with one of `EXTENSIONS`.
         windows: Windows of the video, by default those of `predictor.windows`.
         top: Number of classes on the frames.
         position: `(row, column)` of the feature map whose relations are shown; by default, in
@@ -64,12 +64,29 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
         gate: One of `maps.GATES`, or `"mean"`.
         size: Size to draw the frames at, as for `data.video.iter_frames`; their own by default.
         on_frame: Called with the number of frames so far.
+    """
+    windows = predictor.windows(source) if windows is None else windows
+    options = {"top": top, "position": position, "gate": gate, "size": size}
+    with (
+        writer(predictor, source, path, windows, **options) as add,
+        video.iter_frames(source, threads=0) as reader,
+    ):
+        first = None
+        for time in iter(reader.skip, None):
+            first = time if first is None else first
+            add(time - first, reader)
+            if on_frame is not None:
+                on_frame(reader.frames)
+    return path
 
-    Returns:
-        `path`.
 
-    Raises:
-        ValueError: If the file is no video that can be decoded, or an argument none of these.
+@contextlib.contextmanager
+def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean", size=None):
+    """Write the video of `write`, whose arguments these are, while the caller reads the file.
+
+    Yields:
+        A function that adds a frame: of its time in seconds after the first one, and of a
+        `data.video.FrameReader` that is at the frame.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
@@ -77,43 +94,37 @@ def write(predictor, source, path, *, windows=None, top=3, position=None, gate="
         raise ValueError(f"`path` must not be the video itself. Received: {path!r}")
     maps.check_options(predictor, position, gate)
     check_integer("top", top, 1)
-    windows = predictor.windows(source) if windows is None else windows
-    timeline = _timeline(windows, predictor.settings, position, gate)
-    with video.iter_frames(source, size, threads=0) as reader, atomic_write(path) as temporary:
-        first, image = next(reader)
-        painter = _Painter(predictor, timeline, image.shape[:2], top, gate)
-        with _Encoder(temporary, painter.size, reader.frame_rate) as encoder:
-            for time, frame in itertools.chain([(first, image)], reader):
-                encoder.add(time - first, painter.paint(time - first, frame))
-                if on_frame is not None:
-                    on_frame(reader.frames)
-    return path
+    painter = _Painter(predictor, windows, top, position, gate)
+    stream, last = None, -1  # tick
 
+    def add(time, reader):
+        nonlocal stream, last
+        picture = painter.paint(time, reader.frame(size))
+        if stream is None:
+            # Nominal: a frame a day is none that a header can hold.
+            rate = Fraction(max(reader.frame_rate, 1.0)).limit_denominator(1001)
+            options = {"crf": "20", "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=rate, options=options)
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = Fraction(1, _CLOCK)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        last = max(round(time * _CLOCK), last + 1)
+        frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
+        container.mux(stream.encode(frame))
 
-def _timeline(windows, settings, position, gate):
-    middles, probabilities, looks, end, largest = [], [], [], 0.0, 0.0
-    for window in windows:
-        middles.append((window.start + window.end) / 2)
-        probabilities.append(window.probabilities)
-        end = window.end
-        if window.relations is not None:
-            shown, place = maps.where_it_looks(window.relations, settings, position, gate)
-            steps = window.times.reshape(len(shown), -1).mean(axis=1)
-            looks.append((steps, shown.astype(np.float16), place))
-            largest = max(largest, shown.max())
-    return _Timeline(
-        np.array(middles), np.stack(probabilities), looks, end, maps.full_heat(largest)
-    )
+    with (
+        atomic_write(path) as temporary,
+        av.open(os.fspath(temporary), "w", options={"movflags": "+faststart"}) as container,
+    ):
+        yield add
+        container.mux(stream.encode())
 
 
 def colours(probabilities):
-    """Colours of the classes that lead for the longest, and surest; those that never do come last.
+    """Dict from the classes that lead for the longest, and surest, to their `(r, g, b)`.
 
-    Args:
-        probabilities: Of windows, `(windows, classes)`.
-
-    Returns:
-        Dict from at most six classes to `(r, g, b)`, 0 to 255, in order.
+    At most six, in order, from probabilities `(windows, classes)`.
     """
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
@@ -122,39 +133,49 @@ def colours(probabilities):
 
 
 class _Painter:
-    """Paints frames of one size."""
+    """Paints what a model says over time on frames, which are all of the first one's size."""
 
-    def __init__(self, predictor, timeline, frame_size, top, gate):
-        self._labels, self._timeline, self._settings = (
-            predictor.labels,
-            timeline,
-            predictor.settings,
-        )
-        self._top, self._gate = min(top, len(predictor.labels)), gate
-        height, width = frame_size
-        scale = max(_LEAST_SIDE / min(height, width), 1)
+    def __init__(self, predictor, windows, top, position, gate):
+        self._labels, self._settings, self._gate = predictor.labels, predictor.settings, gate
+        self._top = min(top, len(predictor.labels))
+        middles, probabilities, self._looks = [], [], []
+        largest = 0.0
+        for window in windows:
+            middles.append((window.start + window.end) / 2)
+            probabilities.append(window.probabilities)
+            self._end = window.end
+            if window.relations is not None:  # an hour of them takes gigabytes
+                shown, place = maps.where_it_looks(window.relations, self._settings, position, gate)
+                steps = window.times.reshape(len(shown), -1).mean(axis=1)
+                self._looks.append((steps, shown.astype(np.float16), place))
+                largest = max(largest, shown.max())
+        self._middles, self._probabilities = np.array(middles), np.stack(probabilities)
+        self._full = maps.full_heat(largest)
+        self._colours = colours(self._probabilities)
+        self._picture = self._shown = None  # size of frames, and which map the cached layers are of
+
+    def _lay_out(self, height, width):
+        scale = max(_MIN_SIDE / min(height, width), 1)
         # Even, as H.264 in 4:2:0 needs.
-        height, width = (2 * round(scale * side / 2) for side in (height, width))
-        self._picture = height, width
-        self._font = max(min(height, width) // _SIDE_PER_FONT, _LEAST_FONT)
-        self._colours = colours(timeline.probabilities)
+        height, width = self._picture = tuple(2 * round(scale * s / 2) for s in (height, width))
+        self._font = max(min(height, width) // _SIDE_PER_FONT, _MIN_FONT)
         self._panel = self._draw_panel(width)
-        self.size = height + len(self._panel), width
-        self._box = maps.seen_box(height, width, predictor.settings)
-        self._shown = None  # which map the cached layers are of
+        self._box = maps.seen_box(height, width, self._settings)
 
     def paint(self, time, frame):
-        """A frame with all that belongs on it at a time, uint8 `(*size, 3)`."""
+        """A frame with all that belongs on it at a time, uint8 RGB."""
+        if self._picture is None:
+            self._lay_out(*frame.shape[:2])
         height, width = self._picture
-        canvas = np.empty((*self.size, 3), np.uint8)
+        canvas = np.empty((height + len(self._panel), width, 3), np.uint8)
         picture = canvas[:height]
         if frame.shape[:2] == (height, width):
             picture[:] = frame
         else:
             cv2.resize(frame, (width, height), dst=picture, interpolation=cv2.INTER_CUBIC)
-        index = int(np.abs(self._timeline.middles - time).argmin())
-        captions = self._paint_heat(picture, index, time) if self._timeline.looks else []
-        self._paint_labels(picture, self._timeline.probabilities[index])
+        index = int(np.abs(self._middles - time).argmin())
+        captions = self._paint_heat(picture, index, time) if self._looks else []
+        self._paint_labels(picture, self._probabilities[index])
         canvas[height:] = self._panel
         self._paint_cursor(canvas[height:], time, captions)
         return canvas
@@ -204,21 +225,21 @@ class _Painter:
             lettering.draw(panel, name, left + font, margin, _WHITE)
             left += 2 * font + name.shape[1]
         first, last = self._span
-        times = (np.arange(last - first) + 0.5) / (last - first) * self._timeline.end
+        times = (np.arange(last - first) + 0.5) / (last - first) * self._end
         chart = panel[slice(*self._bar), first:last]
         chart[:] = _EMPTY
         levels = (np.arange(bar)[::-1, np.newaxis] + 0.5) / bar
         floor = np.zeros(last - first)
         for index, colour in self._colours.items():
-            share = self._timeline.probabilities[:, index]
-            ceiling = floor + np.interp(times, self._timeline.middles, share)
+            share = self._probabilities[:, index]
+            ceiling = floor + np.interp(times, self._middles, share)
             chart[(levels >= floor) & (levels < ceiling)] = colour
             floor = ceiling
         return panel
 
     def _paint_cursor(self, panel, time, captions):
         font, (first, last) = self._font, self._span
-        reached = min(time / self._timeline.end, 1) if self._timeline.end else 0
+        reached = min(time / self._end, 1) if self._end else 0
         x = first + round(reached * (last - first - 1))
         half, outer = max(font // 12, 1), max(font // 6, 1)
         rows = slice(self._bar[0] - outer, self._bar[1] + outer)
@@ -227,7 +248,7 @@ class _Painter:
         panel[rows, max(x - half - 1, 0) : x + half + 1] = _DARK
         panel[rows, max(x - half, 0) : x + half] = _WHITE
         top = self._bar[1] + outer
-        clock = lettering.mask(f"{_clock(time)} / {_clock(self._timeline.end)}", font)
+        clock = lettering.mask(f"{_clock(time)} / {_clock(self._end)}", font)
         lettering.draw(panel, clock, first, top, _GREY)
         room = last - first - clock.shape[1] - font
         for caption in captions:  # the longest that there is room for
@@ -240,13 +261,13 @@ class _Painter:
 
     def _paint_heat(self, picture, index, time):
         """The relation map of a moment; returns what there is to say of it, longest first."""
-        steps, shown, place = self._timeline.looks[index]
+        steps, shown, place = self._looks[index]
         step = int(np.abs(steps - time).argmin())
         top, left, bottom, right = self._box
         part = picture[top:bottom, left:right]
         if self._shown != (index, step):
             self._shown = index, step
-            self._heat = _heat_layers(shown[step], self._timeline.full, part.shape[:2])
+            self._heat = _heat_layers(shown[step], self._full, part.shape[:2])
         opacity, light = self._heat
         cv2.multiply(part, opacity, dst=part, dtype=cv2.CV_8U)
         cv2.add(part, light, dst=part)
@@ -291,33 +312,3 @@ def _clock(seconds):
     hours, minutes = divmod(minutes, 60)
     front = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{front}:{tenths // 10:02d}.{tenths % 10}"
-
-
-class _Encoder:
-    """An H.264 file that grows frame by frame, each shown at its own time."""
-
-    def __init__(self, path, size, frame_rate):
-        self._container = av.open(os.fspath(path), "w", options={"movflags": "+faststart"})
-        # Nominal: a frame a day is none that a header can hold.
-        rate = Fraction(max(frame_rate, 1.0)).limit_denominator(1001)
-        self._stream = self._container.add_stream(
-            "libx264", rate=rate, options={"crf": "20", "preset": "veryfast"}
-        )
-        self._stream.height, self._stream.width = size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _CLOCK)
-        self._ticks = -1
-
-    def add(self, time, picture):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        self._ticks = max(round(time * _CLOCK), self._ticks + 1)
-        frame.pts, frame.time_base = self._ticks, Fraction(1, _CLOCK)
-        self._container.mux(self._stream.encode(frame))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self._container.mux(self._stream.encode())
-        self._container.close()

@@ -9,25 +9,36 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from keras_videorel import text as lettering
+from keras_videorel.data import video
 from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
+from keras_videorel.prediction.predictor import Predictor
 
 EXTENSIONS = (".png", ".pdf", ".svg")
 
 _WIDTH = 7.0  # inches: both columns of a page
-_MOST_FRAMES = 8
+_MAX_FRAMES = 8
 _DPI = 200
 _SIDE = 400  # pixels of a frame's longer side
 _BAR = 0.17  # inches of a class
 
 
-def write(predictor, source, path, *, top=5, position=None, gate="mean"):
+def write(
+    predictor: Predictor,
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    *,
+    top: int = 5,
+    position: tuple[int, int] | None = None,
+    gate: str = "mean",
+) -> str | os.PathLike:
     """Draw a strip: frames that the model saw, relation maps below them, and probabilities.
 
-    Up to eight frames of one sample of the whole video, `Predictor.whole`: for a model of segments
-    the middle of each snippet. Heat maps show what one position (framed) takes from the frame
-    before, as multiples of a uniform weight; the first step has no frame before. Below stand the
-    most probable classes of the whole video, over all its samples, as `Predictor` gives them.
+    Up to eight frames of the sample in the middle of the video; for a model of segments the middle
+    of each snippet. Heat maps show what one position (framed) takes from the frame before, as
+    multiples of a uniform weight; the first step has no frame before. Below stand the most
+    probable classes of the whole video, over all its samples. The file is decoded twice.
+    Returns `path`.
 
     Args:
         predictor: A `Predictor`.
@@ -36,29 +47,28 @@ def write(predictor, source, path, *, top=5, position=None, gate="mean"):
         top: Number of classes.
         position: As for `overlay.write`.
         gate: As for `overlay.write`.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: If the file is no video that can be decoded, or an argument none of these.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
     maps.check_options(predictor, position, gate)
-    prediction = predictor(source, top)
-    window, frames = predictor.whole(source)
+    found = predictor.predict(source, video.count_frames(source, threads=0), top, with_sample=True)
+    return draw(predictor, path, *found, position=position, gate=gate)
+
+
+def draw(predictor, path, prediction, sample, *, position=None, gate="mean"):
+    """Draw the strip of `write` from what `Predictor.predict` returned."""
     looks = place = None
-    if window.relations is not None:
-        looks, place = maps.where_it_looks(window.relations, predictor.settings, position, gate)
-    steps = max(predictor.settings["segments"], 1) if looks is None else len(looks)
+    if sample.relations is not None:
+        looks, place = maps.where_it_looks(sample.relations, predictor.settings, position, gate)
+    steps = max(predictor.clip.segments, 1) if looks is None else len(looks)
     if steps == 1:  # a clip: its frames are the steps
-        steps = len(frames)
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, _MOST_FRAMES)).round().astype(int))
-    each = len(frames) // steps  # frames of a snippet
+        steps = len(sample.frames)
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAX_FRAMES)).round().astype(int))
+    each = len(sample.frames) // steps  # frames of a snippet
+    middles = shown * each + each // 2
     figure = _draw(
-        [_fit(frames[step * each + each // 2]) for step in shown],
-        [window.times[step * each + each // 2] for step in shown],
+        [_fit(sample.frames[index]) for index in middles],
+        sample.times[middles],
         None if looks is None else looks[shown],
         place,
         prediction,

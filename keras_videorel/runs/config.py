@@ -10,9 +10,13 @@ def get_config():
     return config
 """
 
+import functools
+import sys
+
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+from keras_videorel.clip_spec import MEAN, TEST_SCALE, ClipSpec
 
 # The rows of ARTNet's Table 2, by the names that config arguments use.
 VIDEO_RESNETS = {
@@ -32,9 +36,6 @@ RELATIONAL_LSTMS = {
     "nonlocal": {"name": "RelationalLSTMResNet", "branches": ("nonlocal",)},
     "tsn": {"name": "SnippetClassifier"},
 }
-
-# Of the levels of the channels; that of flow, in the middle of 0 to 255, is rest.
-MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 
 
 def table2_key(model, variant=""):
@@ -57,9 +58,7 @@ def table2_key(model, variant=""):
                 f"Received: model={model}, variant={variant}"
             )
         return video_resnet(model) and model
-    if variant not in ("", "s", "d"):
-        raise ValueError(f"`variant` must be s or d. Received: {variant!r}")
-    return f"{model}_{variant or 'd'}"
+    return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
 
 
 def video_resnet(key, width=64, dropout=0.2):
@@ -76,9 +75,11 @@ def video_resnet(key, width=64, dropout=0.2):
     Raises:
         ValueError: If there is no such row.
     """
-    if key not in VIDEO_RESNETS:
-        raise ValueError(f"`model` must be one of {', '.join(VIDEO_RESNETS)}. Received: {key!r}")
-    return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
+    return {
+        **VIDEO_RESNETS[check_choice("model", key, VIDEO_RESNETS)],
+        "width": width,
+        "dropout": dropout,
+    }
 
 
 def relational_lstm(key="two_branch", **arguments):
@@ -94,9 +95,53 @@ def relational_lstm(key="two_branch", **arguments):
     Raises:
         ValueError: If there is no such network.
     """
-    if key not in RELATIONAL_LSTMS:
-        raise ValueError(f"`model` must be one of {', '.join(RELATIONAL_LSTMS)}. Received: {key!r}")
-    return {**RELATIONAL_LSTMS[key], **arguments}
+    return {**RELATIONAL_LSTMS[check_choice("model", key, RELATIONAL_LSTMS)], **arguments}
+
+
+# Older names of keys, of arguments of config files and of flags, which work for one release.
+_RENAMED = {
+    "split": "fold",
+    "lanes": "num_readers",
+    "stacked": "flow_as_channels",
+    "averaged": "average",
+}
+_RENAMED_VALUES = {"before": "logits", "after": "probabilities"}  # of `average`
+
+
+def present_name(known, name, value=None):
+    """The present name and value of a setting that may have an older name; a line tells of it.
+
+    Args:
+        known: Names that are valid now.
+        name: A name.
+        value: Its value.
+
+    Returns:
+        `(name, value)`: as they are, unless `known` has only the new name.
+    """
+    new = _RENAMED.get(name)
+    if name in known or new not in known:
+        return name, value
+    _tell_once(f"`{name}` is now called `{new}`; the old name goes with the next release")
+    return new, _RENAMED_VALUES.get(value, value) if new == "average" else value
+
+
+@functools.cache
+def _tell_once(line):
+    print(line, file=sys.stderr)
+
+
+class _Config(ConfigDict):
+    """A `ConfigDict` whose keys can be set by their older names."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(*present_name(self, key, value))
+
+
+def as_config(values):
+    """A locked config of a dict of values and of groups of them, which are dicts."""
+    groups = {k: _Config(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return _Config(groups).lock()
 
 
 def base(model=None):
@@ -110,16 +155,16 @@ def base(model=None):
         A locked `ConfigDict`: setting a key that is not there is an error.
     """
     model = video_resnet("artnet_d") if model is None else model
-    config = ConfigDict(
+    return as_config(
         {
             "seed": 0,  # of weights, samples and dropout
             "dtype_policy": "float32",  # or "mixed_bfloat16", "mixed_float16"
             "model": model,  # a constructor's name and its arguments
             "data": {
                 "path": "shards",  # folder written by make-tfrecords
-                "split": 0,  # number of the official split; 0: the one the shards were made for
+                "fold": 0,  # number of the official split; 0: the one the shards were made for
                 "stream": "rgb",  # or "flow", for shards made with --flow
-                "stacked": True,  # fields of a snippet on channels; False: clips of flow (ARTNet)
+                "flow_as_channels": True,  # of a snippet; False: clips of flow (ARTNet)
                 "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
                 "frames": 16,  # of a clip, or of each snippet
                 "frame_stride": 1,  # step between them
@@ -132,7 +177,7 @@ def base(model=None):
                 "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,  # samples that are shuffled at a time
                 "deterministic": True,  # False: what is ready first comes first
-                "lanes": 1,  # parts of a batch that read shards of their own; one a worker or more
+                "num_readers": 1,  # parts of a batch with shards of their own; 1: one a worker
                 "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {
@@ -160,20 +205,19 @@ def base(model=None):
                 "clips": 25,  # or groups of snippets
                 "crops": 10,  # of each clip: 1, 5 or 10
                 "batch_size": 64,  # views at once
-                "averaged": "before",  # scores of views, "before" or "after" the softmax
+                "average": "logits",  # of the views, or "probabilities": after the softmax
             },
         }
     )
-    return config.lock()
 
 
 # Bounds of the keys' values: integers, and numbers that must be finite.
 _INTEGERS = {
-    0: ("seed", "data.split", "data.segments", "train.warmup_epochs", "train.checkpoint_steps"),
+    0: ("seed", "data.fold", "data.segments", "train.warmup_epochs", "train.checkpoint_steps"),
     1: (
-        "data.frames", "data.frame_stride", "data.crop_size", "data.shuffle_buffer", "data.lanes",
-        "train.epochs", "train.batch_size", "train.accumulation_steps", "train.plateau_epochs",
-        "eval.clips", "eval.batch_size",
+        "data.frames", "data.frame_stride", "data.crop_size", "data.shuffle_buffer",
+        "data.num_readers", "train.epochs", "train.batch_size", "train.accumulation_steps",
+        "train.plateau_epochs", "eval.clips", "eval.batch_size",
     ),
 }  # fmt: skip
 _NUMBERS = {
@@ -198,7 +242,7 @@ _CHOICES = {
     "train.schedule": ("step", "plateau"),
     "train.jit_compile": ("auto", "on", "off"),
     "eval.crops": (1, 5, 10),
-    "eval.averaged": ("before", "after"),
+    "eval.average": ("logits", "probabilities"),
 }
 
 
@@ -225,6 +269,33 @@ def check_config(config):
         check_choice(f"config.{key}", config[key], choices)
 
 
+def clip_spec(config, frame_size=None):
+    """The `ClipSpec` of a config.
+
+    By default a test view is 7/8 of the shorter side, as in both papers; or the nearest share that
+    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
+    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
+
+    Args:
+        config: A config as `base` makes it.
+        frame_size: Size of the stored frames, where it is known.
+    """
+    data, scales = config.data, config.data.crop_scales
+    is_default = data.stream == "flow" and data.mean == MEAN["rgb"]
+    return ClipSpec(
+        stream=data.stream,
+        segments=data.segments,
+        frames=data.frames,
+        frame_stride=data.frame_stride,
+        crop_size=data.crop_size,
+        mean=None if is_default else data.mean,
+        std=data.std,
+        flow_as_channels=data.flow_as_channels,
+        frame_size=frame_size,
+        test_scale=data.test_scale or min(max(scales), max(min(scales), TEST_SCALE)),
+    )
+
+
 class ArgumentError(ValueError):
     """A wrong argument of a config file, the part after the colon."""
 
@@ -247,6 +318,7 @@ def parse_argument(argument, **defaults):
     values = {key: choices[key][0] if key in choices else defaults[key] for key in defaults}
     for part in filter(None, (argument or "").split(",")):
         key, _, text = part.partition("=")
+        key, text = present_name(defaults, key, text)
         if key not in defaults:
             raise ArgumentError(
                 f"the config's argument must be of the keys {', '.join(sorted(defaults))}"

@@ -12,7 +12,7 @@ import types
 from ml_collections import ConfigDict
 
 from keras_videorel.checks import did_you_mean
-from keras_videorel.runs.config import ArgumentError, base
+from keras_videorel.runs.config import ArgumentError, base, present_name
 
 _FLAG = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
@@ -128,9 +128,10 @@ def override(config, words):
             text = next(words, None) if text is None else text
             if text is None or negated:
                 raise ValueError(f"`config.{key}` needs a value: --config.{key}=VALUE")
+            _, text = present_name(group, key.split(".")[-1], text)
             value = _parsed(key, group[name], text)
         group[name] = value
-        keys.append(key)
+        keys.append(".".join([*key.split(".")[:-1], name]))
     return others, keys
 
 
@@ -184,6 +185,7 @@ def _find(config, key):
         if part not in node or not isinstance(node[part], ConfigDict):
             raise ValueError(_no_key(config, key, node, done))
         node, done = node[part], [*done, part]
+    name, _ = present_name(node, name)
     if name not in node:
         raise ValueError(_no_key(config, key, node, done))
     if isinstance(node[name], ConfigDict):

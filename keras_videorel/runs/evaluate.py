@@ -1,81 +1,21 @@
-"""Scores of videos over their test views, and the metrics of both papers."""
+"""A run's newest checkpoint on the test views of its shards: metrics, scores, a report."""
 
 import heapq
 import json
 import os
 
-import keras
 import numpy as np
-from tqdm import tqdm
 
-from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_content, read_manifest
 from keras_videorel.evaluation import scores
-from keras_videorel.evaluation.metrics import accuracy, confusion_matrix, log_softmax, losses
-from keras_videorel.files import read_json, write_json
+from keras_videorel.evaluation.metrics import confusion_matrix, losses
+from keras_videorel.evaluation.videos import video_metrics, video_scores
+from keras_videorel.files import write_json
 from keras_videorel.reporting import charts, report
-from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.runs.train import load_model
-
-
-def video_scores(
-    model, views, batch_size=64, total=None, clips=1, averaged="before", on_video=None
-):
-    """Scores of each video: the mean of its views' logits, before any softmax.
-
-    Args:
-        model: A `keras.Model` from clips, or groups of snippets, to logits.
-        views: A dataset of `(views, label, path)` as `pipeline.clip_views` gives it.
-        batch_size: Views in a batch of the model.
-        total: Number of videos, for the progress bar.
-        clips: Consecutive elements of `views` that belong to a video.
-        averaged: `"before"` the softmax, as in both papers, or `"after"`: then the scores are the
-            logarithms of the mean probabilities.
-        on_video: Optional function, called with logits, label, path and the first clip's views.
-
-    Returns:
-        `(logits, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and a list of
-        strings.
-
-    Raises:
-        ValueError: If `averaged` is neither.
-    """
-    check_choice("averaged", averaged, ("before", "after"))
-    score = _compiled(model)
-    logits, labels, paths, clip_scores = [], [], [], []
-    with tqdm(total=total, unit="video", desc="evaluate") as bar:
-        for taken, label, path in views:
-            batches = range(0, len(taken), batch_size)
-            scored = np.concatenate([np.asarray(score(taken[i : i + batch_size])) for i in batches])
-            scored = scored.astype(np.float32)
-            if not clip_scores:
-                first = taken
-            clip_scores.append(
-                scored.mean(axis=0)
-                if averaged == "before"
-                else np.exp(log_softmax(scored)).mean(axis=0)
-            )
-            if len(clip_scores) < clips:
-                continue
-            video = np.mean(clip_scores, axis=0)
-            video = video if averaged == "before" else np.log(np.maximum(video, 1e-30))
-            clip_scores = []
-            logits.append(video)
-            labels.append(int(label))
-            paths.append(path.numpy().decode("utf-8", "surrogateescape"))
-            if on_video is not None:
-                on_video(video, labels[-1], paths[-1], first)
-            bar.update()
-    return np.array(logits, np.float32), np.array(labels, np.int64), paths
-
-
-def _compiled(model):
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(lambda clips: model(clips, training=False), reduce_retracing=True)
-    return model.predict_on_batch
 
 
 def evaluate(config, folder, scores_path=None, split="test", report_folder=None, on_results=None):
@@ -96,32 +36,25 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
     """
-    info = pipeline.read_info(config.data.path, config.data.split)
+    info = read_manifest(config.data.path, config.data.fold)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
     model, epochs = load_model(folder, config)
     views = pipeline.clip_views(
-        info, split, clips=config.eval.clips, crops=config.eval.crops,
-        **training.view_settings(config),
-    )  # fmt: skip
+        info, clip_spec(config), split, clips=config.eval.clips, crops=config.eval.crops
+    )
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
         model,
         views,
-        config.eval.batch_size,
-        info.clips.get(split),
         config.eval.clips,
-        config.eval.averaged,
+        config.eval.batch_size,
+        config.eval.average,
+        info.clips.get(split),
         hardest,
     )
-    if not len(targets):
-        raise ValueError(f"the {split!r} split of {info.path!r} has no videos")
     results = {
-        **accuracy(logits, targets),
-        "chance": 1 / len(labels),
-        "videos": len(targets),
-        "clips": config.eval.clips,
-        "crops": config.eval.crops,
+        **video_metrics(logits, targets, config.eval.clips, config.eval.crops),
         "epochs": epochs,
     }
     if on_results is not None:
@@ -136,10 +69,10 @@ def evaluate(config, folder, scores_path=None, split="test", report_folder=None,
             "model": model.name,
             "clips": config.eval.clips,
             "crops": config.eval.crops,
-            "split": config.data.split,
-            "side": split,
+            "fold": config.data.fold,
+            "split": split,
             "stream": config.data.stream,
-            "averaged": config.eval.averaged,
+            "average": config.eval.average,
             "epochs": epochs,
         },
     )
@@ -166,10 +99,10 @@ def _training_clips(folder):
     """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
     data = workdir.read_config(folder).data
     try:
-        manifest = read_json(os.path.join(data.path, "dataset.json"))
-        if data.split not in (0, manifest["options"].get("split", 1)):
+        content = read_content(data.path)
+        if data.fold not in (0, content["options"].get("split", 1)):
             return None
-        return manifest["splits"]["train"]["clips_per_label"]
+        return content["splits"]["train"]["clips_per_label"]
     except (OSError, ValueError, KeyError):
         return None
 

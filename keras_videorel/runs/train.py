@@ -15,10 +15,10 @@ import tensorflow as tf
 from keras_videorel import caffe, files, models
 from keras_videorel.checks import check_choice
 from keras_videorel.data import pipeline
-from keras_videorel.data.transforms import TEST_SCALE
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.reporting import charts
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import MEAN, check_config
+from keras_videorel.runs.config import check_config, clip_spec
 from keras_videorel.training.callbacks import (
     Checkpoints,
     Schedule,
@@ -45,7 +45,7 @@ def build_model(config, classes, pretrained=True):
             checkpoint has its own.
 
     Returns:
-        A `keras.Model` from samples of `pipeline.sample_shape` to logits `(batch, classes)`.
+        A `keras.Model` from samples of `clip_spec(config).shape` to logits `(batch, classes)`.
 
     Raises:
         ValueError: If the config names no model, or arguments that the model does not take.
@@ -55,9 +55,7 @@ def build_model(config, classes, pretrained=True):
     constructors = {key: getattr(models, key) for key in models.__all__ if key[:1].isupper()}
     constructors["CaffeResNet18"] = caffe.CaffeResNet18
     constructor = constructors[check_choice("config.model.name", name, constructors)]
-    segments = config.data.segments
-    data = config.data
-    shape = pipeline.sample_shape(segments, data.frames, data.crop_size, data.stream, data.stacked)
+    segments, shape = config.data.segments, clip_spec(config).shape
     snippet = shape[1:] if segments else shape
     whole = "segments" in inspect.signature(constructor).parameters
     if whole:
@@ -128,18 +126,23 @@ def train(config, folder, override=False):
 
 
 def _prepare(config, spread):
-    """Check a config and set what it leaves open; `(info, own_lanes, steps of an epoch)`."""
+    """Check a config and set what it leaves open; `(info, reader_ids, steps of an epoch)`."""
     check_config(config)
-    info = pipeline.read_info(config.data.path, config.data.split)
-    config.data.mean = clip_settings(config)["mean"]  # so that the run's folder tells it
-    config.data.lanes, own_lanes = spread.lanes(config.data.lanes, config.train.batch_size)
-    steps = pipeline.steps_per_epoch(info, config.train.batch_size, lanes=config.data.lanes)
-    return info, own_lanes, steps
+    info = read_manifest(config.data.path, config.data.fold)
+    config.data.mean = clip_spec(config).mean  # so that the run's folder tells it
+    config.data.num_readers, reader_ids = spread.readers(
+        config.data.num_readers, config.train.batch_size
+    )
+    steps = pipeline.steps_per_epoch(
+        info, config.train.batch_size, num_readers=config.data.num_readers
+    )
+    return info, reader_ids, steps
 
 
-def _training_batches(config, info, own_lanes, start=workdir.NOTHING):
+def _training_batches(config, info, reader_ids, start=workdir.NOTHING):
     return pipeline.training_batches(
         info,
+        clip_spec(config),
         config.train.batch_size,
         crop_scales=config.data.crop_scales,
         crop_positions=config.data.crop_positions,
@@ -151,23 +154,21 @@ def _training_batches(config, info, own_lanes, start=workdir.NOTHING):
         epochs=math.inf,
         deterministic=config.data.deterministic,
         service=config.data.service,
-        lanes=config.data.lanes,
-        own_lanes=own_lanes,
-        **clip_settings(config),
+        num_readers=config.data.num_readers,
+        reader_ids=reader_ids,
     )
 
 
 def _train(config, folder, spread, override):
-    info, own_lanes, steps = _prepare(config, spread)
+    info, reader_ids, steps = _prepare(config, spread)
     parts = max(config.train.accumulation_steps, 1)
     validation = None
     watched = watched_split(info)
     if watched:
         # One view of each of its clips watches over training, on each worker; evaluate takes all.
-        views = pipeline.evaluation_views(info, watched, clips=1, crops=1, **view_settings(config))
         validation = (
-            views.take(spread.validated(info.clips[watched]))
-            .map(lambda view, label, path: (view[0], label))
+            pipeline.centered_views(info, clip_spec(config), watched)
+            .take(spread.validated(info.clips[watched]))
             .batch(max(config.train.batch_size // (spread.workers * parts), 1))
             .prefetch(tf.data.AUTOTUNE)
         )
@@ -211,7 +212,7 @@ def _train(config, folder, spread, override):
 
     if spread.chief:
         print(_plan(config, info, steps, watched, spread))
-    batches = _training_batches(config, info, own_lanes, start)
+    batches = _training_batches(config, info, reader_ids, start)
     position = TrainingProgress(steps, start.epochs, start.steps, workdir.epoch_metrics(start))
     callbacks = [
         position,
@@ -320,9 +321,9 @@ def dry_run(config, folder=None, override=False):
     weights = config.model.get("weights")
     is_download = weights == "imagenet" or "://" in (weights or "")
     with distribution() as spread:
-        info, own_lanes, steps = _prepare(config, spread)
+        info, reader_ids, steps = _prepare(config, spread)
         watched = watched_split(info)
-        _training_batches(config, info, own_lanes)
+        _training_batches(config, info, reader_ids)
         begun = folder is not None and bool(workdir.checkpoints(folder))
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.dtype_policy)
@@ -419,7 +420,7 @@ def clips_of(config, info, epoch, step):
         step,
         shuffle_buffer=config.data.shuffle_buffer,
         seed=config.seed,
-        lanes=config.data.lanes,
+        num_readers=config.data.num_readers,
     )
     return ", ".join(paths)
 
@@ -452,26 +453,3 @@ def initialize(model, path, labels=None):
             f"Received: {path!r}"
         )
     return models.initialize_from(model, source, same_classes)
-
-
-def clip_settings(config):
-    """The settings of a config that training and test samples share.
-
-    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
-    """
-    keys = ("stream", "stacked", "segments", "frames", "frame_stride", "crop_size", "mean", "std")
-    settings = {key: config.data[key] for key in keys}
-    if config.data.stream == "flow" and config.data.mean == MEAN["rgb"]:
-        settings["mean"] = MEAN["flow"]
-    return settings
-
-
-def view_settings(config):
-    """The settings of a config that its test views have: `clip_settings`, and `test_scale`.
-
-    By default a view is 7/8 of the shorter side, as in both papers; or the nearest share that
-    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
-    """
-    scales = config.data.crop_scales
-    scale = config.data.test_scale or min(max(scales), max(min(scales), TEST_SCALE))
-    return {**clip_settings(config), "test_scale": scale}

@@ -2,7 +2,7 @@
 
 WORKDIR/config.json                       what was run
 WORKDIR/history.json                      which keys changed, and after which epoch
-WORKDIR/frames.json                       size of the stored frames
+WORKDIR/frames.json                       the `ClipSpec`: how samples are taken from videos
 WORKDIR/labels.txt                        names of the classes, in index order
 WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
 WORKDIR/checkpoints/epoch-0012-step-000500.weights.h5  and 500 steps of the next one
@@ -19,11 +19,10 @@ import warnings
 from typing import NamedTuple
 
 import h5py
-from ml_collections import ConfigDict
 
-from keras_videorel.class_names import read_class_names
+from keras_videorel.data.manifest import read_class_names, write_class_names
 from keras_videorel.files import atomic_write, list_folder, preallocate, read_json, write_json
-from keras_videorel.runs.config import base
+from keras_videorel.runs.config import as_config, base, clip_spec, present_name
 
 _METRICS = "epoch_metrics"  # in the file of a checkpoint
 # Keys of the config that may change from one start of a run to the next.
@@ -48,7 +47,7 @@ def open_run(workdir, config, info, write=True, override=False):
     Args:
         workdir: The folder.
         config: The run's config.
-        info: The `ShardInfo` of its shards: their labels and frame size are kept, so that the
+        info: The `Manifest` of its shards: their labels and frame size are kept, so that the
             run can be exported where the shards are not.
         write: Whether to write what the folder lacks; a worker that does not only compares.
         override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
@@ -75,13 +74,12 @@ def open_run(workdir, config, info, write=True, override=False):
             raise ValueError(f"{workdir!r} holds a run of another config: {differences}. {remedy}")
         check_shards(workdir, info)
     elif write:
-        labels = os.path.join(workdir, "labels.txt")
-        with atomic_write(labels) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(f"{label}\n" for label in info.labels)
-        write_json(os.path.join(workdir, "frames.json"), {"frame_size": info.frame_size})
+        write_class_names(os.path.join(workdir, "labels.txt"), info.labels)
     if write and os.path.exists(path) and changes:
         _note_changes(workdir, changes)
     if write:
+        clip = clip_spec(config, info.frame_size)
+        write_json(os.path.join(workdir, "frames.json"), clip.to_json())
         write_json(path, ours)
 
 
@@ -90,7 +88,7 @@ def check_shards(workdir, info):
 
     Args:
         workdir: The run's folder.
-        info: The `ShardInfo` of the shards.
+        info: The `Manifest` of the shards.
 
     Raises:
         ValueError: If class names, their order, or the size of the frames differ.
@@ -142,7 +140,7 @@ def read_config(workdir):
     path = os.path.join(workdir, "config.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{workdir!r} holds no training run (no config.json)")
-    return ConfigDict(_tuples(_stored_config(path))).lock()
+    return as_config(_tuples(_stored_config(path)))
 
 
 def read_labels(workdir):
@@ -162,6 +160,26 @@ def read_frame_size(workdir):
             f"Received: {content!r:.50}"
         )
     return size if isinstance(size, int) else tuple(size)
+
+
+def read_clip_spec(workdir, config=None):
+    """The `ClipSpec` of a run.
+
+    Args:
+        workdir: The run's folder.
+        config: The run's config as a command was given it, which must take the same samples.
+
+    Raises:
+        ValueError: If the config takes others.
+    """
+    size = read_frame_size(workdir)
+    clip = clip_spec(read_config(workdir), size)
+    if config is not None and clip_spec(config, size) != clip:
+        raise ValueError(
+            f"the config must take samples as the run in {workdir!r} was trained on: {clip}. "
+            f"Received: {clip_spec(config, size)}"
+        )
+    return clip
 
 
 def checkpoints(workdir):
@@ -265,7 +283,8 @@ def _stored_config(path):
     defaults = json.loads(base(model=model).to_json())
     for group, values in defaults.items():
         if isinstance(values, dict) and group != "model":
-            config[group] = {**values, **config.get(group, {})}
+            stored = config.get(group, {}).items()
+            config[group] = {**values, **dict(present_name(values, *item) for item in stored)}
     return {**defaults, **config}
 
 

@@ -5,7 +5,7 @@ from keras_videorel import serving
 serving.serve("saved_models", port=7860)
 """
 
-from keras_videorel.serving.labelling import Limits
+from keras_videorel.serving.labeling import Limits
 from keras_videorel.serving.models import load_models
 from keras_videorel.serving.server import serve
 

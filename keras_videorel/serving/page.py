@@ -1,28 +1,27 @@
-"""The page: what stands on it, and what its button does."""
+"""The page: its components, and what its buttons do."""
 
-import asyncio
+import functools
 import html
-import logging
 import os
 import pathlib
 import tempfile
-import threading
 
-import anyio
 import gradio as gr
 import pandas as pd
 
 from keras_videorel.data import rendering
-from keras_videorel.serving import labelling
-
-_log = logging.getLogger(__name__)
+from keras_videorel.serving import labeling
 
 _TOP = 5
 _KEPT = 30 * 60  # seconds that uploads and results are kept
+_MAX_WAITING = 20  # requests
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
-_MOST_WAITING = 20  # requests for a model
-_EXAMPLE = ("right", "up")  # classes of the demo, one after the other
+_EXAMPLE = ("right", "up")  # classes of the rendered data set, one after the other
 
+# Gradio's default fonts come from another server.
+THEME = gr.themes.Soft(
+    primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+)
 CSS = """
 .gradio-container { max-width: 1200px !important; width: 100% !important; margin: auto; }
 #video video { max-height: 300px; }
@@ -34,38 +33,54 @@ CSS = """
 #legend i { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.4em; }
 """
 
-# Gradio leaves a message until somebody closes it.
-_CLOSE_MESSAGES = "() => document.querySelectorAll('.toast-close').forEach(b => b.click())"
-
-
-def theme():
-    """Fonts that are there: Gradio's own come from elsewhere."""
-    return gr.themes.Soft(
-        primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-    )
+_error = functools.partial(gr.Error, print_exception=False)  # on the page, not in the log
 
 
 def build(models, broken, limits, folder):
-    """The page.
+    """Build the page.
 
     Args:
         models: Dict from names to `Predictor`s.
         broken: Names of models that cannot be used.
-        limits: `labelling.Limits`.
-        folder: Where results are written.
+        limits: `labeling.Limits`.
+        folder: Folder of uploads and results.
 
     Returns:
-        A `gradio.Blocks`, whose function `label` takes a video and the name of a model and gives
-        labels, their course, and the annotated video.
+        A `gradio.Blocks`. Its function `label` takes a video and the name of a model, and returns
+        labels, their course over time, and the annotated video.
     """
-    desk = _Desk(models, limits, folder)
+
+    def classes(model):
+        return f"<p>{html.escape(', '.join(models[model].labels))}</p>"
+
+    def label(video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
+        """Label a video: its most probable labels, their course, and an annotated video."""
+        if video is None:
+            raise _error("Choose or record a video first.")
+        try:
+            labeling.check(video, limits)
+        except labeling.Refused as refusal:
+            raise _error(str(refusal)) from None
+        name = f"{pathlib.Path(video).stem}-labeled.mp4"
+        answer = labeling.label(
+            models[model], video, os.path.join(tempfile.mkdtemp(dir=folder), name), top=_TOP,
+            report=lambda share, doing: progress(share, desc=doing),
+        )  # fmt: skip
+        plot = gr.LinePlot(
+            _table(answer),
+            color_map=dict(zip(answer.curves, labeling.COLORS, strict=False)),
+            x_lim=[0, answer.seconds[-1]],
+            visible=True,
+        )
+        return answer.best, plot, gr.Video(answer.video, visible=True)
+
     with gr.Blocks(title="videorel", analytics_enabled=False, delete_cache=(60, _KEPT)) as page:
         gr.Markdown("# What happens in this video?")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 video = gr.Video(
                     show_label=False, sources=["upload", "webcam"], elem_id="video",
-                    include_audio=True,  # kept in uploads: to take it out needs ffmpeg
+                    include_audio=True,  # to take it out of uploads, Gradio needs ffmpeg
                     webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                 )  # fmt: skip
                 model = gr.Dropdown(
@@ -76,11 +91,11 @@ def build(models, broken, limits, folder):
                 button = gr.Button("Label this video", variant="primary")
                 example = gr.Button("Take an example: a disc and a square that move")
                 with gr.Accordion("Classes of this model", open=False):
-                    classes = gr.HTML(desk.classes(model.value), elem_id="classes")
+                    names = gr.HTML(classes(model.value), elem_id="classes")
                 gr.Markdown(_notes(limits, broken), elem_id="limits")
             with gr.Column(scale=3, min_width=320):
                 labels = gr.Label(label="The whole video", num_top_classes=_TOP)
-                # Both come with an answer.
+                # The plot and the annotated video appear with the first answer.
                 course = gr.LinePlot(
                     x="seconds", y="probability", color="label", y_lim=[0, 1],
                     y_title="probability over time", colors_in_legend=[], height=280, visible=False,
@@ -90,16 +105,14 @@ def build(models, broken, limits, folder):
                     show_label=False, interactive=False, visible=False, buttons=["download"],
                     elem_id="drawn",
                 )  # fmt: skip
-        for pressed in (button, example):
-            pressed.click(None, js=_CLOSE_MESSAGES, api_visibility="private")
+        # One video at a time: a model uses all cores.
         button.click(
-            desk.label, [video, model], [labels, course, drawn], api_name="label",
-            concurrency_limit=None,  # the desk has a queue for each model
-        ).success(_legend, course, legend, api_visibility="private")  # fmt: skip
-        example.click(desk.example, None, video, api_visibility="private")
-        model.change(desk.classes, model, classes, api_visibility="private")
-    _keep_to(folder, page)
-    return page
+            label, [video, model], [labels, course, drawn], api_name="label", concurrency_limit=1
+        ).success(_legend, course, legend, api_visibility="private")
+        example.click(lambda: _example(folder), None, video, api_visibility="private")
+        model.change(classes, model, names, api_visibility="private")
+    # Without `api_open=False`, Gradio answers requests that skip the queue.
+    return page.queue(max_size=_MAX_WAITING, api_open=False)
 
 
 def _notes(limits, broken):
@@ -113,110 +126,26 @@ def _notes(limits, broken):
     return notes
 
 
-def _keep_to(folder, page):
-    """Refuse requests that name files which nobody sent, or addresses, which Gradio would fetch.
-
-    Gradio checks local files itself, but on pages that it launched only, not on mounted ones.
-    """
-    page.has_launched = True
-
-    def kept(move):
-        async def move_within(path):
-            if not pathlib.Path(path).resolve().is_relative_to(pathlib.Path(folder).resolve()):
-                raise _Message("Upload a file: addresses are not taken.")
-            return await move(path)
-
-        return move_within
-
-    for block in page.blocks.values():
-        block.async_move_resource_to_block_cache = kept(block.async_move_resource_to_block_cache)
+def _example(folder):
+    """A rendered video of about five seconds, of the data set that `make demo` trains on."""
+    path = os.path.join(folder, "example.mp4")
+    if not os.path.exists(path):
+        rendering.write_video(path, _EXAMPLE, seed=1, size=224)
+    return path
 
 
-def _table(curves):
-    """Courses of classes as a table, for the plot."""
-    rows = [
-        (float(second), float(probability), curve.label)
-        for curve in curves
-        for second, probability in zip(curve.seconds, curve.probabilities, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["seconds", "probability", "label"])
+def _table(answer):
+    """The curves of an answer as a table, for the plot."""
+    table = pd.DataFrame(answer.curves, index=pd.Index(answer.seconds, name="seconds"))
+    table = table.melt(var_name="label", value_name="probability", ignore_index=False)
+    return table.reset_index()
 
 
 def _legend(plot):
-    """The classes of a plot, each with its color, in as many lines as it takes."""
+    """The classes of a plot in their colors, as HTML."""
     names = dict.fromkeys(row[plot["columns"].index("label")] for row in plot["data"])
-    return _list(
-        f'<i style="background: {colour}"></i>{html.escape(name)}'
-        for name, colour in zip(names, labelling.COLOURS, strict=False)
+    entries = (
+        f'<li><i style="background: {color}"></i>{html.escape(name)}</li>'
+        for name, color in zip(names, labeling.COLORS, strict=False)
     )
-
-
-def _list(entries):
-    return f"<ul>{''.join(f'<li>{entry}</li>' for entry in entries)}</ul>"
-
-
-class _Desk:
-    """Takes requests, one at a time for each model."""
-
-    def __init__(self, models, limits, folder):
-        self._models, self._limits, self._folder = models, limits, folder
-        self._turns = {name: asyncio.Lock() for name in models}
-        self._waiting = dict.fromkeys(models, 0)
-        self._rendering = threading.Lock()
-
-    def classes(self, model):
-        """The names of a model's classes, as HTML."""
-        names = self._models[model].labels if model in self._models else []
-        return f"<p>{html.escape(', '.join(names))}</p>"
-
-    def example(self):
-        """A rendered video of about five seconds, of the data set that the demo trains on."""
-        path = os.path.join(self._folder, "example.mp4")
-        with self._rendering:
-            if not os.path.exists(path):
-                rendering.write_video(path, _EXAMPLE, seed=1, size=224)
-        return path
-
-    async def label(self, video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
-        """Label a video: probabilities of its best labels, their course, and an annotated video."""
-        if video is None:
-            raise _Message("Choose or record a video first.")
-        if model not in self._models:
-            raise _Message("There is no such model here.")
-        if self._waiting[model] >= _MOST_WAITING:
-            raise _Message("Too many videos are waiting for this model. Try again in a while.")
-        self._waiting[model] += 1
-        try:
-            if self._waiting[model] > 1:
-                progress(0, desc=f"Waiting for {self._waiting[model] - 1} before this one")
-            async with self._turns[model]:
-                answer = await anyio.to_thread.run_sync(self._answer, video, model, progress)
-        finally:
-            self._waiting[model] -= 1
-        colours = {curve.label: curve.colour for curve in answer.curves}
-        plot = gr.LinePlot(
-            _table(answer.curves), color_map=colours, x_lim=[0, answer.seconds], visible=True
-        )
-        return dict(answer.best), plot, gr.Video(answer.video, visible=True)
-
-    def _answer(self, video, model, progress):
-        name = os.path.splitext(os.path.basename(video))[0]
-        output = os.path.join(tempfile.mkdtemp(dir=self._folder), f"{name}-labelled.mp4")
-        try:
-            labelling.check(video, self._limits)
-            return labelling.label(
-                self._models[model], video, output, top=_TOP,
-                report=lambda share, doing: progress(share, desc=doing),
-            )  # fmt: skip
-        except labelling.Refused as refusal:
-            raise _Message(str(refusal)) from None
-        except Exception:
-            _log.exception("a video could not be labelled")
-            raise _Message("Something went wrong here; the server's log says what.") from None
-
-
-class _Message(gr.Error):
-    """A message on the page, and none in the log."""
-
-    def __init__(self, message):
-        super().__init__(message, duration=None, print_exception=False)
+    return f"<ul>{''.join(entries)}</ul>"

@@ -9,8 +9,8 @@ class AccumulatingModel(keras.Model):
 
     The gradient is the mean of those of the parts: that of the whole batch, but for batch
     normalization, which takes each part's own statistics, and moves its averages with each.
-    Keras's `gradient_accumulation_steps` counts parts as steps, also in its moving averages of
-    weights and where float16 skips one, and fails under `tf.distribute.MirroredStrategy`.
+    Keras 3.15.1's `gradient_accumulation_steps` counts parts as steps, also in its moving averages
+    of weights and where float16 skips one, and fails under `tf.distribute.MirroredStrategy`.
 
     Args:
         inputs: Inputs of a functional model.

@@ -87,9 +87,10 @@ class Checkpoints(keras.callbacks.Callback):
 class StopOnNaN(keras.callbacks.Callback):
     """Stops with a `ValueError` when a step gives no number, before that reaches a checkpoint.
 
-    The loss alone does not tell: oneDNN's fused `MatMul + BiasAdd + Relu` and some poolings turn
-    NaN into a number, but the gradients are NaN, and with them the weights. A step that float16
-    skips has gradients that are not finite, and leaves the weights as they were: it goes on.
+    The loss alone does not tell: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and
+    some poolings turn NaN into a number, but the gradients are NaN, and with them the weights. A
+    step that float16 skips has gradients that are not finite, and leaves the weights as they were:
+    it goes on.
 
     Args:
         position: The run's `TrainingProgress`.
@@ -168,7 +169,7 @@ class Schedule(keras.callbacks.LearningRateScheduler):
 class ValidateAverages(keras.callbacks.Callback):
     """Validates with the optimizer's moving averages as weights, and puts the weights back.
 
-    To the bit, which Keras's `SwapEMAWeights` does not.
+    To the bit, which `SwapEMAWeights` of Keras 3.15.1 does not: it swaps by sums and differences.
     """
 
     def on_test_begin(self, logs=None):

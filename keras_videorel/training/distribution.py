@@ -25,7 +25,7 @@ _LOST = (
 
 
 class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
-    """`MultiWorkerMirroredStrategy` that the `fit` of Keras 3 can use."""
+    """`MultiWorkerMirroredStrategy` that the `fit` of Keras 3.15.1 can use."""
 
     def reduce(self, reduce_op, value, axis):
         """Reduce each value of a nest, such as a batch; scalars, such as losses, have no axis."""
@@ -40,7 +40,7 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 class SGD(keras.optimizers.SGD):
-    """SGD that clips the gradient of the whole batch; Keras's own clips that of each device."""
+    """SGD that clips the gradient of the whole batch; Keras 3.15.1's clips that of each device."""
 
     def _clip_gradients(self, grads):
         replica = tf.distribute.get_replica_context()
@@ -84,32 +84,32 @@ class Distribution:
         """The context that a model is built and compiled in."""
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
-    def lanes(self, lanes, batch_size):
-        """The lanes of `pipeline.training_batches`, and those that this worker reads.
+    def readers(self, num_readers, batch_size):
+        """The readers of `pipeline.training_batches`, and those of this worker.
 
         Args:
-            lanes: Number of lanes of the config; 1 becomes the number of workers.
+            num_readers: The number in the config; 1 becomes the number of workers.
             batch_size: Samples in a batch of all devices together.
 
         Returns:
-            `(lanes, own_lanes)`.
+            `(num_readers, reader_ids)`.
 
         Raises:
             ValueError: If workers or devices would get unequal parts.
         """
-        lanes = self.workers if lanes == 1 else lanes
-        if lanes % self.workers:
+        num_readers = self.workers if num_readers == 1 else num_readers
+        if num_readers % self.workers:
             raise ValueError(
-                "`config.data.lanes` must be a multiple of the number of workers. "
-                f"Received: {lanes} lanes, {self.workers} workers"
+                "`config.data.num_readers` must be a multiple of the number of workers. "
+                f"Received: {num_readers} readers, {self.workers} workers"
             )
         if batch_size % self.devices:
             raise ValueError(
                 "`config.train.batch_size` must be a multiple of the number of devices. "
                 f"Received: a batch of {batch_size}, {self.devices} devices"
             )
-        share = lanes // self.workers
-        return lanes, range(self.worker * share, (self.worker + 1) * share)
+        share = num_readers // self.workers
+        return num_readers, range(self.worker * share, (self.worker + 1) * share)
 
     def validated(self, clips):
         """How many clips validation takes: all; on the jax backend, whose devices take equal parts

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_videorel.checks import check_choice, check_number
 from keras_videorel.evaluation.metrics import TOP5_CLASSES
 from keras_videorel.training.accumulation import AccumulatingModel
 from keras_videorel.training.distribution import SGD
@@ -43,11 +44,7 @@ def learning_rate(config, epoch, losses=()):
         ValueError: If there is no such schedule.
     """
     train = config.train
-    if train.schedule not in SCHEDULES:
-        raise ValueError(
-            f"`config.train.schedule` must be one of {', '.join(SCHEDULES)}. "
-            f"Received: {train.schedule!r}"
-        )
+    check_choice("config.train.schedule", train.schedule, SCHEDULES)
     if epoch < train.warmup_epochs:
         return train.learning_rate * (epoch + 1) / (train.warmup_epochs + 1)
     if train.schedule == "plateau":
@@ -119,16 +116,8 @@ def compile_model(model, config):
         ValueError: If an option has no such value, or the batch cannot be divided.
     """
     train = config.train
-    if train.jit_compile not in _JIT_COMPILE:
-        raise ValueError(
-            f"`config.train.jit_compile` must be one of {', '.join(_JIT_COMPILE)}. "
-            f"Received: {train.jit_compile!r}"
-        )
-    if not 0 <= train.ema_momentum < 1:
-        raise ValueError(
-            "`config.train.ema_momentum` must be at least 0 (no averages) and below 1. "
-            f"Received: {train.ema_momentum}"
-        )
+    check_choice("config.train.jit_compile", train.jit_compile, _JIT_COMPILE)
+    check_number("config.train.ema_momentum", train.ema_momentum, 0, below=1)
     add_weight_decay(model, train.weight_decay)
     steps = train.accumulation_steps
     devices = tf.distribute.get_strategy().num_replicas_in_sync

@@ -7,7 +7,7 @@ import pytest
 from keras_videorel import caffe, cli, models
 from keras_videorel.caffe import conversion
 from keras_videorel.cli import convert_caffe
-from keras_videorel.models.summary import trainable_parameters
+from keras_videorel.models.complexity import trainable_parameters
 from tests.caffe import reference
 
 WIDTH, CLASSES = 4, 10

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_videorel import cli
-from keras_videorel.data.pipeline import ShardInfo
+from keras_videorel.data.manifest import Manifest
 from keras_videorel.export import saved_model, streaming
 from keras_videorel.files import read_json
 from keras_videorel.models import TemporalSegmentNetwork
@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch, capsys):
     config = base()
     config.data.update({"path": str(tmp_path / "shards"), "segments": 3, "frames": 1})
     config.data.update({"crop_size": 24, "crop_scales": (1.0,), "std": 127.5})
-    info = ShardInfo(str(tmp_path / "shards"), LABELS, (28, 36), {})
+    info = Manifest(str(tmp_path / "shards"), LABELS, (28, 36), {})
     workdir.open_run(str(tmp_path / "run"), config, info)
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
 

@@ -75,7 +75,7 @@ def test_two_streams(folder, capsys, tmp_path):
 
 
 def test_three_splits_against_another_model(folder, capsys, tmp_path):
-    words = [f"--split={folder}/rgb{i}.npz {folder}/flow{i}.npz" for i in (1, 2, 3)]
+    words = [f"--fold={folder}/rgb{i}.npz {folder}/flow{i}.npz" for i in (1, 2, 3)]
     words += [f"--against='{folder}/tsn{i}.npz'" for i in (1, 2, 3)]
     status, out, err = videorel_fuse(capsys, *words, f"--report={tmp_path}", "--resamples=500")
     assert (status, err) == (0, "")
@@ -85,9 +85,9 @@ def test_three_splits_against_another_model(folder, capsys, tmp_path):
     ]
     ours = [fusion.fuse(pair) for pair in zip(*splits[:2], strict=True)]
     each = [metrics.accuracy(s.logits, s.labels)["top1"] for s in ours]
-    assert "splits: " + ", ".join(f"{top1:.2%}" for top1 in each) in out
+    assert "folds: " + ", ".join(f"{top1:.2%}" for top1 in each) in out
     assert f"{np.mean(each):.2%}" in table2_key(out, "fused")
-    assert "41 + 42 + 43 videos of 7 classes in 3 splits" in out
+    assert "41 + 42 + 43 videos of 7 classes in 3 folds" in out
     found = significance.compare(ours, splits[2], resamples=500)
     assert f"with fused alone: {found.gained} videos; with tsn1 alone: {found.lost}" in out
     assert f"p = {found.exact:.3g} (exact), {found.mid_p:.3g} (mid-p)" in out
@@ -137,7 +137,7 @@ def test_paths_with_spaces_and_colons(folder, capsys, tmp_path):
     path.write_bytes((folder / "rgb1.npz").read_bytes())
     odd = tmp_path / "c:3"
     odd.write_bytes((folder / "flow1.npz").read_bytes())
-    status, out, _ = videorel_fuse(capsys, f"--split='{path}':0.25 {odd}:0.75")
+    status, out, _ = videorel_fuse(capsys, f"--fold='{path}':0.25 {odd}:0.75")
     assert status == 0 and table2_key(out, "c:3").split()[1] == "0.75"
     assert videorel_fuse(capsys, f"--scores={path}", f"--scores={odd}")[0] == 0
 
@@ -145,19 +145,19 @@ def test_paths_with_spaces_and_colons(folder, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "one of `scores` and `split` must name files. Received: neither"),
-        (["--scores=rgb1.npz", "--split=rgb1.npz"], "Received: both"),
+        ([], "one of `scores` and `fold` must name files. Received: neither"),
+        (["--scores=rgb1.npz", "--fold=rgb1.npz"], "Received: both"),
         (["--scores=none.npz"], "none.npz"),
         (["--scores=bad.npz"], "'bad.npz' is no file of scores"),
         (["--scores=rgb1.npz:1", "--scores=flow1.npz"], "must give all files a weight, or none"),
         (["--scores=rgb1.npz:-1", "--scores=flow1.npz:1"], "`weights` must be 2 finite numbers"),
         (["--scores=rgb1.npz", "--scores=rgb2.npz"], "only in 'rgb1.npz': 41 clips ('1/0.avi'"),
-        (["--split=rgb1.npz flow1.npz", "--split=rgb2.npz"], "as many files as the others"),
-        (["--split="], "`split` must name files"),
-        (["--split='rgb1.npz"], "No closing quotation"),
-        (["--scores=rgb1.npz", "--against=tsn1.npz", "--against=tsn2.npz"], "each of the 1 splits"),
+        (["--fold=rgb1.npz flow1.npz", "--fold=rgb2.npz"], "as many files as the others"),
+        (["--fold="], "`fold` must name files"),
+        (["--fold='rgb1.npz"], "No closing quotation"),
+        (["--scores=rgb1.npz", "--against=tsn1.npz", "--against=tsn2.npz"], "each of the 1 folds"),
         (["--scores=rgb1.npz", "--against=tsn2.npz"], "same clips"),
-        (["--split=rgb1.npz", "--split=rgb2.npz", "--output=x.npz"], "`output` is for one split"),
+        (["--fold=rgb1.npz", "--fold=rgb2.npz", "--output=x.npz"], "`output` is for one fold"),
         (["--scores=rgb1.npz", "--paper=rgb:94"], "ROW:PERCENT, the row one of rgb1"),
         (["--scores=rgb1.npz", "--paper=rgb1:high"], "Received: 'rgb1:high'"),
         (["--scores=rgb1.npz", "--resamples=0"], "resamples"),

@@ -9,8 +9,11 @@ import time
 
 import pytest
 
+import keras_videorel
 from keras_videorel.cli import make_tfrecords, run
-from keras_videorel.data import shards
+from keras_videorel.data import folders, shards
+from keras_videorel.data.manifest import Manifest, read_manifest
+from keras_videorel.runs.config import _tell_once
 from tests.videos import moving_square, write_video
 
 
@@ -93,9 +96,10 @@ def test_csv_and_short_side(folder, tmp_path, capsys):
 def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
     calls = []
 
-    def record(videos, output, labels, **options):
-        calls.append((len(videos), output, labels, options))
-        return {"splits": {}, "notes": [], "rejected": 0}
+    def record(data, output, root, **options):
+        calls.append((len(data.videos), data.drawn, output, root, options))
+        content = {"splits": {}, "notes": [], "rejected": 0}
+        return Manifest(output, [], (96, 128), {}, content=content)
 
     tmp_path = tmp_path / "never"
 
@@ -112,18 +116,37 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
     words = [f"--{name}={value}" for name, value in options.items()]
     assert run("make-tfrecords", _command(folder, tmp_path, *words, "--", "--runner", "x")) == 0
     options = {
+        "num_shards": options.pop("shards"),
+        "num_workers": options.pop("workers"),
         **options,
-        "root": str(folder),
-        "size": (96, 128),
-        "short_side": None,
-        "split": 1,
-        "rejected": [],
-        "listed": None,
+        "frame_size": (96, 128),
+        "fold": 1,
+        "class_names": None,
         "frame_rate": 12.0,
-        "drawn": True,
         "beam_options": ["--runner", "x"],
     }
-    assert calls == [(25, str(tmp_path), ["left", "right"], options)]
+    assert calls == [(25, True, str(tmp_path), str(folder), options)]
+
+
+def test_a_folder_from_python(folder, tmp_path, capsys):
+    with pytest.warns(UserWarning, match="look like parts of one recording"):
+        manifest = keras_videorel.data.convert_folder(
+            folder, tmp_path / "mine", (96, 128), test_fraction=0.25, num_workers=1
+        )
+    assert manifest == read_manifest(str(tmp_path / "mine"))
+    assert manifest.labels == ["left", "right"] and manifest.frame_size == (96, 128)
+    assert run("make-tfrecords", _command(folder, tmp_path / "theirs", "--workers=1")) == 0
+    assert _contents(tmp_path / "mine") == _contents(tmp_path / "theirs")
+    with pytest.raises(ValueError, match="`test_fraction` is needed"):
+        keras_videorel.data.convert_folder(folder, tmp_path / "other")
+
+
+def test_the_older_name_of_fold(folder, tmp_path, capsys):
+    _tell_once.cache_clear()
+    assert run("make-tfrecords", _command(folder, tmp_path / "new", "--split=2")) == 2
+    first, error = capsys.readouterr().err.splitlines()
+    assert first.startswith("`split` is now called `fold`")
+    assert "`fold` is for the official data sets. Received: 2" in error
 
 
 @pytest.mark.parametrize(
@@ -141,9 +164,9 @@ def test_flags_reach_the_writer(folder, tmp_path, monkeypatch):
         (["--videos=none"], "`videos` must be the folder of the videos. Received: 'none'"),
         (["--output="], "`output` must name a folder"),
         (["more"], "words after -- are for --engine beam. Received: more"),
-        (["--split=2", "--test_fraction=0.5"], "`split` is for the official data sets"),
+        (["--fold=2", "--test_fraction=0.5"], "`fold` is for the official data sets"),
         (["--workers=two"], "workers"),
-        (["--workers=0"], "`workers` must be an integer of at least 1. Received: 0"),
+        (["--workers=0"], "--workers=0: 0 is not a positive integer"),
         ([], "`test_fraction` is needed"),
     ],
 )
@@ -258,7 +281,7 @@ def test_names_that_are_no_text_on_a_terminal_of_ascii(folder, tmp_path, monkeyp
     assert b"test/10/bcaf\xe9 \xe4.mp4," in (output / "rejected.csv").read_bytes()
     # Data sets that are there keep the order that they have.
     (output / "labels.txt").write_text("10\n9\nwäve\n")
-    monkeypatch.setattr(make_tfrecords.FLAGS["output"], "value", str(output))
-    make_tfrecords.FLAGS.mark_as_parsed()
-    assert make_tfrecords._known_order(["9", "10", "wäve"]) == ["10", "9", "wäve"]
-    assert make_tfrecords._known_order(["9", "10"]) == ["9", "10"]
+    data = folders.read_folder(videos)
+    assert shards._with_labels(data, None, output).labels == ["10", "9", "wäve"]
+    data = data._replace(videos=[v for v in data.videos if v.label != "wäve"])
+    assert shards._with_labels(data, None, output).labels == ["9", "10"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_videorel import cli
+from keras_videorel.data import video
 from keras_videorel.prediction import live
 from tests.prediction.conftest import BLUE, RED, coloured, folder  # noqa: F401  a fixture
 from tests.videos import LOSSLESS, write_video
@@ -85,6 +86,20 @@ def test_overlays_and_strips_of_several(videorel, videos):
     assert (videos / "one.mov").exists()
 
 
+def test_a_file_is_decoded_twice(videorel, videos, monkeypatch):
+    """Once to count the frames and label windows, once for everything that needs the count."""
+    opened, iter_frames = [], video.iter_frames
+    monkeypatch.setattr(
+        video, "iter_frames", lambda *a, **k: opened.append(a[0]) or iter_frames(*a, **k)
+    )
+    path = f"{videos}/a/clip.mp4"
+    everything = [f"--overlay={videos}/o.mp4", f"--strip={videos}/s.png", "--over_time", "--json"]
+    for words in ([], ["--over_time"], everything):
+        opened.clear()
+        status, _, _ = videorel(path, *words)
+        assert status == 0 and opened == [path, path]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -92,7 +107,7 @@ def test_overlays_and_strips_of_several(videorel, videos):
         (["--overlay=o.mp4", "--camera=0"], "--overlay and --strip are for files"),
         (["--position=1", "a.mp4"], "`position` must be row,column. Received: 1"),
         (["--position=a,b", "a.mp4"], "`position` must be row,column. Received: a,b"),
-        (["--hop=0", "a.mp4"], "`hop` must be a finite number of seconds above 0"),
+        (["--hop=0", "a.mp4"], "`hop` must be a finite number above 0"),
         (["--precision=int8", "a.mp4"], "has no model_int8.tflite; `precision` can be saved_model"),
         (["--precision=fp8", "a.mp4"], "fp8"),
     ],

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_videorel.data import folders, shards
+from keras_videorel.data import shards
 from tests.videos import moving_square, write_video
 
 pytest.importorskip("apache_beam")
@@ -19,9 +19,8 @@ def folder(tmp_path_factory):
 
 
 def _write(folder, output, **options):
-    videos = folders.read_folder(folder)
-    options = {"size": (48, 64), "shards": 4, "flow": "dis", **options}
-    return shards.write_shards(videos, output, ["a", "b"], root=folder, **options)
+    options = {"num_shards": 4, "flow": "dis", **options}
+    return shards.convert_folder(folder, output, (48, 64), **options).content
 
 
 def _contents(output):
@@ -30,7 +29,7 @@ def _contents(output):
 
 @pytest.mark.slow
 def test_workers_in_processes_write_what_the_local_engine_does(folder, tmp_path):
-    local = _write(folder, tmp_path / "local", workers=1)
+    local = _write(folder, tmp_path / "local", num_workers=1)
     beam = _write(folder, tmp_path / "beam", engine="beam", beam_options=PROCESSES)
     assert beam == local and local["rejected"] == 1
     assert _contents(tmp_path / "beam") == _contents(tmp_path / "local")

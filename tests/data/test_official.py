@@ -55,7 +55,7 @@ def test_ucf101(tmp_path):
         Video("Zumba/v_Zumba_g02_c01.avi", "Zumba", "test", ("test", "train")),
     ]
     assert found.rejected == [("Archery/v_Archery_g02_c01.avi", "no such file")]
-    second = official.read_ucf101(lists, videos, split=2)
+    second = official.read_ucf101(lists, videos, fold=2)
     assert [video.split for video in second.videos] == ["train", "test", "train"]
     assert [video.splits for video in second.videos] == [v.splits for v in found.videos]
 
@@ -72,12 +72,12 @@ def test_flat_folders_and_other_containers(tmp_path):
     assert paths == {"v_Zumba_g01_c01.mp4", "Archery/v_Archery_g01_c01.avi"}
 
 
-def test_one_list_is_one_split(tmp_path):
+def test_one_list_is_one_fold(tmp_path):
     lists = _write(tmp_path / "lists", {name: UCF[name] for name in list(UCF)[:3]})
     videos = _touch(tmp_path / "videos", "Zumba/v_Zumba_g01_c01.avi")
     assert official.read_ucf101(lists, videos).videos[0].splits == ()
-    with pytest.raises(ValueError, match=r"`split` must be one of 1. Received: 2"):
-        official.read_ucf101(lists, videos, split=2)
+    with pytest.raises(ValueError, match=r"`fold` must be one of 1. Received: 2"):
+        official.read_ucf101(lists, videos, fold=2)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_kinetics(tmp_path):
     ]
     assert found.rejected == []
     assert found.listed["train/zumba/two.mp4#t=5,14"] == "two_000005_000014"
-    # In split 2 the validation part is tested on, as papers do.
-    second = official.read_kinetics(lists, videos, split=2)
+    # In fold 2 the validation part is tested on, as papers do.
+    second = official.read_kinetics(lists, videos, fold=2)
     assert [v.split for v in second.videos] == ["unused", *["train"] * 4, "test"]
 
 

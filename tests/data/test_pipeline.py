@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest, shard_files
+from tests.clips import evaluation_views, split_options, training_batches
 from tests.shards import gray_video, write_shards
 
 LEVELS = {"first": 10, "step": 4}
@@ -25,7 +27,7 @@ def gray(tmp_path_factory):
     test = [(gray_video(n, size, **LEVELS), n % 4) for n in (5, 16, 40)]
     folder = tmp_path_factory.mktemp("gray")
     write_shards(folder, {"train": train, "test": test}, list("abcd"), size)
-    return pipeline.read_info(str(folder))
+    return read_manifest(str(folder))
 
 
 def frame_numbers(clips):
@@ -39,7 +41,7 @@ OPTIONS = {"frames": 16, "crop_size": 16, "mean": (0.0, 0.0, 0.0)}
 
 def epochs_of(info, count, **options):
     options = {**OPTIONS, "shuffle_buffer": 16, **options}
-    batches = pipeline.training_batches(info, 8, epochs=math.inf, **options)
+    batches = training_batches(info, 8, epochs=math.inf, **options)
     steps = pipeline.steps_per_epoch(info, 8)
     taken = list(batches.take(count * steps).as_numpy_iterator())
     return [taken[i * steps : (i + 1) * steps] for i in range(count)]
@@ -73,7 +75,7 @@ def test_the_order_alone_may_differ(gray):
     """What is ready first comes first, but the samples of an epoch are the same."""
     samples = []
     for deterministic in (True, False):
-        batches = pipeline.training_batches(
+        batches = training_batches(
             gray, 8, seed=3, epochs=1, deterministic=deterministic, **OPTIONS
         )
         assert batches.options().deterministic is deterministic
@@ -84,7 +86,7 @@ def test_the_order_alone_may_differ(gray):
 
 def test_batches_from_the_middle_of_an_epoch(gray):
     whole = epochs_of(gray, 2)
-    part = pipeline.training_batches(
+    part = training_batches(
         gray, 8, shuffle_buffer=16, first_epoch=0, first_step=3, epochs=2, **OPTIONS
     )
     expected = whole[0][3:] + whole[1]
@@ -98,9 +100,9 @@ def test_batches_from_the_middle_of_an_epoch(gray):
 def test_paths_are_those_of_the_batch(tmp_path):
     """Each video is of one gray level, which tells its number."""
     videos = [(gray_video(3, (16, 16), first=8 * i, step=0), 0) for i in range(30)]
-    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, ["a"], (16, 16))))
+    info = read_manifest(str(write_shards(tmp_path, {"train": videos}, ["a"], (16, 16))))
     options = {"shuffle_buffer": 8, "seed": 5}
-    batches = pipeline.training_batches(info, 7, first_epoch=2, epochs=4, **OPTIONS, **options)
+    batches = training_batches(info, 7, first_epoch=2, epochs=4, **OPTIONS, **options)
     for number, (clips, _) in enumerate(batches.as_numpy_iterator()):
         epoch, step = 2 + number // 4, number % 4
         paths = pipeline.training_paths(info, 7, epoch, step, **options)
@@ -110,7 +112,7 @@ def test_paths_are_those_of_the_batch(tmp_path):
 
 
 def test_epochs_end(gray):
-    taken = list(pipeline.training_batches(gray, 16, first_epoch=2, epochs=5, **OPTIONS))
+    taken = list(training_batches(gray, 16, first_epoch=2, epochs=5, **OPTIONS))
     assert len(taken) == 3 * pipeline.steps_per_epoch(gray, 16) == 6
 
 
@@ -118,11 +120,11 @@ def test_fit_takes_an_epoch_from_each_iteration(gray):
     """A finite dataset whose iterations are the epochs of `epochs=...`, also under `fit`."""
     rows = [
         (clips.sum((1, 2, 3, 4)).tolist(), labels.tolist())
-        for clips, labels in pipeline.training_batches(
+        for clips, labels in training_batches(
             gray, 8, first_epoch=1, epochs=4, seed=3, **OPTIONS
         ).as_numpy_iterator()
     ]
-    batches = pipeline.training_batches(gray, 8, first_epoch=1, seed=3, **OPTIONS)
+    batches = training_batches(gray, 8, first_epoch=1, seed=3, **OPTIONS)
     steps = pipeline.steps_per_epoch(gray, 8)
     assert len(batches) == steps == len(rows) // 3
     seen = []
@@ -140,16 +142,16 @@ def test_fit_takes_an_epoch_from_each_iteration(gray):
     assert [labels for _, labels in seen] == [labels for _, labels in rows]
     np.testing.assert_allclose([s for s, _ in seen], [s for s, _ in rows], rtol=1e-5)
     assert rows[:steps] != rows[steps : 2 * steps]
-    endless = pipeline.training_batches(gray, 8, epochs=math.inf, **OPTIONS)
+    endless = training_batches(gray, 8, epochs=math.inf, **OPTIONS)
     assert endless.cardinality() == tf.data.INFINITE_CARDINALITY
     with pytest.raises(ValueError, match=r"`epochs` must be a number.*first_step=2"):
-        pipeline.training_batches(gray, 8, first_step=2, **OPTIONS)
+        training_batches(gray, 8, first_step=2, **OPTIONS)
 
 
 def test_samples_are_whole_levels(gray):
     """They travel in 8 bits, and are normalized last."""
     options = {**OPTIONS, "crop_scales": (0.75,)}  # 18 pixels become 16
-    clips, _ = next(iter(pipeline.training_batches(gray, 8, **options)))
+    clips, _ = next(iter(training_batches(gray, 8, **options)))
     assert clips.dtype == tf.float32
     np.testing.assert_array_equal(clips, np.rint(clips))
 
@@ -161,13 +163,13 @@ def test_an_epoch_mixes_the_classes(gray):
 
 def test_mean_is_subtracted_and_std_divides(gray):
     options = {**OPTIONS, "mean": (100.0, 50.0, 25.0)}
-    batch = next(iter(pipeline.training_batches(gray, 8, **options)))[0].numpy()
-    plain = next(iter(pipeline.training_batches(gray, 8, **OPTIONS)))[0].numpy()
+    batch = next(iter(training_batches(gray, 8, **options)))[0].numpy()
+    plain = next(iter(training_batches(gray, 8, **OPTIONS)))[0].numpy()
     np.testing.assert_allclose(plain - batch, np.broadcast_to([100, 50, 25], batch.shape))
-    scaled = next(iter(pipeline.training_batches(gray, 8, std=127.5, **options)))[0].numpy()
+    scaled = next(iter(training_batches(gray, 8, std=127.5, **options)))[0].numpy()
     np.testing.assert_allclose(scaled, batch / 127.5, rtol=1e-6)
     views, scaled = (
-        next(iter(pipeline.evaluation_views(gray, clips=1, crops=1, std=std, **options)))[0]
+        next(iter(evaluation_views(gray, clips=1, crops=1, std=std, **options)))[0]
         for std in (1.0, 127.5)
     )
     np.testing.assert_allclose(scaled, views / 127.5, rtol=1e-6)
@@ -177,18 +179,18 @@ def test_mirror_turns_half_of_the_clips(tmp_path):
     """Left halves dark, right halves bright, and the other way round in about half of the clips."""
     frames = np.zeros((16, 24, 24, 3), np.uint8)
     frames[:, :, 12:] = 200
-    info = pipeline.read_info(
+    info = read_manifest(
         str(write_shards(tmp_path, {"train": [(frames, 0)] * 64}, ["a"], (24, 24)))
     )
     options = {**OPTIONS, "crop_scales": (1.0,)}
     for mirror, low, high in ((True, 15, 49), (False, 0, 0)):
-        clips, _ = next(iter(pipeline.training_batches(info, 64, mirror=mirror, **options)))
+        clips, _ = next(iter(training_batches(info, 64, mirror=mirror, **options)))
         mirrored = int((clips.numpy()[:, 0, 8, 2, 0] > 100).sum())
         assert low <= mirrored <= high
 
 
 def test_views_are_uniform_clips_times_crops(gray):
-    views = list(pipeline.evaluation_views(gray, clips=4, crops=10, **OPTIONS))
+    views = list(evaluation_views(gray, clips=4, crops=10, **OPTIONS))
     assert len(views) == 3
     by_path = {path.numpy().decode(): (view.numpy(), int(label)) for view, label, path in views}
     assert set(by_path) == {"test/0.mp4", "test/1.mp4", "test/2.mp4"}
@@ -207,8 +209,8 @@ def test_views_are_corners_center_and_mirrors(tmp_path):
     y, x = np.mgrid[0:24, 0:32]
     frame = np.stack([8 * y, 6 * x, np.full_like(x, 128)], -1).astype(np.uint8)
     frames = np.broadcast_to(frame, (16, *frame.shape))
-    info = pipeline.read_info(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
-    views = pipeline.evaluation_views(info, clips=1, crops=10, test_scale=2 / 3, **OPTIONS)
+    info = read_manifest(str(write_shards(tmp_path, {"test": [(frames, 0)]}, ["a"], (24, 32))))
+    views = evaluation_views(info, clips=1, crops=10, test_scale=2 / 3, **OPTIONS)
     view = next(iter(views))[0].numpy()
     corner = view[:, 0, 0, 0, :2] / [8, 6]
     tops_lefts = [[0, 0], [0, 16], [8, 0], [8, 16], [4, 8]]
@@ -227,7 +229,7 @@ def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales
     shards = write_shards(
         tmp_path, {"train": [(frames, 0)] * 8, "test": [(frames, 0)]}, "a", (48, 64)
     )
-    info = pipeline.read_info(str(shards))
+    info = read_manifest(str(shards))
     options = {"frames": 1, "crop_size": crop_size, "mean": (0.0,) * 3}
 
     def steps(crops):  # down and right, over the inner part of the picture
@@ -237,14 +239,14 @@ def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales
         right = (inner[..., -1] - inner[..., 0]).mean(-1) / (inner.shape[2] - 1)
         return down, right
 
-    batches = pipeline.training_batches(
+    batches = training_batches(
         info, 8, crop_scales=scales, mirror=False, shuffle_buffer=8, **options
     )
     trained = np.concatenate([steps(x) for x, _ in batches.take(6)], axis=1)
     height, width = np.broadcast_to(crop_size, 2)
     box = min(48 / height, 64 / width)  # of the largest one, pixels for one of the input
     for scale in (0.875, 1.0):
-        views = pipeline.evaluation_views(info, clips=1, crops=1, test_scale=scale, **options)
+        views = evaluation_views(info, clips=1, crops=1, test_scale=scale, **options)
         down, right = steps(next(iter(views))[0])
         np.testing.assert_allclose([down[0], right[0]], [scale * box, 2 * scale * box], rtol=0.06)
         assert (trained.min(axis=1) * 0.95 < [down[0], right[0]]).all()
@@ -253,17 +255,17 @@ def test_things_are_as_large_in_views_as_in_training(tmp_path, crop_size, scales
 
 def test_errors(gray, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no dataset.json.*make-tfrecords"):
-        pipeline.read_info(str(tmp_path))
+        read_manifest(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no shards of the 'val' split"):
-        pipeline.shard_files(gray, "val")
+        shard_files(gray, "val")
     with pytest.raises(ValueError, match=r"`mean` must.*each of the 3 channels.*mean=\(1, 2\)"):
-        pipeline.training_batches(gray, 8, mean=(1, 2))
+        training_batches(gray, 8, mean=(1, 2))
     with pytest.raises(ValueError, match=r"`batch_size` must be at most.*batch_size=41, clips=40"):
         pipeline.steps_per_epoch(gray, 41)
     for name, value in (("crop_size", 0), ("crop_size", 1.5), ("frames", 0), ("frames", True)):
         for views in (
-            pipeline.evaluation_views,
-            lambda *a, **k: pipeline.training_batches(*a, 8, **k),
+            evaluation_views,
+            lambda *a, **k: training_batches(*a, 8, **k),
         ):
             with pytest.raises(ValueError, match=rf"`{name}` must be an integer.*{value}"):
                 views(gray, **{**OPTIONS, name: value})
@@ -272,23 +274,23 @@ def test_errors(gray, tmp_path):
         "frame_stride": (0, -1, 1.5),
         "mean": (1.0, (), ("a", 1, 2)), "crop_scales": ((), (0,), 0.5, (2.0,)),
         "shuffle_buffer": (0, -1), "seed": (None, 1.5), "first_epoch": (-1,), "first_step": (9,),
-        "epochs": (1.5, "2", -1), "crop_size": ((8, 6, 4), "8"), "lanes": (0, 1.5),
+        "epochs": (1.5, "2", -1), "crop_size": ((8, 6, 4), "8"), "num_readers": (0, 1.5),
     }  # fmt: skip
     for name, values in bad.items():
         for value in values:
             options = {"batch_size": 8, "epochs": 1, **OPTIONS, name: value}
             with pytest.raises(ValueError, match=f"^`{name}` must .*Received: [^\n]*$"):
-                pipeline.training_batches(gray, **options)
+                training_batches(gray, **options)
             if name in ("frame_stride", "std", "mean", "crop_size"):
                 with pytest.raises(ValueError, match=f"^`{name}` must .*Received: [^\n]*$"):
-                    pipeline.clip_views(gray, **{**OPTIONS, name: value})
+                    evaluation_views(gray, **{**OPTIONS, name: value})
     with pytest.raises(ValueError, match="`clips` must be an integer of at least 1"):
-        pipeline.evaluation_views(gray, **OPTIONS, clips=0)
-    with pytest.raises(ValueError, match=r"`test_scale` must be.*Received: test_scale=0"):
-        pipeline.evaluation_views(gray, test_scale=0)
+        evaluation_views(gray, **OPTIONS, clips=0)
+    with pytest.raises(ValueError, match=r"`test_scale` must be.*Received: 0"):
+        evaluation_views(gray, test_scale=0)
     for segments in (-1, 2.0, None, True):
-        with pytest.raises(ValueError, match=r"`segments` must be 0 \(clips\) or"):
-            pipeline.evaluation_views(gray, segments=segments, **OPTIONS)
+        with pytest.raises(ValueError, match=r"`segments` must be an integer of at least 0"):
+            evaluation_views(gray, segments=segments, **OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +302,7 @@ def mapped(tmp_path_factory):
     ).astype(np.uint8)
     folder = tmp_path_factory.mktemp("mapped")
     splits = {"train": [(frames, 0)] * 24, "test": [(frames, 0)]}
-    return pipeline.read_info(str(write_shards(folder, splits, ["a"], (24, 32))))
+    return read_manifest(str(write_shards(folder, splits, ["a"], (24, 32))))
 
 
 def mapped_numbers(samples):
@@ -324,9 +326,8 @@ SEGMENT_OPTIONS = {"crop_size": 16, "mean": (0.0, 0.0, 0.0)}
 def test_training_snippets(mapped, segments, frames, stride, places):
     """Frames from their segments, every place of them, all under one crop and mirror."""
     options = {**SEGMENT_OPTIONS, "segments": segments, "frames": frames, "frame_stride": stride}
-    batches = pipeline.training_batches(mapped, 8, epochs=math.inf, **options)
-    shape = pipeline.sample_shape(segments, frames, 16)
-    assert batches.element_spec[0].shape == (8, *shape)
+    batches = training_batches(mapped, 8, epochs=math.inf, **options)
+    assert batches.element_spec[0].shape == (8, *split_options(options)[0].shape)
     samples = np.concatenate([batch for batch, _ in batches.take(9).as_numpy_iterator()])
     numbers = mapped_numbers(samples).reshape(-1, segments, frames)
     for k, expected in enumerate(places):
@@ -340,20 +341,12 @@ def test_training_snippets(mapped, segments, frames, stride, places):
     assert np.ptp(position[:, 0, 8, 8, 0]) > 30, "samples have crops of their own"
 
 
-def test_snippets_of_images_have_no_time_axis():
-    assert pipeline.sample_shape(0, 16, 112) == (16, 112, 112, 3)
-    assert pipeline.sample_shape(0, 1, 112) == (1, 112, 112, 3)
-    assert pipeline.sample_shape(8, 1, 224) == (8, 224, 224, 3)
-    assert pipeline.sample_shape(1, 1, 224) == (1, 224, 224, 3)
-    assert pipeline.sample_shape(2, 16, (112, 96)) == (2, 16, 112, 96, 3)
-
-
 def test_views_are_groups_of_snippets_times_crops(gray, mapped):
     options = {**SEGMENT_OPTIONS, "segments": 4, "frames": 1, "clips": 3, "crops": 5}
     options["test_scale"] = 2 / 3  # 16 of 24 pixels
     by_path = {
         path.decode(): frame_numbers(view)
-        for view, _, path in pipeline.evaluation_views(gray, **options).as_numpy_iterator()
+        for view, _, path in evaluation_views(gray, **options).as_numpy_iterator()
     }
     groups = {
         "test/0.mp4": [[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 4]],  # 5 frames
@@ -365,7 +358,7 @@ def test_views_are_groups_of_snippets_times_crops(gray, mapped):
         np.testing.assert_allclose(by_path[path], np.repeat(expected, 5, axis=0), atol=0.3)
 
     options.update(segments=3, frames=2, frame_stride=2, clips=2, crops=10)
-    views = pipeline.evaluation_views(mapped, **options)
+    views = evaluation_views(mapped, **options)
     assert views.element_spec[0].shape == (20, 3, 2, 16, 16, 3)
     view = next(views.as_numpy_iterator())[0]
     numbers = [[[1, 3], [8, 10], [15, 17]], [[3, 5], [10, 12], [17, 19]]]
@@ -413,7 +406,7 @@ def moving(tmp_path_factory):
     video = (gray_video(fields, size), 0, levels.astype(np.uint8))
     folder = tmp_path_factory.mktemp("moving")
     write_shards(folder, {"train": [video] * 32, "test": [video]}, ["a"], size)
-    info = pipeline.read_info(str(folder))
+    info = read_manifest(str(folder))
     assert info.flow
     return info
 
@@ -438,7 +431,7 @@ def fields_of(flow):
 
 def test_training_clips_of_flow(moving):
     options = {**FLOW_OPTIONS, "frames": 8, "crop_scales": (16 / 24,)}
-    batches = pipeline.training_batches(moving, 32, epochs=2, **options)
+    batches = training_batches(moving, 32, epochs=2, **options)
     assert batches.element_spec[0].shape == (32, 8, 16, 16, 2)
     clips = np.concatenate([clips for clips, _ in batches.as_numpy_iterator()])
     left, mirrored = fields_of(clips)
@@ -447,11 +440,11 @@ def test_training_clips_of_flow(moving):
     assert left[:, 0].min() > -1 and left[:, 0].max() < 5 * 16 + 3 * 16 + 1
     assert np.ptp(left[:, 0]) > 60
     (plain, _), (scaled, _) = (
-        next(iter(pipeline.training_batches(moving, 8, **{**options, **how})))
+        next(iter(training_batches(moving, 8, **{**options, **how})))
         for how in ({}, {"mean": (127.5, 100.0), "std": 2.0})
     )
     np.testing.assert_allclose(scaled, (plain - np.array([127.5, 100.0])) / 2)
-    (clips, _) = next(iter(pipeline.training_batches(moving, 32, mirror=False, **options)))
+    (clips, _) = next(iter(training_batches(moving, 32, mirror=False, **options)))
     assert not fields_of(clips.numpy())[1].any()
 
 
@@ -459,7 +452,7 @@ def test_training_clips_of_flow(moving):
 def test_training_snippets_of_flow(moving, frames):
     """The fields of a snippet are channels: x1, y1, x2, y2, ..."""
     options = {**FLOW_OPTIONS, "segments": 3, "frames": frames, "crop_scales": (16 / 24,)}
-    batches = pipeline.training_batches(moving, 32, **options)
+    batches = training_batches(moving, 32, **options)
     assert batches.element_spec[0].shape == (32, 3, 16, 16, 2 * frames)
     samples, _ = next(batches.as_numpy_iterator())
     fields = np.moveaxis(samples.reshape(32, 3, 16, 16, frames, 2), 4, 2)
@@ -474,7 +467,7 @@ def test_training_snippets_that_are_clips_of_flow(moving):
     """What ARTNet takes under TSN: a clip of two channels of each segment, not a stack."""
     options = {**FLOW_OPTIONS, "segments": 3, "frames": 4, "crop_scales": (16 / 24,)}
     batches, stacks = (
-        pipeline.training_batches(moving, 32, stacked=stacked, **options)
+        training_batches(moving, 32, flow_as_channels=stacked, **options)
         for stacked in (False, True)
     )
     assert batches.element_spec[0].shape == (32, 3, 4, 16, 16, 2)
@@ -491,23 +484,21 @@ def test_fixed_crops(moving):
     """Of 16 x 16 in 24 x 32, TSN's places are at columns 0, 4, 8, 12 and 16."""
     options = {**FLOW_OPTIONS, "frames": 24, "crop_scales": (16 / 24,), "mirror": False}
     for positions, columns in (("fixed", range(0, 17, 4)), ("random", range(17))):
-        batches = pipeline.training_batches(
-            moving, 32, crop_positions=positions, epochs=3, **options
-        )
+        batches = training_batches(moving, 32, crop_positions=positions, epochs=3, **options)
         clips = np.concatenate([clips for clips, _ in batches.as_numpy_iterator()])
         left, _ = fields_of(clips)
         found = set(np.rint(left[:, 0] / 3))  # three for a column; all begin with field 0
         assert found <= set(columns) and len(found) >= min(len(columns), 10)
     with pytest.raises(ValueError, match=r"`crop_positions` must be one of random, fixed"):
-        pipeline.training_batches(moving, 32, crop_positions="corner", **options)
+        training_batches(moving, 32, crop_positions="corner", **options)
 
 
 def test_views_of_flow(moving):
     options = {**FLOW_OPTIONS, "crops": 10, "test_scale": 2 / 3}  # 16 of 24 pixels
-    clips = pipeline.evaluation_views(moving, clips=2, frames=16, **options)
-    stacks = pipeline.evaluation_views(moving, clips=2, segments=2, frames=4, **options)
-    snippets = pipeline.evaluation_views(
-        moving, clips=2, segments=2, frames=4, stacked=False, **options
+    clips = evaluation_views(moving, clips=2, frames=16, **options)
+    stacks = evaluation_views(moving, clips=2, segments=2, frames=4, **options)
+    snippets = evaluation_views(
+        moving, clips=2, segments=2, frames=4, flow_as_channels=False, **options
     )
     clips, stacks, snippets = (
         next(views.as_numpy_iterator())[0] for views in (clips, stacks, snippets)
@@ -529,15 +520,15 @@ def test_views_of_flow(moving):
 
 def test_shards_without_flow(gray):
     assert not gray.flow
-    for make in (lambda **o: pipeline.training_batches(gray, 8, **o), pipeline_views(gray)):
+    for make in (lambda **o: training_batches(gray, 8, **o), pipeline_views(gray)):
         with pytest.raises(ValueError, match=r"`stream` must be 'rgb'.*`--flow tvl1`"):
             make(**FLOW_OPTIONS)
-    with pytest.raises(ValueError, match=r"`stream` must be .* Received: stream='both'"):
-        pipeline.training_batches(gray, 8, stream="both")
+    with pytest.raises(ValueError, match=r"`stream` must be .* Received: 'both'"):
+        training_batches(gray, 8, stream="both")
 
 
 def pipeline_views(info):
-    return lambda **options: pipeline.evaluation_views(info, **options)
+    return lambda **options: evaluation_views(info, **options)
 
 
 @pytest.fixture(scope="module")
@@ -555,7 +546,7 @@ def three_splits(tmp_path_factory):
 @pytest.mark.parametrize("split", [0, 1, 2, 3])
 def test_official_splits(three_splits, split):
     """A video is stored once; which side it is on is chosen in reading."""
-    info = pipeline.read_info(str(three_splits), split)
+    info = read_manifest(str(three_splits), split)
     assert info.clips == {"train": 9, "test": 9, "unused": 9}
     power = {0: 9, 1: 9, 2: 3, 3: 1}[split]
     expected = {
@@ -563,21 +554,21 @@ def test_official_splits(three_splits, split):
         for place, side in enumerate(("train", "test"))
     }
     options = {"frames": 2, "crop_size": 16}
-    batches = pipeline.training_batches(info, 3, epochs=2, **options)
+    batches = training_batches(info, 3, epochs=2, **options)
     labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
     for epoch in (labels[:9], labels[9:]):
         assert len(epoch) == 9 and set(epoch) == expected["train"]
-    views = pipeline.evaluation_views(info, clips=1, crops=1, **options)
+    views = evaluation_views(info, clips=1, crops=1, **options)
     labels = [int(label) for _, label, _ in views]
     assert len(labels) == 9 and set(labels) == expected["test"]
 
 
 def test_splits_that_are_not_there(three_splits, gray, tmp_path):
-    with pytest.raises(ValueError, match=r"`split` must be.*one of 1, 2, 3. Received: split=4"):
-        pipeline.read_info(str(three_splits), 4)
-    assert pipeline.read_info(gray.path, 1).split == 0  # there is one only
-    with pytest.raises(ValueError, match=r"`split` must be.*: 0, there is one only.*split=2"):
-        pipeline.read_info(gray.path, 2)
+    with pytest.raises(ValueError, match=r"`fold` must be.*one of 1, 2, 3. Received: fold=4"):
+        read_manifest(str(three_splits), 4)
+    assert read_manifest(gray.path, 1).fold == 0  # there is one only
+    with pytest.raises(ValueError, match=r"`fold` must be.*: 0, there is one only.*fold=2"):
+        read_manifest(gray.path, 2)
 
 
 def changed(folder, target, **changes):
@@ -591,25 +582,25 @@ def changed(folder, target, **changes):
 def test_manifests_of_version_1(moving, tmp_path):
     options = {"size": [24, 32], "short_side": None, "jpeg_quality": 95}
     folder = changed(moving.path, tmp_path / "old", schema_version=1, options=options)
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     assert info == moving._replace(path=folder, flow=False)
-    assert len(list(pipeline.evaluation_views(info, frames=8, crop_size=16, crops=1))) == 1
+    assert len(list(evaluation_views(info, frames=8, crop_size=16, crops=1))) == 1
     options["size"], options["short_side"] = None, 24
     folder = changed(moving.path, tmp_path / "short", schema_version=1, options=options)
-    assert pipeline.read_info(folder).frame_size == 24
+    assert read_manifest(folder).frame_size == 24
 
 
 def test_manifests_of_newer_versions(gray, tmp_path):
     folder = changed(gray.path, tmp_path / "new", schema_version=3, library="keras_videorel 9")
     with pytest.raises(ValueError, match=r"newer version \(keras_videorel 9\).*at most 2.*: 3"):
-        pipeline.read_info(folder)
+        read_manifest(folder)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"options": {}}'])
 def test_a_manifest_that_is_none(content, tmp_path):
     (tmp_path / "dataset.json").write_text(content)
     with pytest.raises(ValueError, match=r"dataset.json' is no manifest of shards"):
-        pipeline.read_info(str(tmp_path))
+        read_manifest(str(tmp_path))
 
 
 def test_shards_of_others(tmp_path):
@@ -637,15 +628,15 @@ def test_shards_of_others(tmp_path):
         "keys": {"frames": "video/jpeg", "label": "target"},
     }
     (described / "dataset.json").write_text(json.dumps(manifest))
-    info = pipeline.read_info(str(described))
+    info = read_manifest(str(described))
     options = {"frames": 3, "crop_size": 16, "mean": (0.0, 0.0, 0.0)}
-    clips, labels = next(iter(pipeline.training_batches(info, 8, **options)))
+    clips, labels = next(iter(training_batches(info, 8, **options)))
     assert sorted(labels.numpy()) == [0, 0, 1, 1, 2, 2, 3, 3]
     np.testing.assert_allclose(np.diff(frame_numbers(clips), axis=1), 1, atol=0.3)
-    for _, label, path in pipeline.evaluation_views(info, crops=1, **options):
+    for _, label, path in evaluation_views(info, crops=1, **options):
         assert label.dtype == tf.int64 and path.numpy() == b""
     with pytest.raises(FileNotFoundError, match=r"no shards of the 'train' split.*matches gone\*"):
-        pipeline.shard_files(info._replace(files={"train": ["gone*"]}), "train")
+        shard_files(info._replace(files={"train": ["gone*"]}), "train")
 
 
 def test_a_remote_folder(gray):
@@ -654,13 +645,13 @@ def test_a_remote_folder(gray):
     tf.io.gfile.makedirs(folder)
     for name in tf.io.gfile.listdir(gray.path):
         tf.io.gfile.copy(f"{gray.path}/{name}", f"{folder}/{name}")
-    info = pipeline.read_info(folder)
+    info = read_manifest(folder)
     assert info == gray._replace(path=folder)
     patterns = {"train": [f"{folder}/train-*"]}
-    assert pipeline.shard_files(gray._replace(files=patterns), "train") == [
+    assert shard_files(gray._replace(files=patterns), "train") == [
         f"{folder}/train-{i:05d}-of-00002.tfrecord" for i in range(2)
     ]
-    here, there = (next(iter(pipeline.training_batches(i, 8, **OPTIONS))) for i in (gray, info))
+    here, there = (next(iter(training_batches(i, 8, **OPTIONS))) for i in (gray, info))
     np.testing.assert_array_equal(here[0], there[0])
 
 
@@ -668,7 +659,7 @@ def test_a_service_of_two_workers(tmp_path):
     """Each record is seen once an epoch, whoever reads it."""
     videos = [(gray_video(9, (24, 24), first=20 + i), i) for i in range(24)]
     labels = [str(i) for i in range(24)]
-    info = pipeline.read_info(str(write_shards(tmp_path, {"train": videos}, labels, (24, 24))))
+    info = read_manifest(str(write_shards(tmp_path, {"train": videos}, labels, (24, 24))))
     service = tf.data.experimental.service
     dispatcher = service.DispatchServer(service.DispatcherConfig(port=0))
     address = dispatcher.target.removeprefix("grpc://")
@@ -677,14 +668,14 @@ def test_a_service_of_two_workers(tmp_path):
         for _ in range(2)
     ]
     options = {"frames": 4, "crop_size": 16, "epochs": 2}
-    batches = pipeline.training_batches(info, 4, service=dispatcher.target, **options)
+    batches = training_batches(info, 4, service=dispatcher.target, **options)
     assert batches.element_spec[0].shape == (4, 4, 16, 16, 3)
     seen, clips = collections.Counter(), []
     for batch, labels in batches.as_numpy_iterator():
         seen.update(labels.tolist())
         clips += [clip.tobytes() for clip in batch]
     assert seen == {label: 2 for label in range(24)}
-    here = pipeline.training_batches(info, 4, **options).as_numpy_iterator()
+    here = training_batches(info, 4, **options).as_numpy_iterator()
     assert sorted(clips) == sorted(clip.tobytes() for batch, _ in here for clip in batch)
     del workers
 
@@ -692,6 +683,6 @@ def test_a_service_of_two_workers(tmp_path):
 def test_a_service_that_is_none(gray):
     for address in ("localhost:5000", "grpc://localhost", "grpc://localhost:port"):
         with pytest.raises(ValueError, match=r"`service` must be.*'grpc://host:port'. Received"):
-            pipeline.training_batches(gray, 8, service=address)
+            training_batches(gray, 8, service=address)
     with pytest.raises(OSError, match=r"no tf.data service answers at 'grpc://localhost:1'"):
-        pipeline.training_batches(gray, 8, service="grpc://localhost:1")
+        training_batches(gray, 8, service="grpc://localhost:1")

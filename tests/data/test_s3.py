@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from keras_videorel.data import folders, shards
+from keras_videorel.data import shards
 from tests.videos import moving_square, write_video
 
 pytestmark = pytest.mark.skipif(
@@ -19,9 +19,10 @@ pytestmark = pytest.mark.skipif(
 # In processes of their own: the plug-in aborts when its process ends.
 READ = """
 import hashlib, os, sys
+from keras_videorel import ClipSpec
 from keras_videorel.data import pipeline
-info = pipeline.read_info(sys.argv[1])
-clips, labels = next(iter(pipeline.training_batches(info, 2, crop_size=56, seed=3)))
+info = read_manifest(sys.argv[1])
+clips, labels = next(iter(pipeline.training_batches(info, ClipSpec(crop_size=56), 2, seed=3)))
 print(hashlib.sha256(clips.numpy().tobytes()).hexdigest(), labels.numpy(), flush=True)
 os._exit(0)
 """
@@ -84,8 +85,7 @@ def test_videos_from_s3_become_shards_on_s3_that_are_read(server, tmp_path, root
     assert "train: 2 clips, 40 frames" in _run(environment, *command)
     assert "complete already" in _run(environment, *command)
 
-    found = folders.read_folder(videos)
-    shards.write_shards(found, local, ["a", "b"], videos, (64, 64), shards=1)
+    shards.convert_folder(videos, local, (64, 64), num_shards=1)
     listed = client.list_objects_v2(Bucket="bucket", Prefix="shards/")["Contents"]
     assert sorted(entry["Key"] for entry in listed) == sorted(
         f"shards/{path.name}" for path in local.iterdir()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_videorel import ClipSpec
 from keras_videorel.data import sampling
 
 
@@ -105,24 +106,29 @@ def test_random_snippets_reach_every_place_and_repeat_for_a_seed():
 
 
 def test_samples_are_clips_or_snippets():
-    clip = sampling.random_sample(50, 0, 8, 2, seed=(1, 2))
+    spec = ClipSpec(frames=8, frame_stride=2)
+    clip = sampling.random_sample(50, spec, seed=(1, 2))
     np.testing.assert_array_equal(clip, sampling.random_clip(50, 8, 2, seed=(1, 2)))
-    clips = sampling.uniform_samples(50, 3, 0, 8, 2)
+    clips = sampling.uniform_samples(50, 3, spec)
     np.testing.assert_array_equal(clips, sampling.uniform_clips(50, 3, 8, 2))
-    snippets = sampling.random_sample(50, 4, 3, 2, seed=(1, 2)).numpy()
+    spec = ClipSpec(segments=4, frames=3, frame_stride=2)
+    snippets = sampling.random_sample(50, spec, seed=(1, 2)).numpy()
     expected = sampling.random_snippets(50, 4, 3, 2, seed=(1, 2))
     np.testing.assert_array_equal(snippets.reshape(4, 3), expected)
-    groups = sampling.uniform_samples(50, 5, 4, 3, 2).numpy()
+    groups = sampling.uniform_samples(50, 5, spec).numpy()
     expected = sampling.uniform_snippets(50, 5, 4, 3, 2)
     np.testing.assert_array_equal(groups.reshape(5, 4, 3), expected)
 
 
-def test_most_samples():
-    """With that many groups none repeats another; with one more in equal segments, one does."""
-    assert int(sampling.max_samples(20, 0, 16)) == 5
+def test_distinct_samples():
+    """None repeats another; with one more in equal segments, one does."""
+    assert len(sampling.distinct_samples(20, 25, ClipSpec(frames=16))) == 5
+    assert len(sampling.distinct_samples(20, 3, ClipSpec(frames=16))) == 3
     for num_frames, segments, length, stride in CASES:
-        most = int(sampling.max_samples(num_frames, segments, length, stride))
-        counts = [most] if num_frames % segments else [most, most + 1]
-        for count in counts:
-            groups = sampling.uniform_samples(num_frames, count, segments, length, stride).numpy()
+        clip = ClipSpec(segments=segments, frames=length, frame_stride=stride)
+        distinct = sampling.distinct_samples(num_frames, 10**4, clip).numpy()
+        most = len(distinct)
+        assert len(np.unique(distinct, axis=0)) == most, (num_frames, segments, length)
+        if num_frames % segments == 0:
+            groups = sampling.uniform_samples(num_frames, most + 1, clip).numpy()
             assert len(np.unique(groups, axis=0)) == most, (num_frames, segments, length)

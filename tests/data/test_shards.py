@@ -14,11 +14,13 @@ from keras_videorel.data import (
     inspection,
     local_engine,
     pictures,
-    pipeline,
+    shard_plan,
     shards,
     sources,
 )
-from keras_videorel.data.sources import Video
+from keras_videorel.data.drawing import Drawing
+from keras_videorel.data.manifest import read_manifest, shard_files
+from keras_videorel.data.sources import DataSet, Video
 from tests.videos import LOSSLESS, moving_square, write_audio, write_video
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (220, 30, 20)}
@@ -37,9 +39,16 @@ def folder(tmp_path_factory):
 
 
 def _write(folder, output, **options):
-    videos = folders.read_folder(folder)
-    options = {"size": (48, 64), "workers": 1, "shards": 2, **options}
-    return shards.write_shards(videos, output, sources.label_names(videos), root=folder, **options)
+    options = {"num_shards": 2, **options}
+    return _convert(folders.read_folder(folder).videos, output, None, folder, **options)
+
+
+def _convert(videos, output, labels, root="", frame_size=(48, 64), **options):
+    """Write shards; the content of `dataset.json`."""
+    known = {name: options.pop(name) for name in DataSet._fields if name in options}
+    data = DataSet(videos, labels, **known)
+    options = {"num_workers": 1, **options}
+    return shards.write_shards(data, output, root, frame_size, **options).content
 
 
 def _names(output):
@@ -126,22 +135,23 @@ def test_records_labels_and_manifest(folder, tmp_path):
 
 def test_two_processes_write_what_one_does(folder, tmp_path):
     _write(folder, tmp_path / "one")
-    _write(folder, tmp_path / "two", workers=2)
+    _write(folder, tmp_path / "two", num_workers=2)
     assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
 
 
 def test_shards_mix_classes(tmp_path):
     videos = [Video(f"{label}/{i}", label, "train") for label in "abcd" for i in range(64)]
+    data = DataSet(videos, list("abcd"))
     options = {"seed": 0, "shards": {"train": 4, "test": 0}}
-    plan = shards._plan(videos, list("abcd"), options)
+    plan = shard_plan.plan(data, options)
     assert sorted(v for shard in plan for v, _ in shard.clips) == sorted(videos)
     for shard in plan:
         indices = [index for _, index in shard.clips]
         assert len(indices) == 64 and min(np.bincount(indices, minlength=4)) >= 8
         assert indices != sorted(indices)
         assert all("abcd"[index] == v.label for v, index in shard.clips)
-    assert shards._plan(videos[::-1], list("abcd"), options) == plan
-    assert shards._plan(videos, list("abcd"), {**options, "seed": 1}) != plan
+    assert shard_plan.plan(data._replace(videos=videos[::-1]), options) == plan
+    assert shard_plan.plan(data, {**options, "seed": 1}) != plan
 
 
 @pytest.mark.parametrize(
@@ -156,11 +166,11 @@ def test_shards_mix_classes(tmp_path):
     ],
 )
 def test_number_of_shards(clips, wanted, workers, count):
-    assert shards._shard_count(clips, wanted, workers) == count
+    assert shard_plan.shard_count(clips, wanted, workers) == count
 
 
 def test_short_side(folder, tmp_path):
-    manifest = _write(folder, tmp_path, size=None, short_side=24)
+    manifest = _write(folder, tmp_path, frame_size=24)
     assert manifest["options"]["size"] is None and manifest["options"]["short_side"] == 24
     record = _records(tmp_path, "test")["test/red/2.mp4"]
     assert record["frames"].shape == (7, 24, 32, 3)
@@ -173,7 +183,7 @@ def test_short_side(folder, tmp_path):
 
 def test_jpeg_quality_and_default_size(folder, tmp_path):
     for quality in (95, 30):
-        manifest = _write(folder, tmp_path / str(quality), size=None, jpeg_quality=quality)
+        manifest = _write(folder, tmp_path / str(quality), frame_size=None, jpeg_quality=quality)
         assert manifest["options"]["size"] == [128, 170]
     sizes = [
         sum(path.stat().st_size for path in (tmp_path / str(quality)).glob("*.tfrecord"))
@@ -200,7 +210,7 @@ def spoilt(tmp_path):
 def test_files_without_frames_are_rejected(spoilt, tmp_path):
     root, videos = spoilt
     output = tmp_path / "shards"
-    manifest = shards.write_shards(videos, output, ["x"], root, (48, 64), shards=3, workers=1)
+    manifest = _convert(videos, output, ["x"], root, (48, 64), num_shards=3, num_workers=1)
     with open(output / "rejected.csv", newline="", encoding="utf-8") as file:
         rejected = dict(csv.reader(file))
     assert rejected.pop("path") == "reason"
@@ -226,11 +236,11 @@ def test_all_videos_rejected(spoilt, tmp_path):
     videos = [v for v in videos if v.path not in ("good.avi", "half.avi")]
     output = tmp_path / "shards"
     with pytest.raises(ValueError, match=r"all rejected \(empty.avi: empty file \(0 bytes\)"):
-        shards.write_shards(videos, output, ["x"], root, workers=1)
+        _convert(videos, output, ["x"], root, num_workers=1)
     assert not output.exists()
     (output / "mine").mkdir(parents=True)
     with pytest.raises(ValueError, match="Received: 4, all rejected"):
-        shards.write_shards(videos, output, ["x"], root, workers=1)
+        _convert(videos, output, ["x"], root, num_workers=1)
     assert _names(output) == ["mine"]
 
 
@@ -267,8 +277,8 @@ def test_a_second_run_writes_the_missing_shards(folder, tmp_path, monkeypatch):
 def test_rejections_survive_an_interruption(spoilt, tmp_path, monkeypatch):
     root, videos = spoilt
     whole, output = tmp_path / "whole", tmp_path / "interrupted"
-    options = {"root": root, "size": (48, 64), "shards": 6, "workers": 1}
-    shards.write_shards(videos, whole, ["x"], **options)
+    options = {"root": root, "frame_size": (48, 64), "num_shards": 6, "num_workers": 1}
+    _convert(videos, whole, ["x"], **options)
     encode, calls = decoder.Decoder.encode, []
 
     def fail(*arguments):
@@ -280,28 +290,28 @@ def test_rejections_survive_an_interruption(spoilt, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(decoder.Decoder, "encode", fail)
         with pytest.raises(OSError, match="disk full"):
-            shards.write_shards(videos, output, ["x"], **options)
+            _convert(videos, output, ["x"], **options)
     assert len(list(output.glob("*.tfrecord"))) == 4
     assert not list(output.rglob("*.tmp"))
-    shards.write_shards(videos, output, ["x"], **options)
+    _convert(videos, output, ["x"], **options)
     assert _contents(output) == _contents(whole)
 
 
 def test_the_number_of_workers_may_change(folder, tmp_path, monkeypatch):
-    _interrupt(folder, tmp_path, monkeypatch, shards=None)
+    _interrupt(folder, tmp_path, monkeypatch, num_shards=None)
     # Three workers would want three shards of each split; one shard that is left needs no pool.
-    manifest = _write(folder, tmp_path, shards=None, workers=3)
+    manifest = _write(folder, tmp_path, num_shards=None, num_workers=3)
     assert manifest["options"]["shards"] == {"train": 1, "test": 1}
     assert len(_records(tmp_path, "train")) == 6
 
 
 CHANGES = [
-    ({"size": (24, 32)}, r"size: \[48, 64\] there, \[24, 32\] wanted"),
-    ({"size": None, "short_side": 48}, r"size: .* short_side: None there, 48 wanted"),
+    ({"frame_size": (24, 32)}, r"size: \[48, 64\] there, \[24, 32\] wanted"),
+    ({"frame_size": 48}, r"size: .* short_side: None there, 48 wanted"),
     ({"jpeg_quality": 80}, "jpeg_quality: 90 there, 80 wanted"),
     ({"seed": 1}, "seed: 0 there, 1 wanted"),
     ({"flow": "dis"}, "flow: none there, dis wanted"),
-    ({"shards": 3}, "shards: 2 train and 2 test there, 3 train and 3 test wanted"),
+    ({"num_shards": 3}, "shards: 2 train and 2 test there, 3 train and 3 test wanted"),
 ]
 
 
@@ -333,23 +343,23 @@ def test_other_options_are_refused(folder, state, options, difference, request):
 @pytest.mark.parametrize("state", ["finished", "unfinished"])
 def test_other_videos_are_refused(folder, state, request):
     output = request.getfixturevalue(state)
-    videos = folders.read_folder(folder)
+    videos = folders.read_folder(folder).videos
     labels = sources.label_names(videos)
-    options = {"root": folder, "size": (48, 64), "workers": 1, "shards": 2}
+    options = {"root": folder, "frame_size": (48, 64), "num_workers": 1, "num_shards": 2}
     for other, count in ((videos[1:], 8), ([videos[0]._replace(label="red"), *videos[1:]], 9)):
         with pytest.raises(ValueError, match=f"videos or labels: 9 there, {count} other ones"):
-            shards.write_shards(other, output, labels, **options)
+            _convert(other, output, labels, **options)
 
 
 def test_options_may_change_before_the_first_shard(folder, tmp_path, monkeypatch):
     _interrupt(folder, tmp_path, monkeypatch, shards_written=0)
-    assert _write(folder, tmp_path, size=(24, 32))["options"]["size"] == [24, 32]
+    assert _write(folder, tmp_path, frame_size=(24, 32))["options"]["size"] == [24, 32]
 
 
 def test_a_finished_folder_is_left_alone(folder, finished, monkeypatch):
     before = _contents(finished)
-    monkeypatch.setattr(shards, "_write_missing", None)
-    assert shards.is_complete(finished)
+    monkeypatch.setattr(shards, "_write_missing", lambda *_: pytest.fail("it writes"))
+    assert shard_plan.finished(finished)
     assert _write(folder, finished) == json.loads((finished / "dataset.json").read_text())
     assert _contents(finished) == before
 
@@ -368,7 +378,7 @@ def test_foreign_folders_are_refused(folder, tmp_path):
     ):
         _write(folder, tmp_path)
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"holds a dataset.json that is none of a data set"):
+    with pytest.raises(ValueError, match=r"dataset.json. is no manifest of shards"):
         _write(folder, tmp_path)
     assert len(_contents(tmp_path)) == 2
     with pytest.raises(OSError):
@@ -394,7 +404,7 @@ def test_a_killed_decoding_process_is_reported(folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(decoder.Decoder, "encode", fail)
         with pytest.raises(OSError, match=r"red/0\.mp4 was killed"):
-            _write(folder, tmp_path, workers=2)
+            _write(folder, tmp_path, num_workers=2)
     assert not (tmp_path / "dataset.json").exists() and not list(tmp_path.rglob("*.tmp"))
     assert _write(folder, tmp_path)["rejected"] == 0
 
@@ -408,14 +418,14 @@ def test_an_error_of_one_worker_ends_the_others(folder, tmp_path, monkeypatch):
     write_shard = local_engine.write_shard
     monkeypatch.setattr(local_engine, "write_shard", fail)
     with pytest.raises(OSError, match="no space left"):
-        _write(folder, tmp_path, workers=2)
+        _write(folder, tmp_path, num_workers=2)
     assert not (tmp_path / "train-00000-of-00002.tfrecord").exists()
 
 
 def test_flow_lies_beside_the_frames(folder, tmp_path):
     import tensorflow as tf
 
-    manifest = _write(folder, tmp_path, size=(96, 128), flow="dis")
+    manifest = _write(folder, tmp_path, frame_size=(96, 128), flow="dis")
     assert manifest["options"]["flow"] == "dis"
     path = next(str(path) for path in sorted(tmp_path.glob("test-*.tfrecord")))
     serialized = next(iter(tf.data.TFRecordDataset(path)))
@@ -442,15 +452,15 @@ def test_official_splits_share_one_set_of_shards(folder, tmp_path):
     sides = {"0": ("train", "test"), "1": ("test", "train"), "2": ("unused", "train")}
     videos = [
         video._replace(split=sides[video.path[-5]][0], splits=sides[video.path[-5]])
-        for video in folders.read_folder(folder)
+        for video in folders.read_folder(folder).videos
     ]
-    manifest = shards.write_shards(
+    manifest = _convert(
         videos,
         tmp_path,
         list(COLOURS),
         folder,
         (48, 64),
-        shards=1,
+        num_shards=1,
         rejected=[("x", "no such file")],
     )
     assert {side: counts["clips"] for side, counts in manifest["splits"].items()} == {
@@ -475,35 +485,31 @@ def test_remote_folders(folder, tmp_path):
         target = f"ram://data/videos/{path.relative_to(folder)}"
         tf.io.gfile.makedirs(target.rpartition("/")[0])
         tf.io.gfile.copy(str(path), target)
-    videos = folders.read_folder("ram://data/videos")
-    assert videos == folders.read_folder(folder)
+    videos = folders.read_folder("ram://data/videos").videos
+    assert videos == folders.read_folder(folder).videos
     output = "ram://data/shards"
-    options = {"size": (48, 64), "workers": 1, "shards": 2}
+    options = {"frame_size": (48, 64), "num_workers": 1, "num_shards": 2}
     videos = [*videos, Video("train/blue/none.mp4", "blue", "train")]
-    manifest = shards.write_shards(videos, output, list(COLOURS), "ram://data/videos", **options)
-    assert manifest["rejected"] == 1 and shards.is_complete(output)
+    manifest = _convert(videos, output, list(COLOURS), "ram://data/videos", **options)
+    assert manifest["rejected"] == 1 and shard_plan.finished(output)
     names = [name for name in files.list_folder(output) if name.endswith(".tfrecord")]
-    shards.write_shards(videos, tmp_path, list(COLOURS), folder, **options)
+    _convert(videos, tmp_path, list(COLOURS), folder, **options)
     assert len(names) == 4
     for name in names:
         assert files.read_bytes(f"{output}/{name}") == (tmp_path / name).read_bytes()
-    assert (
-        shards.write_shards(videos, output, list(COLOURS), "ram://data/videos", **options)
-        == manifest
-    )
+    assert _convert(videos, output, list(COLOURS), "ram://data/videos", **options) == manifest
     files.remove("ram://data")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (0, 5)}, "`size` must be an integer of at least 1"),
-        ({"size": 128}, r"`size` must be \(height, width\). Received: 128"),
-        ({"short_side": 24}, r"either `size` or `short_side`. Received: size=\(48, 64\)"),
-        ({"size": None, "short_side": 0}, "`short_side` must be .* Received: 0"),
+        ({"frame_size": (0, 5)}, "`frame_size` must be an integer of at least 1"),
+        ({"frame_size": (1, 2, 3)}, r"`frame_size` must be \(height, width\) or an integer"),
+        ({"frame_size": 0}, "`frame_size` must be .* Received: 0"),
         ({"jpeg_quality": 101}, "`jpeg_quality` must be .* at most 100. Received: 101"),
-        ({"shards": 0}, "`shards` must be .* Received: 0"),
-        ({"workers": 0}, "`workers` must be .* Received: 0"),
+        ({"num_shards": 0}, "`num_shards` must be .* Received: 0"),
+        ({"num_workers": 0}, "`num_workers` must be .* Received: 0"),
         ({"seed": 0.5}, "`seed` must be an integer. Received: 0.5"),
         ({"flow": "farneback"}, "`flow` must be one of none, tvl1, dis. Received: 'farneback'"),
         ({"engine": "spark"}, "`engine` must be one of local, beam. Received: 'spark'"),
@@ -519,7 +525,7 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
     ("videos", "labels", "message"),
     [
         ([], ["x"], "at least one video"),
-        ([Video("a", "x", "valid")], ["x"], "`split` must be one of train, val, test, unused"),
+        ([Video("a", "x", "valid")], ["x"], "`split of a` must be one of train, val, test, unused"),
         (
             [Video("a", "x", "train", ("train", "test")), Video("b", "x", "train")],
             ["x"],
@@ -538,7 +544,7 @@ def test_bad_arguments_are_refused(folder, tmp_path, options, message):
 )
 def test_bad_videos_are_refused(tmp_path, videos, labels, message):
     with pytest.raises(ValueError, match=message):
-        shards.write_shards(videos, tmp_path / "new", labels)
+        _convert(videos, tmp_path / "new", labels)
     assert not (tmp_path / "new").exists()
 
 
@@ -549,7 +555,7 @@ def test_segments_of_one_file_and_a_validation_part(folder, tmp_path):
         Video(path, "blue", "train", (), 0.3, None),
         Video("test/red/2.mp4", "red", "val"),
     ]
-    manifest = shards.write_shards(videos, tmp_path, ["blue", "red"], folder, (48, 64), workers=1)
+    manifest = _convert(videos, tmp_path, ["blue", "red"], folder, (48, 64), num_workers=1)
     assert list(manifest["splits"]) == ["train", "val"]
     assert manifest["options"]["shards"] == {"train": 1, "val": 1, "test": 0}
     assert "val-00000-of-00001.tfrecord" in _names(tmp_path)
@@ -566,9 +572,9 @@ def test_segments_of_one_file_and_a_validation_part(folder, tmp_path):
     }
     np.testing.assert_allclose(ends[f"{path}#t=0,0.3"], (0, 4e6 / 11), atol=200)
     np.testing.assert_allclose(ends[f"{path}#t=0.3"], (4e6 / 11, 6e6 / 11), atol=200)
-    info = pipeline.read_info(str(tmp_path))
+    info = read_manifest(str(tmp_path))
     assert info.clips == {"train": 2, "val": 1}
-    assert [os.path.basename(p) for p in pipeline.shard_files(info, "val")] == [
+    assert [os.path.basename(p) for p in shard_files(info, "val")] == [
         "val-00000-of-00001.tfrecord"
     ]
 
@@ -577,13 +583,13 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
     root, output = tmp_path / "videos", tmp_path / "shards"
     shutil.copytree(folder, root)
     films = {name: (root / name).read_bytes() for name in ("train/red/0.mp4", "test/red/2.mp4")}
-    videos = folders.read_folder(root)
+    videos = folders.read_folder(root).videos
     (root / "train/red/0.mp4").write_bytes(b"half")
     (root / "test/red/2.mp4").unlink()
 
     def write():
         labels = ["blue", "green", "red"]
-        manifest = shards.write_shards(videos, output, labels, root, (48, 64), workers=1)
+        manifest = _convert(videos, output, labels, root, (48, 64), num_workers=1)
         return manifest, {path.name: path.read_bytes() for path in output.glob("*.tfrecord")}
 
     manifest, before = write()
@@ -613,26 +619,24 @@ def test_repaired_and_missing_files_are_added(folder, tmp_path, monkeypatch):
     assert manifest["rejected"] == 0 and "retry" not in manifest
     assert manifest["splits"]["test"]["clips"] == 3
     assert (output / "rejected.csv").read_text() == "path,reason\n"
-    clips, problems = inspection.scan(inspection.read_layout(output), workers=1)
+    clips, problems = inspection.scan(read_manifest(output))
     assert len(clips) == 9 and problems == []
-    assert inspection.compare(inspection.read_layout(output), clips) == []
+    assert inspection.compare(read_manifest(output), clips) == []
     everything = _contents(output)
     assert write()[0] == manifest and _contents(output) == everything
 
 
 def test_videos_that_appear_are_added(folder, tmp_path):
-    videos = folders.read_folder(folder)
+    videos = folders.read_folder(folder).videos
     labels = sources.label_names(videos)
     late = videos[0]
-    options = {"root": folder, "size": (48, 64), "workers": 1}
+    options = {"root": folder, "frame_size": (48, 64), "num_workers": 1}
     missing = [("late", "no such file")]
-    shards.write_shards(videos[1:], tmp_path, labels, rejected=missing, **options)
+    _convert(videos[1:], tmp_path, labels, rejected=missing, **options)
     with pytest.raises(ValueError, match="videos or labels: 8 there, 9 other ones"):
-        shards.write_shards(videos, tmp_path, labels, **options)
+        _convert(videos, tmp_path, labels, **options)
     for _ in range(2):
-        manifest = shards.write_shards(
-            videos, tmp_path, labels, listed={late.name: "late"}, **options
-        )
+        manifest = _convert(videos, tmp_path, labels, listed={late.name: "late"}, **options)
         assert manifest["rejected"] == 0 and len(manifest["added"]) == 1
     assert late.path in _records(tmp_path, late.split)
 
@@ -645,24 +649,24 @@ def test_rejected_files_are_replaced_or_deleted(folder, tmp_path):
         (root / name).write_bytes(b"no film")
 
     def write(**options):
-        data = folders.folder_data_set(root)
-        return shards.write_shards(
+        data = folders.read_folder(root)
+        return _convert(
             data.videos,
             output,
             ["blue", "green", "red"],
             root,
             (48, 64),
             rejected=data.rejected,
-            workers=1,
+            num_workers=1,
             **options,
         )
 
-    assert write(shards=8)["rejected"] == 3
+    assert write(num_shards=8)["rejected"] == 3
     before = _contents(output)
     (root / "train/red/bad.avi").unlink()
     (root / "train/red/bad.mp4").write_bytes(film)
     for _ in range(2):
-        manifest = write(shards=8)
+        manifest = write(num_shards=8)
         assert (manifest["rejected"], manifest["splits"]["train"]["clips"]) == (2, 7)
     after = _contents(output)
     assert all(after[name] == before[name] for name in before if name.endswith(".tfrecord"))
@@ -670,25 +674,30 @@ def test_rejected_files_are_replaced_or_deleted(folder, tmp_path):
 
     (root / "train/red/worse.avi").unlink()
     for _ in range(2):
-        manifest = write(shards=8)
+        manifest = write(num_shards=8)
         assert manifest["rejected"] == 1 and "retry" not in manifest
     assert (output / "rejected.csv").read_text().splitlines()[1:] == [
         "train/red/note,cannot be opened as a video: Invalid data found when processing input"
     ]
     (root / "train/red/note").unlink()
     (root / "train/red/note.mkv").write_bytes(film)
-    assert write(shards=8)["splits"]["train"]["clips"] == 8
+    assert write(num_shards=8)["splits"]["train"]["clips"] == 8
 
     with pytest.raises(ValueError, match=r"no longer those of labels.txt: red, blue, green\)"):
-        shards.write_shards(
-            folders.read_folder(root), output, ["red", "blue", "green"], root, (48, 64), workers=1
+        _convert(
+            folders.read_folder(root).videos,
+            output,
+            ["red", "blue", "green"],
+            root,
+            (48, 64),
+            num_workers=1,
         )
     (root / "train/red/more.mp4").write_bytes(film)
     (root / "train/red/0.mp4").unlink()
     with pytest.raises(
         ValueError, match=r"new: train/red/more.mp4; gone: train/red/0.mp4.*another `output`"
     ):
-        write(shards=8)
+        write(num_shards=8)
 
 
 def test_a_repaired_set_keeps_the_splits_that_were_drawn(folder, tmp_path):
@@ -700,11 +709,11 @@ def test_a_repaired_set_keeps_the_splits_that_were_drawn(folder, tmp_path):
     film = (root / "red/0.mp4").read_bytes()
 
     def draw(fraction):
-        return folders.read_folder(root, fraction)
+        return folders.read_folder(root, Drawing(fraction)).videos
 
     def write(fraction=0.5):
-        options = {"root": root, "size": (48, 64), "workers": 1, "drawn": True}
-        return shards.write_shards(draw(fraction), output, [*COLOURS], **options)
+        options = {"root": root, "frame_size": (48, 64), "num_workers": 1, "drawn": True}
+        return _convert(draw(fraction), output, [*COLOURS], **options)
 
     tested = [v.path for v in draw(0.5) if v.split == "test"]
     for name in tested[:2]:
@@ -728,13 +737,13 @@ def test_a_good_file_beside_a_rejected_one(folder, tmp_path):
     shutil.copytree(folder, root)
     (root / "train/red/0.avi").write_bytes(b"no film")
     (root / "train/red/0.mp4").rename(tmp_path / "0.mp4")
-    other = [v for v in folders.read_folder(root) if v.path != "train/red/0.avi"]
+    other = [v for v in folders.read_folder(root).videos if v.path != "train/red/0.avi"]
 
     def write(path, listed):
         videos = [*other, Video(path, "red", "train")]
         labels = ["blue", "green", "red"]
         listed = {path: listed}
-        return shards.write_shards(videos, output, labels, root, (48, 64), listed=listed, workers=1)
+        return _convert(videos, output, labels, root, (48, 64), listed=listed, num_workers=1)
 
     assert write("train/red/0.avi", "red/0")["rejected"] == 1
     (tmp_path / "0.mp4").rename(root / "moved.mp4")
@@ -742,13 +751,13 @@ def test_a_good_file_beside_a_rejected_one(folder, tmp_path):
         manifest = write("moved.mp4", "red/0")
         assert manifest["splits"]["train"]["clips"] == 6
         # It is there still, and no better.
-        assert shards.rejected_names(output) == {"train/red/0.avi"}
+        assert shard_plan.read_rejected(output).keys() == {"train/red/0.avi"}
 
 
 def test_a_missing_file_of_a_similar_name(folder, tmp_path):
     videos = [Video("train/red/0.mp4", "x", "train"), Video("train/red/1.MP4", "x", "train")]
     videos += [Video("train/red/1.avi", "x", "train"), Video("none.avi", "x", "train")]
-    shards.write_shards(videos, tmp_path, ["x"], folder, (48, 64), workers=1)
+    _convert(videos, tmp_path, ["x"], folder, (48, 64), num_workers=1)
     assert (tmp_path / "rejected.csv").read_text().splitlines()[1:] == [
         "none.avi,no such file",
         "train/red/1.MP4,no such file (1.mp4 is there)",
@@ -768,7 +777,7 @@ def test_folders_of_pictures(tmp_path):
     videos = [Video("clip", "x", "train"), Video("clip", "x", "test", (), 0.5, 1.0)]
     videos.append(Video("clip", "x", "val", (), 0.8, 3.0))
     output = tmp_path / "shards"
-    manifest = shards.write_shards(videos, output, ["x"], root, (48, 64), frame_rate=10, workers=1)
+    manifest = _convert(videos, output, ["x"], root, (48, 64), frame_rate=10, num_workers=1)
     notes = sorted(entry["note"] for entry in manifest["notes"])
     assert notes == ["11 of 12 pictures decoded", "ends at 1.10 s of 3"]
     assert manifest["options"]["frame_rate"] == 10
@@ -780,6 +789,6 @@ def test_folders_of_pictures(tmp_path):
         100_000 * i for i in range(5, 10)
     ]
     with pytest.raises(ValueError, match=r"frame_rate: 10\.0 there, 12\.0 wanted"):
-        shards.write_shards(videos, output, ["x"], root, (48, 64), workers=1)
+        _convert(videos, output, ["x"], root, (48, 64), num_workers=1)
     with pytest.raises(ValueError, match="`frame_rate` must be a finite number above 0"):
-        shards.write_shards(videos, output, ["x"], root, frame_rate=0)
+        _convert(videos, output, ["x"], root, frame_rate=0)

@@ -1,3 +1,4 @@
+import collections
 import os
 
 import pytest
@@ -31,7 +32,7 @@ def test_folder_with_splits(tmp_path):
         "test/wave/c.webm",
         "train/clap hands/d.m4v",
     )
-    assert folders.read_folder(tmp_path) == [
+    assert folders.read_folder(tmp_path).videos == [
         Video("test/wave/c.webm", "wave", "test"),
         Video("train/clap hands/d.m4v", "clap hands", "train"),
         Video("train/wave/a.avi", "wave", "train"),
@@ -42,22 +43,22 @@ def test_folder_with_splits(tmp_path):
 def test_folder_split_by_a_fraction(tmp_path):
     _touch(tmp_path, *(f"run/{i}.mp4" for i in range(10)), *(f"sit/{i}.mp4" for i in range(4)))
     _touch(tmp_path, "lie/0.mp4", "jump/0.mp4", "jump/1.mp4")
-    videos = folders.read_folder(tmp_path, 0.3)
+    videos = folders.read_folder(tmp_path, Drawing(0.3)).videos
     assert [v.path for v in videos] == sorted(v.path for v in videos)
     assert all(v.path.startswith(f"{v.label}/") for v in videos)
     tests = [v.label for v in videos if v.split == "test"]
     assert {label: tests.count(label) for label in set(tests)} == {"run": 3, "sit": 1, "jump": 1}
-    assert folders.read_folder(tmp_path, 0.3) == videos
-    assert folders.read_folder(tmp_path, 0.3, seed=1) != videos
+    assert folders.read_folder(tmp_path, Drawing(0.3)).videos == videos
+    assert folders.read_folder(tmp_path, Drawing(0.3, seed=1)).videos != videos
     # One class's draw does not depend on the others.
     _touch(tmp_path, *(f"walk/{i}.mp4" for i in range(5)))
-    assert set(videos) < set(folders.read_folder(tmp_path, 0.3))
-    assert {v.split for v in folders.read_folder(tmp_path, 0)} == {"train"}
+    assert set(videos) < set(folders.read_folder(tmp_path, Drawing(0.3)).videos)
+    assert {v.split for v in folders.read_folder(tmp_path, Drawing(0)).videos} == {"train"}
 
 
 def test_a_class_may_be_called_train(tmp_path):
     _touch(tmp_path, "train/0.mp4", "train/1.mp4", "bus/0.mp4", "bus/1.mp4")
-    assert {v.label for v in folders.read_folder(tmp_path, 0.5)} == {"train", "bus"}
+    assert {v.label for v in folders.read_folder(tmp_path, Drawing(0.5)).videos} == {"train", "bus"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_folders_of_another_layout_are_refused(tmp_path, paths, fraction, message):
     _touch(tmp_path, *paths)
     with pytest.raises(ValueError, match=message):
-        folders.read_folder(tmp_path, fraction)
+        folders.read_folder(tmp_path, Drawing(fraction))
 
 
 def test_missing_folder(tmp_path):
@@ -100,7 +101,7 @@ def test_csv(tmp_path, encoding, end):
         "2,test,/elsewhere/b.mp4,wäve",
     ]
     table = _table(tmp_path, end.join(rows) + end, encoding)
-    assert tables.read_csv(table, tmp_path) == [
+    assert tables.read_csv(table, tmp_path).videos == [
         Video("a.mp4", "clap, hands", "train"),
         Video("/elsewhere/b.mp4", "wäve", "test"),
     ]
@@ -178,7 +179,7 @@ def test_whatever_is_a_video_counts_and_the_rest_is_listed(tmp_path):
         (videos / name).write_bytes(film)
     (videos / "train/odd/readme.txt").write_text("No video.\n" * 9)
     (videos / "train/odd/cover.png").write_bytes(b"?")
-    found = folders.folder_data_set(videos)
+    found = folders.read_folder(videos)
     assert {(v.path, v.split) for v in found.videos} == {
         ("Validation/odd/é.film", "val"),
         ("test/a/3.gif", "test"),
@@ -203,7 +204,7 @@ def test_whatever_is_a_video_counts_and_the_rest_is_listed(tmp_path):
     (tmp_path / "texts").mkdir()
     _touch(tmp_path / "texts", "a/notes.txt")
     with pytest.raises(ValueError, match=r"no videos in such folders; a/notes.txt: empty"):
-        folders.folder_data_set(tmp_path / "texts", Drawing(0.5))
+        folders.read_folder(tmp_path / "texts", Drawing(0.5))
 
 
 def test_links_of_folders_end(tmp_path):
@@ -213,7 +214,7 @@ def test_links_of_folders_end(tmp_path):
     for name in ("train/a/up", "train/a/all", "train/loop", "loop"):
         (videos / name).symlink_to(videos)
     (videos / "train/a/sibling").symlink_to(videos / "test/a")
-    found = folders.folder_data_set(videos)
+    found = folders.read_folder(videos)
     paths = ["test/a/2.mp4", "train/a/1.mp4", "train/b/3.mp4"]
     assert [v.path for v in found.videos] == paths
     assert found.rejected == [
@@ -240,7 +241,7 @@ def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
 def test_folders_of_pictures(tmp_path):
     _touch(tmp_path, *(f"train/{a}/{c}/{i}.jpg" for a in "ab" for c in "12" for i in range(3)))
     _touch(tmp_path, "train/a/film.mp4", "train/a/film.jpg", "train/a/else/x.txt")
-    found = folders.folder_data_set(tmp_path)
+    found = folders.read_folder(tmp_path)
     assert [v.path for v in found.videos] == [
         *("train/a/1", "train/a/2", "train/a/film.mp4", "train/b/1", "train/b/2")
     ]
@@ -250,7 +251,7 @@ def test_folders_of_pictures(tmp_path):
     }
     # A class called "train", of clips.
     _touch(tmp_path / "more", "train/c1/1.png", "train/c2/1.png", "bus/c1/1.png", "bus/c2/1.png")
-    drawn = folders.read_folder(tmp_path / "more", 0.5)
+    drawn = folders.read_folder(tmp_path / "more", Drawing(0.5)).videos
     assert {v.label for v in drawn} == {"train", "bus"}
 
 
@@ -275,7 +276,7 @@ def test_tables_of_other_programs(tmp_path, delimiter):
         Video("folder", "x", "test"),
     ]
     for encoding in ("utf-8-sig", "utf-16"):
-        assert tables.read_csv(_table(tmp_path, text, encoding), tmp_path) == expected
+        assert tables.read_csv(_table(tmp_path, text, encoding), tmp_path).videos == expected
     assert [v.name for v in expected[:3]] == ["a.mp4#t=0,1.5", "a.mp4#t=1.5,62", "sub/b.mp4"]
 
 
@@ -324,13 +325,13 @@ def test_recordings_stay_together(tmp_path, kind):
     names = NAMES[kind]
     _touch(tmp_path, *(f"run/{name}" for name in names))
     drawing = Drawing(0.3, 0.2, pattern="(person[0-9])" if kind == "pattern" else None)
-    found = folders.folder_data_set(tmp_path, drawing)
+    found = folders.read_folder(tmp_path, drawing)
     sides = {}
     for video in found.videos:
         recording = names.index(video.path.removeprefix("run/")) // 4
         sides.setdefault(recording, set()).add(video.split)
     assert all(len(own) == 1 for own in sides.values())
-    count = {split: sum(own == {split} for own in sides.values()) for split in sources.SPLITS}
+    count = collections.Counter(split for own in sides.values() for split in own)
     assert count == {"train": 4, "val": 1, "test": 2}
     assert found.warnings == []
 
@@ -339,7 +340,7 @@ def test_groups_of_a_table_cover_all_classes(tmp_path):
     rows = [f"{a}{p}{i}.mp4,{a},p{p}" for a in "ab" for p in range(8) for i in range(2 + p % 2)]
     rows += ["c1.mp4,c,p1", "c2.mp4,c,p2"]
     table = _table(tmp_path, "\n".join(["path,label,group", *rows]))
-    found = tables.csv_data_set(table, tmp_path, Drawing(0.25, 0.25))
+    found = tables.read_csv(table, tmp_path, Drawing(0.25, 0.25))
     sides = {}
     for video, row in zip(found.videos, rows, strict=True):
         sides.setdefault(row.rpartition(",")[2], set()).add(video.split)
@@ -350,17 +351,17 @@ def test_groups_of_a_table_cover_all_classes(tmp_path):
     text = "path,label,start,end\n" + "".join(
         f"{f}.mp4,x,{i},{i + 1}\n" for f in "abcd" for i in range(5)
     )
-    found = tables.csv_data_set(_table(tmp_path, text), tmp_path, Drawing(0.25))
+    found = tables.read_csv(_table(tmp_path, text), tmp_path, Drawing(0.25))
     assert len({(v.path, v.split) for v in found.videos}) == 4
     assert sum(v.split == "test" for v in found.videos) == 5
 
 
 def test_names_that_look_like_parts_of_one_recording(tmp_path):
     _touch(tmp_path, *(f"run/{who}_{i}.mp4" for who in ("anna", "bob") for i in range(6)))
-    (warning,) = folders.folder_data_set(tmp_path, Drawing(0.3)).warnings
+    (warning,) = folders.read_folder(tmp_path, Drawing(0.3)).warnings
     assert "look like parts of one recording" in warning and "--group_pattern" in warning
     _touch(tmp_path / "plain", *(f"run/{who}_{i}.mp4" for who in ("run", "IMG") for i in range(6)))
-    assert folders.folder_data_set(tmp_path / "plain", Drawing(0.3)).warnings == []
+    assert folders.read_folder(tmp_path / "plain", Drawing(0.3)).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -376,17 +377,17 @@ def test_names_that_look_like_parts_of_one_recording(tmp_path):
 def test_bad_drawings_are_refused(tmp_path, drawing, message):
     _touch(tmp_path, *(f"run/{i}.mp4" for i in range(4)))
     with pytest.raises(ValueError, match=message):
-        folders.folder_data_set(tmp_path, drawing)
-    _touch(tmp_path / "split", *(f"{s}/run/1.mp4" for s in sources.SPLITS))
+        folders.read_folder(tmp_path, drawing)
+    _touch(tmp_path / "split", *(f"{s}/run/1.mp4" for s in ("train", "val", "test")))
     with pytest.raises(ValueError, match="`val_fraction` is for data without a val split"):
-        folders.folder_data_set(tmp_path / "split", Drawing(val=0.2))
+        folders.read_folder(tmp_path / "split", Drawing(val=0.2))
 
 
 def test_links_to_the_class_itself_are_no_videos_below_it(tmp_path):
     _touch(tmp_path, "v/train/a/1.mp4", "v/test/a/2.mp4", "far/3.wmv", "far/deep/notes.txt")
     (tmp_path / "v/train/b").symlink_to(tmp_path / "far")
     (tmp_path / "far/deep/back").symlink_to(tmp_path / "far")
-    found = folders.folder_data_set(tmp_path / "v")
+    found = folders.read_folder(tmp_path / "v")
     assert [v.path for v in found.videos] == ["test/a/2.mp4", "train/a/1.mp4", "train/b/3.wmv"]
     assert found.rejected == [("train/b/deep", "a folder without videos or pictures")]
 
@@ -396,7 +397,7 @@ def test_pictures_too_deep_and_videos_called_pictures(tmp_path):
     os.mkfifo(tmp_path / "train/a/pipe.jpg")
     (tmp_path / "train/a/movie.jpg").write_bytes(_film(tmp_path / "film.avi").read_bytes())
     (tmp_path / "film.avi").unlink()
-    found = folders.folder_data_set(tmp_path)
+    found = folders.read_folder(tmp_path)
     assert [v.path for v in found.videos] == ["test/a/2.mp4", "train/a/1.mp4", "train/a/movie.jpg"]
     rejected = dict(found.rejected)
     assert "there are pictures in frames/, which is too deep" in rejected["train/a/clip"]
@@ -415,7 +416,7 @@ def test_first_lines_and_line_ends_of_excel(tmp_path, text):
     with pytest.raises(ValueError, match=r"Received: 'x' in .*line 4"):
         tables.read_csv(_table(tmp_path, text), tmp_path)
     table = _table(tmp_path, text.replace("x", "test"))
-    assert tables.read_csv(table, tmp_path) == [
+    assert tables.read_csv(table, tmp_path).videos == [
         Video("a.mp4", "b", "train"),
         Video("c.mp4", "b", "test"),
     ]
@@ -423,7 +424,8 @@ def test_first_lines_and_line_ends_of_excel(tmp_path, text):
 
 def test_characters_that_nobody_sees_are_no_part_of_a_label(tmp_path):
     text = "\ufeff\u200bpath,label,split\na.mp4,\u200bwave\ufeff,train\n"
-    assert tables.read_csv(_table(tmp_path, text), tmp_path) == [Video("a.mp4", "wave", "train")]
+    table = _table(tmp_path, text)
+    assert tables.read_csv(table, tmp_path).videos == [Video("a.mp4", "wave", "train")]
 
 
 PARTS = {
@@ -441,7 +443,7 @@ PARTS = {
 @pytest.mark.parametrize("kind", PARTS)
 def test_ways_to_name_parts_of_one_recording(kind):
     videos = [Video(f"run/{name}.mp4", "run", "train") for name in PARTS[kind]]
-    (warning,) = drawing.draw(videos, Drawing(0.3))[1]
+    (warning,) = drawing.draw(sources.DataSet(videos), Drawing(0.3)).warnings
     assert "look like parts of one recording" in warning
 
 
@@ -459,5 +461,5 @@ def test_ways_to_name_parts_of_one_recording(kind):
 )
 def test_names_that_say_nothing_of_recordings(names):
     videos = [Video(f"run/{name}.mp4", "run", "train") for name in names]
-    found, warnings = drawing.draw(videos, Drawing(0.3))
-    assert warnings == [] and {v.split for v in found} == {"train", "test"}
+    found = drawing.draw(sources.DataSet(videos), Drawing(0.3))
+    assert found.warnings == [] and {v.split for v in found.videos} == {"train", "test"}

@@ -62,7 +62,9 @@ def test_view_boxes():
     with pytest.raises(ValueError, match=r"`crops` must be 1.*Received: crops=3"):
         transforms.view_boxes(128, 170, 112, 3)
     for scale in (0, 1.5, -1, True, "full", float("nan")):
-        with pytest.raises(ValueError, match=r"`test_scale` must be a number above 0.*Received"):
+        with pytest.raises(
+            ValueError, match=r"`test_scale` must be a finite number above 0.*Received"
+        ):
             transforms.view_boxes(128, 170, 112, 1, scale)
 
 

@@ -18,7 +18,7 @@ def some_scores():
         rng.normal(size=(3, 4)).astype(np.float32),
         ["run", "jump <up>", "sit", "stand"],
         "ab" * 32,
-        {"clips": 25, "crops": 10, "split": "test", "stream": "rgb", "averaged": "before"},
+        {"clips": 25, "crops": 10, "split": "test", "stream": "rgb", "average": "logits"},
     )
 
 
@@ -47,6 +47,14 @@ def test_the_file_is_plain_arrays(tmp_path):
     assert arrays["logits"].shape == (3, 4) and list(arrays["labels"]) == [2, 0, 1]
     assert json.loads(str(arrays["settings"]))["crops"] == 10
     assert list(arrays["classes"])[1] == "jump <up>"
+
+
+def test_older_names_of_settings(tmp_path):
+    old = {"clips": 25, "split": 0, "side": "val", "averaged": "after"}
+    new = {"clips": 25, "split": "val", "fold": 0, "average": "probabilities"}
+    for settings, expected in ((old, new), ({"fused": [old, old]}, {"fused": [new, new]})):
+        scores.write(tmp_path / "a.npz", some_scores()._replace(settings=settings))
+        assert scores.read(tmp_path / "a.npz").settings == expected
 
 
 def test_files_without_settings_are_read(tmp_path):

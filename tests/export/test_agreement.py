@@ -35,7 +35,7 @@ def test_a_few_samples_do_not_show_99_percent():
         ValueError, match=r"a\.tflite agrees .* 0\.697 of 33 samples \(95% int"
     ) as e:
         check_agreement("a.tflite", scores(10), 0.97, "Try another.")
-    assert str(e.value).endswith("less than least_agreement=0.97. Try another.")
+    assert str(e.value).endswith("less than min_agreement=0.97. Try another.")
     check_agreement("a.tflite", scores(20, 1000), 0.97)
     with pytest.raises(ValueError, match=r"0\.950 of 1000"):
         check_agreement("a.tflite", scores(50, 1000), 0.97)

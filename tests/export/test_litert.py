@@ -58,7 +58,7 @@ def centred(logits):
 def test_precisions(artnet, tmp_path, precision, size, error):
     model, samples, probabilities = artnet
     path = tmp_path / "model.tflite"
-    figures = export_litert(model, path, precision, samples, least_agreement=0)
+    figures = export_litert(model, path, precision, samples, min_agreement=0)
     outputs = run(path, samples)
     expected = centred(np.log(probabilities))
     received = centred(outputs["logits"])
@@ -78,7 +78,7 @@ def test_int8_computes_in_8_bits(artnet, tmp_path):
     """All of it but the way in and out, and one convolution."""
     model, samples, _ = artnet
     path = tmp_path / "model.tflite"
-    export_litert(model, path, "int8", samples[:2], least_agreement=0)
+    export_litert(model, path, "int8", samples[:2], min_agreement=0)
     interpreter = Interpreter(model_path=str(path))
     tensors = interpreter.get_tensor_details()
     floats = [t["name"] for t in tensors if t["dtype"] == np.float32]
@@ -93,7 +93,7 @@ def test_attention_is_in_float_in_8_bits(relational, tmp_path):
     """Where the projections and convolutions around it are in 8 bits."""
     model, samples = relational
     path = tmp_path / "model.tflite"
-    export_litert(model, path, "int8", samples, least_agreement=0)
+    export_litert(model, path, "int8", samples, min_agreement=0)
     interpreter = Interpreter(model_path=str(path))
     dtypes = {t["index"]: t["dtype"] for t in interpreter.get_tensor_details()}
     found = {}
@@ -123,7 +123,7 @@ def test_relational_lstm(relational, tmp_path):
 def test_recurrent_layers_in_wrappers_in_8_bits(layer, shape, tmp_path):
     model = keras.Sequential([keras.Input(shape), layer, layers.Flatten(), layers.Dense(3)])
     samples = samples_of(model, 8)
-    figures = export_litert(model, tmp_path / "a.tflite", "int8", samples, least_agreement=0)
+    figures = export_litert(model, tmp_path / "a.tflite", "int8", samples, min_agreement=0)
     assert figures["max_error"] < 0.1 * figures["largest"]
     assert "WHILE" not in figures["operators"] and "QUANTIZE" in figures["operators"]
 

@@ -5,6 +5,7 @@ import pytest
 
 from keras_videorel import export, models
 from keras_videorel.files import read_json
+from tests.clips import clip_of
 
 
 def test_onnx_gives_the_models_scores(tmp_path):
@@ -19,7 +20,7 @@ def test_onnx_gives_the_models_scores(tmp_path):
     x = np.random.default_rng(0).normal(size=(3, 8, 32, 32, 3)).astype("float32")
     path = tmp_path / "m"
     export.export_model(
-        model, str(path), formats=["onnx"], from_logits=True, frame_size=32, verification=[x]
+        model, str(path), clip_of(model), formats=["onnx"], from_logits=True, verification=[x]
     )
     assert read_json(path / "export.json")["formats"]["model.onnx"]["max_error"] < 1e-4
     session = onnxruntime.InferenceSession(path / "model.onnx")

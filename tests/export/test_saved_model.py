@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import ClassVar
 
 import keras
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import export, layers, models
+from keras_videorel import ClipSpec, export, layers, models
 from keras_videorel.data import flow, pipeline, sampling, video
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.export import saved_model
 from keras_videorel.files import read_json
 from keras_videorel.prediction import Predictor, predictor
+from tests.clips import clip_of
 from tests.shards import write_shards
 from tests.videos import LOSSLESS, write_video
 
@@ -37,7 +40,7 @@ def exported(tmp_path_factory):
         model(x, training=True)  # moving statistics of their own
     path = tmp_path_factory.mktemp("export") / "model"
     export.export_saved_model(
-        model, str(path), LABELS, from_logits=True, frame_size=(28, 36), clips=3, mean=MEAN
+        model, str(path), clip_of(model, frame_size=(28, 36)), LABELS, from_logits=True, clips=3
     )
     return model, path
 
@@ -75,16 +78,14 @@ def test_an_export_shows_the_network_what_evaluation_does(exported, tmp_path):
     ]
     video = np.moveaxis(np.reshape(video, (8, 3, 56, 72)), 1, -1).astype(np.uint8)
     shards = write_shards(tmp_path / "shards", {"test": [(video, 0)]}, LABELS, (56, 72))
-    info = pipeline.read_info(str(shards))
+    info = read_manifest(str(shards))
     for scale in (0.875, 0.5):
-        views = pipeline.evaluation_views(
-            info, clips=1, crops=1, frames=8, crop_size=24, test_scale=scale, mean=MEAN
-        )
+        clip = clip_of(model, frame_size=(56, 72), test_scale=scale)
+        views = pipeline.evaluation_views(info, clip, clips=1, crops=1)
         expected = model(next(iter(views))[0], training=False)
         path = export.export_saved_model(
-            model, str(tmp_path / "m"), LABELS, from_logits=True, frame_size=(56, 72), clips=1,
-            mean=MEAN, test_scale=scale,
-        )  # fmt: skip
+            model, str(tmp_path / "m"), clip, LABELS, from_logits=True, clips=1
+        )
         served = tf.saved_model.load(path).signatures["serving_default"]
         logits = served(frames=tf.constant(video[None]))["logits"]
         np.testing.assert_allclose(logits, expected, atol=0.03)  # the shards' JPEGs
@@ -226,9 +227,14 @@ def test_figures_and_the_model_card(exported, tmp_path):
     x = np.random.default_rng(4).normal(scale=60, size=(3, 1, 8, 24, 24, 3)).astype("float32")
     path = tmp_path / "m"
     found = export.export_model(
-        model, str(path), LABELS, from_logits=True, frame_size=(28, 36), verification=x,
+        model,
+        str(path),
+        clip_of(model, frame_size=(28, 36)),
+        labels=LABELS,
+        from_logits=True,
+        verification=x,
         training={"epochs": 7},
-    )  # fmt: skip
+    )
     settings = read_json(path / "export.json")
     assert settings["formats"] == found
     figures = found["saved_model.pb"]
@@ -252,7 +258,7 @@ def test_an_export_that_differs_is_refused(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "scorer", lambda path: lambda x: -model(x, training=False))
     with pytest.raises(ValueError, match=r"no saved_model: .* on 0\.000 of 3 samples"):
         export.export_model(
-            model, str(tmp_path / "m"), from_logits=True, frame_size=(28, 36), verification=x
+            model, str(tmp_path / "m"), clip_of(model), from_logits=True, verification=x
         )
     assert not list(tmp_path.iterdir())
 
@@ -271,10 +277,10 @@ def test_relations_are_those_of_the_cell_step_by_step(backbone, tmp_path):
         x = keras.ops.reshape(x, (-1, 3, 2, 3, 3))
     y = keras.layers.GlobalAveragePooling2D()(layer(x))
     model = keras.Model(video, keras.layers.Dense(2)(y))
-    path = export.export_saved_model(
-        model, str(tmp_path / "m"), from_logits=True, segments=3, frame_size=(32, 48),
-        test_scale=1.0, mean=(127.5, 127.5, 127.5), std=60.0,
-    )  # fmt: skip
+    clip = clip_of(
+        model, segments=3, frame_size=(32, 48), test_scale=1.0, mean=(127.5,) * 3, std=60.0
+    )
+    path = export.export_saved_model(model, str(tmp_path / "m"), clip, from_logits=True)
     size = (2, 3 * (4 if backbone == "clips" else 1), 2, 3, 3)
     clips = np.random.default_rng(6).integers(0, 256, size, np.uint8).repeat(16, 2).repeat(16, 3)
     signatures = tf.saved_model.load(path).signatures
@@ -311,7 +317,7 @@ def test_probabilities_come_through(tmp_path):
     x = keras.layers.Flatten()(x)
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
     path = export.export_saved_model(
-        model, str(tmp_path / "m"), frame_size=16, clips=1, test_scale=1.0
+        model, str(tmp_path / "m"), clip_of(model, test_scale=1.0), clips=1
     )
     video = np.random.default_rng(1).integers(0, 256, (1, 4, 16, 16, 3), np.uint8)
     outputs = tf.saved_model.load(path).signatures["serving_default"](frames=tf.constant(video))
@@ -322,19 +328,14 @@ def test_probabilities_come_through(tmp_path):
 
 def test_errors(exported, tmp_path):
     model, _ = exported
-    with pytest.raises(ValueError, match=r"`labels` must name each of the model's 3.*Received: 2"):
-        export.export_saved_model(model, str(tmp_path / "m"), ["a", "b"])
-    for name, value in (("frame_size", (0, 30)), ("clips", 0), ("frame_stride", 1.5)):
-        with pytest.raises(ValueError, match=rf"`{name}` must be an integer of at least 1"):
-            export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
-    for name, value in (("std", 0), ("mean", 1.0), ("frame_size", (3,))):
-        with pytest.raises(ValueError, match=rf"^`{name}` must be "):
-            export.export_saved_model(model, str(tmp_path / "m"), **{name: value})
-    with pytest.raises(ValueError, match=r"`test_scale` must be .* Received: test_scale=112"):
-        export.export_saved_model(model, str(tmp_path / "m"), test_scale=112)
-    anywhere = models.C3DResNet18(input_shape=(None, 16, 16, 3), classes=3, width=4)
-    with pytest.raises(ValueError, match="`model` must have a known input shape"):
-        export.export_saved_model(anywhere, str(tmp_path / "m"))
+    path, clip = str(tmp_path / "m"), clip_of(model)
+    with pytest.raises(ValueError, match=r"`class_names` must name each of the model's 3.*: 2"):
+        export.export_saved_model(model, path, clip, ["a", "b"])
+    with pytest.raises(ValueError, match="`clips` must be an integer of at least 1"):
+        export.export_saved_model(model, path, clip, clips=0)
+    anywhere = models.C3DResNet18(input_shape=(None, 24, 24, 3), classes=3, width=4)
+    with pytest.raises(ValueError, match=r"\(8, 24, 24, 3\).*: input_shape=\(None, None, 24, "):
+        export.export_saved_model(anywhere, path, clip)
     assert not list(tmp_path.iterdir())
 
 
@@ -344,14 +345,13 @@ def test_another_folder_is_not_replaced(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "weights").write_bytes(b"precious")
-    options = {"from_logits": True, "frame_size": (28, 36)}
     for path in (tmp_path, tmp_path / "other" / "weights"):
         with pytest.raises(ValueError, match=r"`path` must be a new folder or an older export"):
-            export.export_saved_model(model, str(path), LABELS, **options)
+            export.export_saved_model(model, str(path), clip_of(model), LABELS)
     assert (tmp_path / "other" / "weights").read_bytes() == b"precious"
     path = str(tmp_path / "model")
     for clips in (1, 2):  # an older export is replaced
-        export.export_saved_model(model, path, LABELS, clips=clips, **options)
+        export.export_saved_model(model, path, clip_of(model), LABELS, clips=clips)
         assert json.loads((tmp_path / "model" / "export.json").read_text())["clips"] == clips
 
 
@@ -383,10 +383,8 @@ def strided(request, tmp_path_factory):
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     path = str(tmp_path_factory.mktemp("export") / request.param.replace(" ", "_"))
     stream = stream_of(model)
-    export.export_saved_model(
-        model, path, LABELS, from_logits=True, stream=stream, frame_size=(28, 36), clips=3,
-        segments=segments, frame_stride=2, **SCALED[stream],
-    )  # fmt: skip
+    clip = clip_of(model, segments, stream, frame_size=(28, 36), frame_stride=2, **SCALED[stream])
+    export.export_saved_model(model, path, clip, LABELS, from_logits=True, clips=3)
     return model, path, segments, frames
 
 
@@ -480,7 +478,10 @@ def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "to_levels", lambda field: pairs.append(1) or to_levels(field))
     for wanted, expected in (([12, 3, 4, 12, 4], 3), ([19, 0, 18], 2), ([5], 1)):
         pairs.clear()
-        found = predictor._read_flow(file, np.array(wanted), None, 20)
+        found = predictor.Predictor._take(
+            SimpleNamespace(stream="flow"), np.array(wanted), 20,
+            lambda numbers: predictor._read(file, numbers, None),
+        )  # fmt: skip
         assert np.array_equal(found, [whole[index] for index in wanted])
         assert len(pairs) == expected
 
@@ -489,10 +490,8 @@ def test_flow_of_frames_of_another_size(tmp_path):
     """Fields at twice the size are twice as long: they score as those of the wanted size."""
     inputs = keras.Input((2, 24, 24, 2))
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
-    path = export.export_saved_model(
-        model, str(tmp_path / "m"), from_logits=True, stream="flow", frame_size=(28, 36), clips=1,
-        mean=(127.5, 127.5),
-    )  # fmt: skip
+    clip = clip_of(model, stream="flow", frame_size=(28, 36))
+    path = export.export_saved_model(model, str(tmp_path / "m"), clip, from_logits=True, clips=1)
     serve = tf.saved_model.load(path).signatures["serving_default"]
     field = np.empty((1, 2, 28, 36, 2), np.float32)
     field[:] = np.linspace(-4, 4, 36)[:, np.newaxis] * (1, -0.5)
@@ -512,39 +511,30 @@ def test_export_json_tells_how_samples_are_taken(strided):
 
 
 @pytest.mark.parametrize(
-    ("shape", "segments", "stream"),
+    ("shape", "settings"),
     [
-        ((4, 24, 24, 3), 3, "rgb"),
-        ((3, 2, 24, 24, 3), 0, "rgb"),
-        ((3, 2, 24, 24, 3), 2, "rgb"),
-        ((3, 1, 24, 24, 3), 3, "rgb"),  # a snippet of one frame is an image
-        ((4, 24, 24, 2), 0, "rgb"),
-        ((10,), 0, "rgb"),
-        ((4, 24, 24, 3), 0, "flow"),
-        ((3, 24, 24, 3), 3, "flow"),
-        ((3, 24, 24, 4), 2, "flow"),
-        ((3, 2, 24, 24, 4), 3, "flow"),
+        ((4, 24, 24, 3), {"segments": 3, "frames": 4}),
+        ((3, 2, 24, 24, 3), {"frames": 3}),
+        ((3, 2, 24, 24, 3), {"segments": 2, "frames": 2}),
+        ((3, 1, 24, 24, 3), {"segments": 3, "frames": 1}),  # a snippet of one frame is an image
+        ((4, 24, 24, 2), {"frames": 4}),
+        ((4, 24, 20, 3), {"frames": 4}),
+        ((10,), {"frames": 4}),
+        ((4, 24, 24, 3), {"stream": "flow", "frames": 4}),
+        ((3, 24, 24, 4), {"stream": "flow", "segments": 2, "frames": 2}),
+        (
+            (3, 24, 24, 4),
+            {"stream": "flow", "segments": 3, "frames": 2, "flow_as_channels": False},
+        ),
     ],
 )
-def test_segments_and_stream_must_fit_the_model(shape, segments, stream, tmp_path):
+def test_the_clip_must_fit_the_model(shape, settings, tmp_path):
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    message = rf"`model` must take samples.*segments={segments}, stream='{stream}'"
-    with pytest.raises(ValueError, match=message):
-        export.export_saved_model(model, str(tmp_path / "m"), segments=segments, stream=stream)
-    assert not list(tmp_path.iterdir())
-
-
-def test_errors_of_a_stream(tmp_path):
-    inputs = keras.Input((4, 24, 24, 2))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    path = str(tmp_path / "m")
-    with pytest.raises(
-        ValueError, match=r"`mean` must have .* 2 channels. Received: mean=\(1, 2, 3"
-    ):
-        export.export_saved_model(model, path, stream="flow", mean=(1, 2, 3))
-    with pytest.raises(ValueError, match=r"`stream` must be .* Received: stream='depth'"):
-        export.export_saved_model(model, path, stream="depth")
+    clip = ClipSpec(**settings, crop_size=24)
+    with pytest.raises(ValueError, match="`model` must take samples of the shape of `clip`") as e:
+        export.export_saved_model(model, str(tmp_path / "m"), clip)
+    assert str(clip.shape) in str(e.value) and str(model.input_shape) in str(e.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -559,9 +549,9 @@ def test_an_export_of_an_older_version_is_refused(exported, tmp_path, monkeypatc
         Predictor(str(path))
 
 
-def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
+def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch, capsys):
     from keras_videorel import cli
-    from keras_videorel.data.pipeline import ShardInfo
+    from keras_videorel.data.manifest import Manifest
     from keras_videorel.runs import evaluate as evaluation
     from keras_videorel.runs import workdir
     from keras_videorel.runs.config import base
@@ -570,11 +560,18 @@ def test_command_exports_what_the_config_says(strided, tmp_path, monkeypatch):
     config = base()
     stream = stream_of(model)
     config.data.update({"segments": segments, "frames": frames, "frame_stride": 2})
+    config.data.update({"crop_size": 24, "stacked": len(model.input_shape) == 5})
     config.data.update({"stream": stream, **SCALED[stream]})
-    workdir.open_run(str(tmp_path / "run"), config, ShardInfo("shards", LABELS, (28, 36), {}))
+    workdir.open_run(str(tmp_path / "run"), config, Manifest("shards", LABELS, (28, 36), {}))
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 1))
     words = [f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'm'}", "--clips=3"]
     assert cli.run("export", words) == 0
     settings, expected = (read_json(f"{p}/export.json") for p in (tmp_path / "m", strided[1]))
     assert settings.pop("formats").keys() == expected.pop("formats").keys() == {"saved_model.pb"}
+    del settings["flow_as_channels"], expected["flow_as_channels"]  # has no effect on some
     assert settings == expected
+    clip = ClipSpec.from_json(read_json(tmp_path / "run" / "frames.json"))
+    assert clip == workdir.read_clip_spec(str(tmp_path / "run"))
+    assert clip.shape == model.input_shape[1:] and clip.frame_size == (28, 36)
+    assert cli.run("export", [*words, "--config.data.frame_stride=1"]) == 2
+    assert "must take samples as the run" in capsys.readouterr().err

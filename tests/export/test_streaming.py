@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_videorel import export, layers, models
 from keras_videorel.export import streaming
+from tests.clips import clip_of
 
 SEGMENTS = 3
 OPTIONS = {"weights": None, "classes": 3, "classifier_activation": None}
@@ -99,9 +100,8 @@ def test_every_prefix_is_the_network_of_that_many_snippets(name):
 def exported(tmp_path_factory):
     model, _ = network("two_branch", SEGMENTS)
     path = str(tmp_path_factory.mktemp("stream") / "stream")
-    export.export_stream(
-        model, path, from_logits=True, segments=SEGMENTS, frame_size=(36, 40), std=60.0
-    )
+    clip = clip_of(model, SEGMENTS, frame_size=(36, 40), std=60.0)
+    export.export_stream(model, path, clip, from_logits=True)
     return model, path
 
 

@@ -238,12 +238,12 @@ def test_square_pooling_is_a_keras_layer(tmp_path):
     ("arguments", "message"),
     [
         ({"filters": 7}, "divisible by `group_size`.*filters=7"),
-        ({"filters": 0}, "`filters` must be a positive integer.*0"),
-        ({"filters": 2.5}, "`filters` must be a positive integer.*2.5"),
+        ({"filters": 0}, "`filters` must be an integer of at least 1.*0"),
+        ({"filters": 2.5}, "`filters` must be an integer.*2.5"),
         ({"filters": 8, "kernel_size": (3, 3)}, "`kernel_size` must be.*time, height, width"),
         ({"filters": 8, "strides": (1, 0, 1)}, "`strides` must be"),
-        ({"filters": 8, "padding": "causal"}, '`padding` must be "same" or "valid".*causal'),
-        ({"filters": 8, "hidden_limit": -1}, "`hidden_limit` must be None or positive"),
+        ({"filters": 8, "padding": "causal"}, "`padding` must be one of same, valid.*causal"),
+        ({"filters": 8, "hidden_limit": -1}, "`hidden_limit` must be a finite number above 0"),
     ],
 )
 def test_errors_name_the_argument(layer_class, arguments, message):

@@ -7,7 +7,7 @@ import pytest
 from keras_videorel import models
 from keras_videorel.layers import ProgressiveBatchNormalization
 from keras_videorel.models.backbones import BACKBONES
-from keras_videorel.models.summary import model_summary
+from keras_videorel.models.complexity import model_summary
 
 SMALL = {"backbone": "mobilenet_v2", "weights": None, "segments": 3, "classes": 5}
 IMAGE = (32, 32, 3)

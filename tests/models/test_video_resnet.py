@@ -6,7 +6,7 @@ import pytest
 
 from keras_videorel import caffe, models
 from keras_videorel.models import video_resnet
-from keras_videorel.models.summary import model_summary, multiply_adds, trainable_parameters
+from keras_videorel.models.complexity import model_summary, multiply_adds, trainable_parameters
 
 SMALL = {"input_shape": (8, 32, 32, 3), "classes": 5, "width": 4}
 # Of `test_golden_logits`, first computed on the tensorflow backend.

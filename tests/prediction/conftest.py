@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_videorel import export
 from keras_videorel.files import read_json, write_json
+from tests.clips import clip_of
 
 LABELS = ["red", "green ✓", "blue"]
 SIDE, FRAME_SIZE, SEGMENTS = 24, (28, 36), 4
@@ -33,10 +34,8 @@ def folder(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("prediction") / "model")
     inputs = keras.Input((SEGMENTS, SIDE, SIDE, 3))
     model = keras.Model(inputs, mean_colour(inputs))
-    export.export_saved_model(
-        model, path, LABELS, from_logits=True, frame_size=FRAME_SIZE, clips=2, segments=SEGMENTS,
-        mean=(0, 0, 0),
-    )  # fmt: skip
+    clip = clip_of(model, SEGMENTS, frame_size=FRAME_SIZE, mean=(0, 0, 0))
+    export.export_saved_model(model, path, clip, LABELS, from_logits=True, clips=2)
     _add_relations(path)
     return path
 

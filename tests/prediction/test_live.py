@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from keras_videorel import ClipSpec
 from keras_videorel.data import video
 from keras_videorel.prediction import live
 from tests.prediction.conftest import BLUE, RED, coloured
@@ -45,7 +46,7 @@ class Capture:
 class Slow:
     """A model of clips of 4 frames; while it works, 10 frames arrive."""
 
-    frame_size, settings = (28, 36), {"segments": 0}
+    frame_size, clip = (28, 36), ClipSpec(frames=4)
 
     def __init__(self, captures=()):
         self.captures, self.seen = captures, []

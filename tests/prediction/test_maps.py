@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from keras_videorel import ClipSpec
 from keras_videorel.prediction import maps
 from tests.prediction.conftest import MULTIPLE, SEGMENTS, SHARPEST, relations
 
-SETTINGS = {"spatial_shape": [2, 2], "crop_size": [24, 24], "frame_size": [28, 36]}
+SETTINGS = {"spatial_shape": [2, 2], **ClipSpec(crop_size=24, frame_size=(28, 36)).to_json()}
 
 
 def test_the_strongest_position_and_its_weights():
@@ -44,7 +45,11 @@ def test_frames_of_clips_lie_one_below_the_other():
 
 def test_the_part_of_a_frame_that_the_model_sees():
     assert maps.seen_box(280, 360, SETTINGS) == (20, 60, 260, 300)
-    shorter = {**SETTINGS, "frame_size": 32}  # a frame of 32x64: 24x24 from (4, 20)
+    shorter = {
+        **SETTINGS,
+        "frame_size": 32,
+        "test_scale": 0.75,
+    }  # a frame of 32x64: 24x24 from (4, 20)
     assert maps.seen_box(64, 128, shorter) == (8, 40, 56, 88)
 
 

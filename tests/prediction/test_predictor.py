@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import pytest
 
+import keras_videorel
 from keras_videorel import export
 from keras_videorel.prediction import Predictor, exported
 from keras_videorel.prediction.inputs import find_videos
 from keras_videorel.prediction.predictor import NewestFrames
+from tests.clips import clip_of
 from tests.prediction.conftest import BLUE, LABELS, RED, SEGMENTS, coloured, relations
 from tests.videos import LOSSLESS, write_live, write_video
 
@@ -84,15 +86,32 @@ def test_memory_does_not_grow_with_the_video(predictor):
     assert windows == 61 and 50 <= source.most <= 52
 
 
-def test_one_sample_of_the_whole_video(predictor, tmp_path):
+def test_a_whole_video_and_the_sample_in_its_middle(predictor, tmp_path):
     pixels = coloured((20, RED), (20, BLUE), size=(56, 72))
     path = write_video(tmp_path / "clip.mp4", pixels, **LOSSLESS)
-    window, frames = predictor.whole(path)
-    assert frames.shape == (SEGMENTS, 56, 72, 3)
-    np.testing.assert_array_equal(frames[:, 0, 0], [RED, RED, BLUE, BLUE])
-    np.testing.assert_allclose(window.times, np.array([5, 15, 25, 35]) / 25, atol=1e-6)
-    assert (window.start, window.end) == (0, pytest.approx(1.6))
-    np.testing.assert_allclose(window.probabilities, probabilities([RED, BLUE]), 1e-5)
+    shown = []
+    prediction, sample = predictor.predict(
+        path, 40, with_sample=True, on_frame=lambda *shot: shown.append(shot)
+    )
+    assert prediction == predictor(path)
+    assert sample.frames.shape == (SEGMENTS, 56, 72, 3)
+    np.testing.assert_array_equal(sample.frames[:, 0, 0], [RED, RED, BLUE, BLUE])
+    np.testing.assert_allclose(sample.times, np.array([5, 15, 25, 35]) / 25, atol=1e-6)
+    np.testing.assert_array_equal(sample.relations, relations())
+    np.testing.assert_allclose([time for time, _ in shown], np.arange(40) / 25, atol=1e-6)
+    assert {reader for _, reader in shown} == {shown[0][1]}  # one pass
+
+
+def test_several_videos_and_how_they_are_shown(predictor, tmp_path):
+    paths = [
+        write_video(tmp_path / f"{name}.mp4", coloured((9, colour)), **LOSSLESS)
+        for name, colour in (("a", RED), ("b", BLUE))
+    ]
+    found = predictor(paths, top=2)
+    assert found == [predictor(path, top=2) for path in paths]
+    share = found[0].probabilities[0]
+    assert f"a.mp4', 9 frames: red {share:.1%}, " in repr(found[0])
+    assert keras_videorel.Predictor is Predictor
 
 
 class Times:
@@ -175,9 +194,7 @@ def test_a_number_of_classes_below_one(predictor, top):
 )
 def test_errors_of_windows(predictor, option):
     (name,) = option
-    with pytest.raises(
-        ValueError, match=f"`{name}` must be a finite number of seconds above 0. Received"
-    ):
+    with pytest.raises(ValueError, match=f"`{name}` must be a finite number above 0. Received"):
         list(predictor.windows("clip.mp4", **option))
 
 
@@ -197,10 +214,9 @@ def export_both(path, shape, segments, stream, frame_size):
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
-    export.export_saved_model(
-        model, path, LABELS, from_logits=True, stream=stream, segments=segments, clips=3,
-        mean=(127.5, 120.0, 110.0)[: 3 if stream == "rgb" else 2], std=60.0, frame_size=frame_size,
-    )  # fmt: skip
+    mean = (127.5, 120.0, 110.0)[: 3 if stream == "rgb" else 2]
+    clip = clip_of(model, segments, stream, mean=mean, std=60.0, frame_size=frame_size)
+    export.export_saved_model(model, path, clip, LABELS, from_logits=True, clips=3)
     export.export_litert(model, f"{path}/model_fp32.tflite", from_logits=True)
     return path
 
@@ -259,7 +275,7 @@ def test_folders_that_are_no_models(folder, tmp_path):
     manifest, whole = tmp_path / "export.json", (tmp_path / "export.json").read_text()
     for content, message in (
         ("", "is not valid JSON"),
-        ("[]", "is damaged: it lacks segments, frames, frame_stride, frame_size, clips"),
+        ("[]", "is damaged: it lacks segments, frames, frame_stride, frame_size, crop_size"),
         (whole.replace('"frame_size"', '"size"'), "is damaged: it lacks frame_size$"),
     ):
         manifest.write_text(content)

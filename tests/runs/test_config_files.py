@@ -1,9 +1,11 @@
 """Config files with errors, flags of keys, values out of bounds: one line each."""
 
+import json
+
 import pytest
 
-from keras_videorel.runs import config_files
-from keras_videorel.runs.config import base, check_config
+from keras_videorel.runs import config_files, workdir
+from keras_videorel.runs.config import _tell_once, base, check_config
 
 FILE = """from keras_videorel.runs.config import base
 
@@ -161,7 +163,8 @@ def test_a_wrong_flag(word, message):
     [
         *[("train.learning_rate", text) for text in ("nan", "inf", "-1")],
         *[(f"train.{k}", "0") for k in ("epochs", "batch_size", "accumulation_steps")],
-        *[(f"data.{k}", "0") for k in ("frames", "frame_stride", "crop_size", "std", "lanes")],
+        *[(f"data.{k}", "0") for k in ("frames", "frame_stride", "crop_size", "std")],
+        ("data.num_readers", "0"),
         *[(f"eval.{k}", "-2") for k in ("clips", "crops", "batch_size")],
         ("data.crop_scales", "()"),
         ("data.crop_scales", "0,"),
@@ -199,3 +202,46 @@ def test_every_key_is_described():
             assert len(rest.strip().split("  ", 1)) == 2, f"{key} has no meaning"
     (line,) = [line for line in lines if line.startswith("config.train.warmup_epochs ")]
     assert line.split(maxsplit=2)[1:] == ["0", "in which the rate rises linearly to it"]
+
+
+OLD_FILE = """
+from keras_videorel.runs.config import base, parse_argument
+
+def get_config(argument=None):
+    config = base()
+    config.data.split = parse_argument(argument, fold=(1, 2, 3))["fold"]
+    config.data.stacked = False
+    config.data.update({"lanes": 2})
+    config.eval.averaged = "after"
+    return config
+"""
+
+
+def test_older_names_of_keys(tmp_path, capsys):
+    _tell_once.cache_clear()
+    path = tmp_path / "old.py"
+    path.write_text(OLD_FILE)
+    config = config_files.load(f"{path}:split=2")
+    data = config.data
+    assert (data.fold, data.flow_as_channels, data.num_readers) == (2, False, 2)
+    assert config.eval.average == "probabilities"
+    words = ["--config.data.split=3", "--config.data.stacked", "--config.eval.averaged=before"]
+    _, keys = config_files.override(config, words)
+    assert keys == ["data.fold", "data.flow_as_channels", "eval.average"]
+    assert (data.fold, data.flow_as_channels, config.eval.average) == (3, True, "logits")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and lines[0].startswith("`split` is now called `fold`")
+
+
+def test_a_stored_config_with_older_names_of_keys(tmp_path):
+    stored = json.loads(base().to_json())
+    stored["data"]["split"] = 2 + stored["data"].pop("fold")
+    stored["data"]["lanes"] = 3 * stored["data"].pop("num_readers")
+    stored["data"]["stacked"] = not stored["data"].pop("flow_as_channels")
+    stored["eval"] = {"averaged": "after"}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    config = workdir.read_config(tmp_path)
+    expected = base()
+    expected.data.update({"fold": 2, "num_readers": 3, "flow_as_channels": False})
+    expected.eval.average = "probabilities"
+    assert config == expected

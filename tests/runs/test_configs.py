@@ -15,7 +15,9 @@ import pytest
 
 from keras_videorel import cli, models
 from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.runs import train as training
+from keras_videorel.runs.config import clip_spec
 from keras_videorel.training import optimization
 from tests.shards import gray_video, write_shards
 
@@ -54,7 +56,7 @@ SPATIAL = {
     "batch_size": 24,
     "data": {
         **CROPS, "frames": 1, "crop_size": 224, "crop_positions": "fixed", "segments": 8,
-        "mean": (127.5,) * 3, "std": 127.5, "stacked": True,
+        "mean": (127.5,) * 3, "std": 127.5, "flow_as_channels": True,
     },
     "views": (4, 5),
 }  # fmt: skip
@@ -70,19 +72,21 @@ PROTOCOLS = {
     "kinetics.py:": KINETICS,
     "kinetics.py:model=c3d,modality=flow": {
         **KINETICS,
-        "data": {**KINETICS["data"], "mean": (127.5, 127.5), "stacked": False, "segments": 0},
+        "data": {
+            **KINETICS["data"], "mean": (127.5, 127.5), "flow_as_channels": False, "segments": 0,
+        },
     },
     "kinetics.py:segments=2": {**KINETICS, "data": {**KINETICS["data"], "segments": 2}},
-    "artnet_finetune.py:data=ucf101,split=2": {
-        **FINE_TUNING, **UCF101, "data": {**FINE_TUNING["data"], "split": 2},
+    "artnet_finetune.py:data=ucf101,fold=2": {
+        **FINE_TUNING, **UCF101, "data": {**FINE_TUNING["data"], "fold": 2},
     },
-    "artnet_finetune.py:data=hmdb51,model=c3d,split=3": {
-        **FINE_TUNING, **HMDB51, "data": {**FINE_TUNING["data"], "split": 3},
+    "artnet_finetune.py:data=hmdb51,model=c3d,fold=3": {
+        **FINE_TUNING, **HMDB51, "data": {**FINE_TUNING["data"], "fold": 3},
     },
     "relational_lstm.py:": SPATIAL,
     "relational_lstm.py:data=hmdb51,stream=flow": TEMPORAL,
-    "relational_lstm.py:segments=12,split=3": {
-        **SPATIAL, "batch_size": 16, "data": {**SPATIAL["data"], "segments": 12, "split": 3},
+    "relational_lstm.py:segments=12,fold=3": {
+        **SPATIAL, "batch_size": 16, "data": {**SPATIAL["data"], "segments": 12, "fold": 3},
     },
 }  # fmt: skip
 
@@ -143,7 +147,7 @@ ARGUMENTS = {
         "data": ["ucf101", "hmdb51"],
         "model": ["c3d", "artnet", "artnet,variant=s"],
         "pretraining": ["clips", "tsn"],
-        "split": ["1", "2", "3"],
+        "fold": ["1", "2", "3"],
         "graph": ["paper", "caffe"],
     },
     "relational_lstm.py": {
@@ -151,10 +155,10 @@ ARGUMENTS = {
         "stream": ["rgb", "flow"],
         "model": ["two_branch", "local", "nonlocal", "tsn"],
         "segments": ["6", "8", "10", "12"],
-        "split": ["1", "2", "3"],
+        "fold": ["1", "2", "3"],
     },
 }
-MEMBERS = ("--scores", "--split", "--against")  # of a fusion
+MEMBERS = ("--scores", "--fold", "--against")  # of a fusion
 FILES = {}
 
 
@@ -198,7 +202,7 @@ def test_protocol(root, text):
         found = {key: config[group][key] for key in paper[group]}
         assert found == paper[group]
     assert (config.eval.clips, config.eval.crops) == paper["views"]
-    assert config.eval.averaged == "before"  # the softmax
+    assert config.eval.average == "logits"
 
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
@@ -237,8 +241,8 @@ def test_both_names_of_a_row(root):
 def test_where_training_begins(root):
     """The folders of the commands in each file."""
     begins = {
-        "relational_lstm.py:split=2": "",
-        "relational_lstm.py:stream=flow,split=2": "runs/ucf101/two_branch/rgb2",
+        "relational_lstm.py:fold=2": "",
+        "relational_lstm.py:stream=flow,fold=2": "runs/ucf101/two_branch/rgb2",
         "relational_lstm.py:stream=flow,segments=6": "runs/ucf101/two_branch_6/rgb1",
         "relational_lstm.py:stream=flow,model=nonlocal,data=hmdb51": "runs/hmdb51/tsn/flow1",
         "artnet_finetune.py:": "runs/kinetics/artnet_d",
@@ -258,7 +262,7 @@ def info(tmp_path_factory):
     videos = [(gray_video(20, size), label, levels) for label in (0, 1)]
     folder = tmp_path_factory.mktemp("shards")
     write_shards(folder, {"train": videos, "test": videos}, ["a", "b"], size)
-    return pipeline.read_info(str(folder))
+    return read_manifest(str(folder))
 
 
 def reduced(config):
@@ -289,15 +293,15 @@ REDUCED = [
 def test_the_network_takes_what_the_data_gives(root, info, text):
     config = reduced(config_of(root, text))
     model = training.build_model(config, 2)
-    settings = training.clip_settings(config)
+    clip = clip_spec(config)
     batches = pipeline.training_batches(
         info,
+        clip,
         2,
         crop_scales=config.data.crop_scales,
         crop_positions=config.data.crop_positions,
-        **settings,
     )
-    views = pipeline.clip_views(info, clips=config.eval.clips, crops=config.eval.crops, **settings)
+    views = pipeline.clip_views(info, clip, clips=config.eval.clips, crops=config.eval.crops)
     assert batches.element_spec[0].shape == (2, *model.input_shape[1:])
     assert views.element_spec[0].shape == (config.eval.crops, *model.input_shape[1:])
     assert model.output_shape == (None, 2)
@@ -361,7 +365,7 @@ def docstring(root, name):
 
 def test_wrong_arguments(root):
     wrong = {
-        "kinetics.py:model=artnet,variant=x": "`variant` must be s or d. Received: 'x'",
+        "kinetics.py:model=artnet,variant=x": "`variant` must be one of s, d. Received: 'x'",
         "kinetics.py:model=c3d,variant=s": "`variant` is for model=artnet and model=relation",
         "kinetics.py:model=resnet": "`model` must be one of c2d, .*Received: 'resnet'",
         "kinetics.py:modality=depth": "`modality` must be one of rgb, flow. Received: 'depth'",
@@ -369,7 +373,7 @@ def test_wrong_arguments(root):
         "artnet_finetune.py:data=sthv2": "`data` must be one of ucf101, hmdb51",
         "relational_lstm.py:segments=x": "`segments` must be of type int. Received: 'x'",
         "relational_lstm.py:segments=0": "`segments` must be a positive integer. Received: 0",
-        "relational_lstm.py:split=4": "`split` must be one of 1, 2, 3. Received: '4'",
+        "relational_lstm.py:fold=4": "`fold` must be one of 1, 2, 3. Received: '4'",
     }
     for text, message in wrong.items():
         with pytest.raises(ValueError, match=message):
@@ -379,7 +383,7 @@ def test_wrong_arguments(root):
 def test_wrong_arguments_and_missing_shards_are_one_line(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for argument, message in (
-        ("model=artnet,variant=x", "`variant` must be s or d. Received: 'x'"),
+        ("model=artnet,variant=x", "`variant` must be one of s, d. Received: 'x'"),
         ("model=artnet,variant=d", "'shards/kinetics400' holds no finished shards"),
     ):
         config = f"{root}/configs/kinetics.py:{argument}"

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
+from keras_videorel.evaluation.videos import video_scores
 from keras_videorel.runs import evaluate as evaluation
 
 
@@ -57,25 +59,24 @@ def test_views_are_averaged_before_the_softmax():
                 tf.TensorSpec((), tf.string),
             ),
         )
-        logits, labels, paths = evaluation.video_scores(model, data, batch_size=2, clips=clips)
+        logits, labels, paths = video_scores(model, data, batch_size=2, clips=clips)
         np.testing.assert_allclose(logits, [[2.0, 3.2, 0.0]], rtol=1e-6)
         assert labels.tolist() == [0] and paths == ["a.mp4"]
-        after, _, _ = evaluation.video_scores(
-            model, data, batch_size=2, clips=clips, averaged="after"
-        )
+        after, _, _ = video_scores(model, data, clips, 2, average="probabilities")
+        softmax = keras.Sequential([model, keras.layers.Softmax()])
+        of_softmax, _, _ = video_scores(softmax, data, clips, 2, average="probabilities")
+        np.testing.assert_allclose(of_softmax, after, rtol=1e-5)
         of_views = np.exp([[10.0, 0, 0]] + [[0.0, 4, 0]] * 4)
         of_views /= of_views.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(np.exp(after), of_views.mean(axis=0)[None], rtol=1e-5)
-    with pytest.raises(ValueError, match=r"`averaged` must be one of before, after"):
-        evaluation.video_scores(model, data, averaged="never")
+    with pytest.raises(ValueError, match=r"`average` must be one of logits, probabilities"):
+        video_scores(model, data, average="never")
 
 
 def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     """Scores of gray videos, counted by hand from the frames of 2 groups of 4 segments."""
     import keras
 
-    from keras_videorel.data import pipeline
-    from keras_videorel.runs import train as training
     from keras_videorel.runs import workdir
     from keras_videorel.runs.config import base
     from tests.shards import gray_video, write_shards
@@ -87,13 +88,12 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
     config.data.update({"path": str(folder), "segments": 4, "frames": 1, "crop_size": 16})
     config.data.update({"mean": (127.5,) * 3, "std": 127.5})
     config.eval.update({"clips": 2, "crops": 5, "batch_size": 4})  # 10 views: two and a half
-    assert training.clip_settings(config)["segments"] == 4
 
     snippets = keras.Input((4, 16, 16, 3))
     x = keras.layers.Lambda(lambda x: keras.ops.mean(x, (2, 3, 4)) ** 2)(snippets)
     model = keras.Model(snippets, keras.layers.Dense(2, use_bias=False)(x))
     run = str(tmp_path / "run")
-    workdir.open_run(run, config, pipeline.read_info(str(folder)))
+    workdir.open_run(run, config, read_manifest(str(folder)))
     monkeypatch.setattr(evaluation, "load_model", lambda folder, config: (model, 7))
     results = evaluation.evaluate(config, run, str(tmp_path / "scores.npz"))
     assert results["videos"] == 3 and results["clips"] == 2 and results["epochs"] == 7
@@ -121,7 +121,7 @@ def test_evaluates_groups_of_snippets(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=message):
             evaluation.evaluate(config, run)
         with pytest.raises(ValueError, match=message):
-            workdir.check_shards(run, pipeline.read_info(config.data.path))
+            workdir.check_shards(run, read_manifest(config.data.path))
     assert (tmp_path / "run" / "results.json").read_bytes() == stored
 
 

@@ -8,12 +8,20 @@ import keras
 import numpy as np
 import pytest
 
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
+from keras_videorel.evaluation.videos import video_scores
 from keras_videorel.reporting import charts
 from keras_videorel.runs import evaluate as evaluation
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import base, parse_argument, relational_lstm, video_resnet
+from keras_videorel.runs.config import (
+    base,
+    clip_spec,
+    parse_argument,
+    relational_lstm,
+    video_resnet,
+)
 from keras_videorel.training import callbacks, optimization
 from tests import tiny_runs as runs
 from tests.shards import gray_video, two_classes, write_shards
@@ -265,7 +273,7 @@ def test_a_dry_run_refuses_what_training_refuses(
     monkeypatch.setattr(training, "_cost", lambda *_: (1.0, 1e9))
     config, folder = small_config(shards), str(tmp_path / "run")
     if key == "train.momentum":
-        info = training.pipeline.read_info(str(shards))
+        info = read_manifest(str(shards))
         workdir.open_run(folder, config, info)
     group, name = key.split(".")
     config[group][name] = value
@@ -360,7 +368,7 @@ def test_a_torn_log_is_mended(tmp_path):
 )
 def test_a_damaged_folder_of_a_run(shards, tmp_path, name, content, message):
     """One line that names the file, whoever reads it."""
-    config, info = small_config(shards), training.pipeline.read_info(str(shards))
+    config, info = small_config(shards), read_manifest(str(shards))
     folder = str(tmp_path / "run")
     workdir.open_run(folder, config, info)
     (tmp_path / "run" / name).write_text(content)
@@ -476,29 +484,29 @@ def test_learns_from_stacks_of_flow(flow_shards):
     """As the temporal stream takes them, with a network that only averages each field."""
     config = small_config(flow_shards)
     config.data.update({"stream": "flow", "segments": 3, "frames": 10, "std": 127.5})
-    settings = training.clip_settings(config)
-    assert training.pipeline.sample_shape(3, 10, 24, "flow") == (3, 24, 24, 20)
+    clip = clip_spec(config)
+    assert clip.shape == (3, 24, 24, 20)
     stacks = keras.Input((3, 24, 24, 20))
     model = keras.Model(
         stacks, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling3D()(stacks))
     )
     optimization.compile_model(model, config)
-    info = training.pipeline.read_info(config.data.path)
-    batches = training.pipeline.training_batches(info, 8, mirror=False, epochs=10, **settings)
+    info = training.read_manifest(config.data.path)
+    batches = training.pipeline.training_batches(info, clip, 8, mirror=False, epochs=10)
     model.fit(batches, steps_per_epoch=40, shuffle=False, verbose=0)
-    views = training.pipeline.clip_views(info, clips=2, crops=5, **settings)
-    logits, labels, _ = evaluation.video_scores(model, views, clips=2)
+    views = training.pipeline.clip_views(info, clip, clips=2, crops=5)
+    logits, labels, _ = video_scores(model, views, clips=2)
     assert metrics.accuracy(logits, labels)["top1"] == 1
     # Mirrored, each clip is one of the other class.
     views = views.map(lambda view, *rest: (view[..., ::-1, :] * ([-1, 1] * 10), *rest))
-    logits, _, _ = evaluation.video_scores(model, views, clips=2)
+    logits, _, _ = video_scores(model, views, clips=2)
     assert metrics.accuracy(logits, 1 - labels)["top1"] == 1
 
 
 def test_learns_from_clips_of_flow_under_tsn(flow_shards, tmp_path):
     """ARTNet on flow with TSN: trained on two segments, tested on them and clip by clip."""
     config = small_config(flow_shards, epochs=8, learning_rate=0.01)
-    config.data.update({"stream": "flow", "stacked": False, "segments": 2})
+    config.data.update({"stream": "flow", "flow_as_channels": False, "segments": 2})
     model = training.train(config, str(tmp_path))
     assert model.input_shape == (None, 2, 8, 24, 24, 2)
     assert evaluation.evaluate(config, str(tmp_path))["top1"] == 1
@@ -513,15 +521,16 @@ def test_flow_must_be_there(shards, tmp_path):
     with pytest.raises(ValueError, match=r"hold no optical flow. Make them with `--flow"):
         training.train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-    config.data.mean = (1.0, 2.0, 3.0)
-    assert training.clip_settings(config)["mean"] == (1.0, 2.0, 3.0)
+    assert clip_spec(config).mean == (127.5, 127.5)
+    config.data.mean = (1.0, 2.0)
+    assert clip_spec(config).mean == (1.0, 2.0)
 
 
 def test_a_split_must_be_there(shards, tmp_path):
     config = small_config(shards)
-    config.data.split = 3
+    config.data.fold = 3
     for run in (training.train, evaluation.evaluate):
-        with pytest.raises(ValueError, match=r"`split` must be an official split.*split=3"):
+        with pytest.raises(ValueError, match=r"`fold` must be an official split.*fold=3"):
             run(config, str(tmp_path / "run"))
 
 

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from keras_videorel.data import pipeline, transforms
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
-from keras_videorel.runs.config import base
+from keras_videorel.runs.config import base, clip_spec
 from keras_videorel.training import callbacks
 from tests import tiny_runs as runs
 from tests.shards import two_classes, write_shards
@@ -148,7 +149,7 @@ def test_averages_are_what_is_validated_and_loaded(tiny, shards, tmp_path):
     assert differ == len(raw.trainable_variables)
 
     views = pipeline.evaluation_views(
-        pipeline.read_info(str(shards)), clips=1, crops=1, **training.view_settings(config)
+        read_manifest(str(shards)), clip_spec(config), clips=1, crops=1
     )
     clips, labels, _ = next(iter(views.batch(6)))
     logits = averaged(clips[:, 0])

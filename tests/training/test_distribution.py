@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.runs import train as training
 from keras_videorel.runs import workdir
 from keras_videorel.training import distribution
 from tests import tiny_config, tiny_training
+from tests.clips import training_batches
 from tests.conftest import ROOT
 from tests.shards import gray_video, two_classes, write_shards
 
@@ -27,7 +28,7 @@ jax_only = pytest.mark.skipif(
 )
 # Norms of the gradients are 0.1 to 1, so that clipping takes part.
 FLAGS = {
-    "data.lanes": 2,
+    "data.num_readers": 2,
     "train.synchronized_batch_norm": True,
     "train.gradient_clip_norm": 0.1,
     "train.checkpoint_steps": 1,
@@ -55,23 +56,23 @@ def numbered_shards(folder, clips, shards):
     videos = [(gray_video(5, (20, 20)), i) for i in range(clips)]
     labels = [str(i) for i in range(clips)]
     write_shards(folder, {"train": videos}, labels, (20, 20), shards)
-    return pipeline.read_info(str(folder))
+    return read_manifest(str(folder))
 
 
-def batches_of(info, batch_size, lanes, own_lanes=None):
-    batches = pipeline.training_batches(
-        info, batch_size, lanes=lanes, own_lanes=own_lanes, epochs=5, **OPTIONS
+def batches_of(info, batch_size, num_readers, reader_ids=None):
+    batches = training_batches(
+        info, batch_size, num_readers=num_readers, reader_ids=reader_ids, epochs=5, **OPTIONS
     )
     return [(clips.numpy(), labels.numpy()) for clips, labels in batches]
 
 
-@pytest.mark.parametrize(("shards", "lanes", "workers"), [(4, 2, 2), (6, 3, 3), (4, 4, 2)])
-def test_workers_read_each_record_once(tmp_path, shards, lanes, workers):
+@pytest.mark.parametrize(("shards", "num_readers", "workers"), [(4, 2, 2), (6, 3, 3), (4, 4, 2)])
+def test_workers_read_each_record_once(tmp_path, shards, num_readers, workers):
     """Shards are of one worker; together the workers make the batches that one process makes."""
     info = numbered_shards(tmp_path, 24, shards)
-    share = lanes // workers
+    share = num_readers // workers
     parts = [
-        batches_of(info, 12, lanes, range(worker * share, (worker + 1) * share))
+        batches_of(info, 12, num_readers, range(worker * share, (worker + 1) * share))
         for worker in range(workers)
     ]
     dealt = []
@@ -82,14 +83,14 @@ def test_workers_read_each_record_once(tmp_path, shards, lanes, workers):
         assert sum(map(len, of_worker)) == shards, "each shard in one worker"
         dealt.append(of_worker)
     assert any(of_worker != dealt[0] for of_worker in dealt), "shards are dealt anew"
-    whole = batches_of(info, 12, lanes)
+    whole = batches_of(info, 12, num_readers)
     assert len(whole) == 6
     for (clips, labels), *own in zip(whole, *parts, strict=True):
         np.testing.assert_array_equal(clips, np.concatenate([part[0] for part in own]))
         np.testing.assert_array_equal(labels, np.concatenate([part[1] for part in own]))
 
 
-def test_lanes_of_unequal_shards(tmp_path):
+def test_readers_of_unequal_shards(tmp_path):
     """Of two shards against one, half an epoch each: the lane with one reads on from its start."""
     info = numbered_shards(tmp_path, 12, 3)
     whole = batches_of(info, 4, 2)
@@ -104,12 +105,12 @@ def test_lanes_of_unequal_shards(tmp_path):
         np.testing.assert_array_equal(second[:2], second[4:])
 
 
-def test_lanes_that_cannot_be(tmp_path):
+def test_readers_that_cannot_be(tmp_path):
     info = numbered_shards(tmp_path, 12, 3)
-    with pytest.raises(ValueError, match=r"at most the number of shards.*lanes=4, shards=3"):
-        pipeline.training_batches(info, 12, lanes=4)
-    with pytest.raises(ValueError, match=r"multiple of `lanes`.*batch_size=7, lanes=2"):
-        pipeline.training_batches(info, 7, lanes=2)
+    with pytest.raises(ValueError, match=r"at most the number of shards.*num_readers=4, shards=3"):
+        training_batches(info, 12, num_readers=4)
+    with pytest.raises(ValueError, match=r"multiple of `num_readers`.*batch_size=7, num_readers=2"):
+        training_batches(info, 7, num_readers=2)
 
 
 # --- Who takes what -------------------------------------------------------------------------
@@ -170,11 +171,11 @@ def test_the_scripts_of_the_docs(tmp_path, monkeypatch):
 
 def test_parts_are_equal():
     spread = distribution.Distribution(devices=4, workers=2, worker=1)
-    assert spread.lanes(1, 8) == (2, range(1, 2)) and spread.lanes(6, 8) == (6, range(3, 6))
-    with pytest.raises(ValueError, match=r"multiple of the number of workers.*3 lanes, 2 workers"):
-        spread.lanes(3, 12)
+    assert spread.readers(1, 8) == (2, range(1, 2)) and spread.readers(6, 8) == (6, range(3, 6))
+    with pytest.raises(ValueError, match=r"multiple of the number of workers.*3 readers"):
+        spread.readers(3, 12)
     with pytest.raises(ValueError, match=r"multiple of the number of devices.*of 6, 4 devices"):
-        spread.lanes(1, 6)
+        spread.readers(1, 6)
 
 
 # --- Training -------------------------------------------------------------------------------

@@ -74,7 +74,10 @@ def test_rates_of_the_plateau_schedule():
     [
         ({"schedule": "cosine"}, "`config.train.schedule` must be one of step, plateau"),
         ({"jit_compile": "yes"}, "`config.train.jit_compile` must be one of auto, on, off"),
-        ({"ema_momentum": 1.0}, "`config.train.ema_momentum` must be at least 0"),
+        (
+            {"ema_momentum": 1.0},
+            "`config.train.ema_momentum` must be a finite number of at least 0",
+        ),
         ({"accumulation_steps": 3}, "must be a multiple of.*accumulation_steps=3, 1 device"),
     ],
 )

@@ -21,13 +21,9 @@ def trainable_parameters(model):
 
 
 def multiply_adds(model):
-    """Multiply-adds of the convolutions and dense layers, for one clip of the model's input.
+    """Multiply-adds of the convolutions and dense layers of a functional model, for one clip.
 
-    Args:
-        model: A functional model whose input shape is known but for the batch.
-
-    Returns:
-        An integer; `None` for a network of snippets, whose parts see a snippet or a video.
+    `None` for a network of snippets, whose parts see a snippet or a video.
 
     Raises:
         ValueError: If time, height or width of the input is unknown.
@@ -54,15 +50,10 @@ def layer_multiply_adds(layer):
 
 
 def model_summary(model):
-    """A table of a model's layers with outputs, parameters and multiply-adds, as text.
+    """A table of a functional model's layers with outputs, parameters and multiply-adds, as text.
 
-    Args:
-        model: A functional model whose input shape is known but for the batch. Where its name
-            is that of a network in the paper's Table 1, the paper's figures are added. The
-            weights of a relational LSTM have a row each.
-
-    Returns:
-        The table, a string of several lines.
+    A network of the paper's Table 1 gets a row of the paper's figures. The weights of a relational
+    LSTM have a row each.
     """
     total = multiply_adds(model)
     rows = [("layer", "output (time, height, width, channels)", "parameters", "multiply-adds")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_videorel.class_names import read_class_names
+from keras_videorel.data.manifest import read_class_names
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+"""Which shards a data set has, and what the files that describe them say."""
+
+import csv
+import hashlib
+import json
+import math
+import os
+
+from keras_videorel import files
+from keras_videorel.data import drawing, manifest, pictures
+from keras_videorel.data.manifest import FOLD_SPLITS, LABELS, MANIFEST, SCHEMA_VERSION, SPLITS
+from keras_videorel.data.pictures import FRAME_RATE
+from keras_videorel.data.shard_writer import Shard
+from keras_videorel.data.sources import Video
+
+CLIPS_PER_SHARD = 64
+MAX_SHARDS = 99_999
+REJECTED = "rejected.csv"
+
+
+def make_options(data, encoding, fold, seed, num_shards, num_workers):
+    """The options of a run as `dataset.json` keeps them, a dict."""
+    size = encoding.size
+    counts = {split: sum(v.split == split for v in data.videos) for split in SPLITS}
+    counts = {split: n for split, n in counts.items() if n or split in ("train", "test")}
+    options = {
+        "schema_version": SCHEMA_VERSION,
+        "size": None if isinstance(size, int) else size,
+        "short_side": size if isinstance(size, int) else None,
+        "jpeg_quality": encoding.jpeg_quality,
+        "flow": encoding.flow,
+        "split": fold,
+        "seed": seed,
+        "shards": {split: shard_count(n, num_shards, num_workers) for split, n in counts.items()},
+        "videos": summary(data),
+    }
+    if encoding.frame_rate != FRAME_RATE:
+        options["frame_rate"] = encoding.frame_rate
+    return json.loads(json.dumps(options))
+
+
+def shard_count(num_clips, num_shards, num_workers):
+    if num_shards is None:
+        num_shards = max(math.ceil(num_clips / CLIPS_PER_SHARD), num_workers)
+    return min(num_shards, num_clips, MAX_SHARDS)
+
+
+def summary(data):
+    """What tells whether two runs are of the same videos and labels."""
+
+    def order(video):
+        return (*video[:4], video.start or 0, math.inf if video.end is None else video.end)
+
+    # Whole files count as they did before there were segments.
+    whole = len(Video._fields) - 2
+    videos = sorted(data.videos, key=order)
+    rows = [v[:whole] if v.start is v.end is None else v for v in videos]
+    text = json.dumps([rows, data.labels])
+    return {"count": len(rows), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def plan(data, options):
+    """All shards. Which clips share a shard depends on their names and the seed."""
+    found = []
+    for split, count in options["shards"].items():
+        clips = clips_of(data, data.videos, split, options["seed"])
+        names = shard_names({"shards": {split: count}})
+        found += [Shard(name, clips[i::count]) for i, name in enumerate(names)]
+    return found
+
+
+def clips_of(data, videos, split, seed):
+    """Clips of a split as shards take them, shuffled."""
+    indices = {label: index for index, label in enumerate(data.labels)}
+    videos = drawing.shuffled([v for v in videos if v.split == split], seed)
+    return [(v, indices[v.label]) for v in videos]
+
+
+def shard_names(options, added=()):
+    """Names of the shards of a data set; `added` are those of later runs."""
+    return [
+        manifest.shard_name(split, i, count)
+        for split, count in options["shards"].items()
+        for i in range(count)
+    ] + [*added]
+
+
+# --- The same options -----------------------------------------------------------------------
+
+_COMPARED = (
+    "size", "short_side", "jpeg_quality", "flow", "split", "seed", "frame_rate", "shards", "videos",
+)  # fmt: skip
+
+
+def read_options(path, output):
+    """The options in a JSON file, those that version 1 lacks at their values then."""
+    try:
+        version_1 = {"flow": "none", "split": 1, "frame_rate": FRAME_RATE}
+        options = {**version_1, **files.read_json(path)["options"]}
+        return {name: options[name] for name in ("schema_version", *_COMPARED)}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"`output` holds a {os.path.basename(path)} that is none of a data set; choose another "
+            f"folder. Received: {output!r}"
+        ) from None
+
+
+def check_same(found, options, any_shards, output, others=""):
+    """Refuse other options than those that the shards in `output` were made with, `found`.
+
+    With `any_shards`, their number may differ. `others` tells what is known of other videos.
+    """
+    wanted, different = {"frame_rate": FRAME_RATE, **options}, []
+    for name, there in found.items():
+        here = wanted[name]
+        if here == there or (name == "shards" and any_shards):
+            continue
+        if name == "videos":
+            there, here = there["count"], f"{here['count']} other ones"
+        name = {"split": "fold", "videos": "videos or labels"}.get(name, name)
+        different.append(f"{name}: {_shown(there)} there, {_shown(here)} wanted")
+    if different:
+        raise ValueError(
+            f"`output` holds shards of other options ({'; '.join(different)}{others}); repeat "
+            f"those options, choose another `output` or delete this one. Received: {output!r}"
+        )
+
+
+def _shown(value):
+    return " and ".join(f"{n} {k}" for k, n in value.items()) if isinstance(value, dict) else value
+
+
+# --- What describes shards ------------------------------------------------------------------
+
+
+def describe(shards, data, options, conversion, before=None):
+    """Write what describes shards that are whole, and return it, a `Manifest`.
+
+    `before` is the content of `dataset.json` of a data set that the shards are added to; those
+    without a clip are then removed.
+    """
+    older = before or {"splits": {}, "notes": []}
+    splits, folds = dict(older["splits"]), dict(older.get("official_splits", {}))
+    retry = {"files": {}, "videos": {}, **older.get("retry", {})}
+    rejected, notes = [*map(tuple, data.rejected)], [*older["notes"]]
+    added = [*older.get("added", ())]
+    for shard in shards:
+        report = files.read_json(conversion.report_path(shard))
+        rejected += map(tuple, report["rejected"])
+        notes += ({"path": path, "note": note} for path, note in sorted(report["notes"]))
+        retry["files"].update(report["retry"])
+        for clip, _ in shard.clips:
+            if clip.name in report["retry"]:
+                listed = (data.listed or {}).get(clip.name, clip.name)
+                retry["videos"][clip.name] = [*clip, listed]
+        if before is not None and not report["clips"]:
+            files.remove(conversion.shard_path(shard))
+            continue
+        added.append(shard.name)
+        counts = {"clips": 0, "frames": 0, "shards": 0, "clips_per_label": {}}
+        _count(splits.setdefault(shard.split, counts), report, data.labels)
+        for fold, counts in report["official_splits"].items():
+            total = folds.setdefault(fold, dict.fromkeys(FOLD_SPLITS, 0))
+            for split, count in counts.items():
+                total[split] = total.get(split, 0) + count
+    content = {
+        "options": options,
+        "splits": splits,
+        **({"official_splits": folds} if folds else {}),
+        **({"added": added} if added and before is not None else {}),
+        "rejected": len(rejected),
+        **({"retry": {"decoder": pictures.library(), **retry}} if retry["files"] else {}),
+        "notes": sorted(notes, key=lambda entry: entry["path"]),
+    }
+    path = os.path.join(conversion.output, REJECTED)
+    with files.atomic_write(path) as temporary, files.opened(temporary, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([("path", "reason"), *sorted(rejected)])
+    manifest.write_manifest(conversion.output, content, data.labels)
+    files.remove(conversion.work)
+    return finished(conversion.output)
+
+
+def _count(counts, report, labels):
+    """Add those of another shard to the counts of a split."""
+    counts["clips"] += sum(report["clips"].values())
+    counts["frames"] += report["frames"]
+    counts["shards"] += 1
+    for label in labels:
+        clips = counts["clips_per_label"].get(label, 0) + report["clips"].get(label, 0)
+        counts["clips_per_label"][label] = clips
+
+
+def finished(output):
+    """The `Manifest` of a data set that is finished; None if there is none."""
+    if not files.exists(os.path.join(output, MANIFEST)):
+        return None
+    path = os.path.join(output, LABELS)
+    labels = manifest.read_class_names(path) if files.exists(path) else []
+    return manifest.manifest_of(output, manifest.read_content(output), labels)
+
+
+def read_rejected(output):
+    """Dict from names of rejected videos to reasons; empty where nothing is finished."""
+    path = os.path.join(output, REJECTED)
+    if not files.exists(os.path.join(output, MANIFEST)) or not files.exists(path):
+        return {}
+    with files.opened(path, newline="") as file:
+        return dict(list(csv.reader(file.read().splitlines()))[1:])

@@ -1,0 +1,134 @@
+"""Scores of videos over their test views, and the metrics of both papers."""
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.data import pipeline
+from keras_videorel.data.manifest import read_manifest
+from keras_videorel.evaluation.metrics import accuracy, log_softmax
+
+
+def evaluate_videos(
+    model,
+    path: str,
+    clip: ClipSpec,
+    clips: int = 25,
+    crops: int = 10,
+    split: str = "test",
+    batch_size: int = 64,
+    average: str = "logits",
+    *,
+    fold: int = 0,
+) -> dict:
+    """Evaluate a classifier on many views of each video, as both papers do.
+
+    The scores of a video are the mean of the model's outputs over its views, and its class is the
+    largest. A model may give logits, as in the papers, or probabilities (a model that ends with a
+    softmax): then the mean of the probabilities decides.
+
+    Args:
+        model: A Keras model from samples of `clip.shape` to logits or probabilities.
+        path: A folder of shards.
+        clip: The `ClipSpec` that the model was trained with.
+        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that of
+            the relational LSTM.
+        crops: 1, 5 or 10 crops of each clip.
+        split: The split to read.
+        batch_size: Views in a batch of the model.
+        average: `"logits"`: the mean of what the model gives, as it is; or `"probabilities"`: the
+            mean of the softmax of logits.
+        fold: Number of the official split; 0: the one that the shards were made for.
+
+    Returns:
+        A dict: the metrics of `evaluation.metrics.accuracy`, `chance`, `videos`, `clips`, `crops`.
+
+    Raises:
+        FileNotFoundError: If there are no such shards.
+        ValueError: If the model takes other samples or has other classes, or an argument is out of
+            range.
+    """
+    info = read_manifest(path, fold)
+    clip.check_model(model)
+    if model.output_shape[-1] != len(info.labels):
+        raise ValueError(
+            f"`model` must have the {len(info.labels)} classes of the shards in {path!r}. "
+            f"Received: output_shape={model.output_shape}"
+        )
+    views = pipeline.clip_views(info, clip, split, clips=clips, crops=crops)
+    scores, labels, _ = video_scores(model, views, clips, batch_size, average, info.clips[split])
+    return video_metrics(scores, labels, clips, crops)
+
+
+def video_metrics(scores, labels, clips, crops):
+    """The metrics of the scores of videos, as `evaluate_videos` gives them."""
+    if not len(labels):
+        raise ValueError("`split` must have videos. Received: none")
+    return {
+        **accuracy(scores, labels),
+        "chance": 1 / scores.shape[-1],
+        "videos": len(labels),
+        "clips": clips,
+        "crops": crops,
+    }
+
+
+def video_scores(model, views, clips=1, batch_size=64, average="logits", total=None, on_video=None):
+    """Scores of each video: the mean over its views.
+
+    Args:
+        model: As for `evaluate_videos`.
+        views: A dataset of `(views, label, path)` as `pipeline.clip_views` gives it.
+        clips: Consecutive elements of `views` that belong to a video.
+        batch_size: Views in a batch of the model.
+        average: As for `evaluate_videos`; the scores of `"probabilities"` are the logarithms of
+            their mean.
+        total: Number of videos, for the progress bar.
+        on_video: Optional function, called with scores, label, path and the first clip's views.
+
+    Returns:
+        `(scores, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and a list of
+        strings.
+    """
+    check_choice("average", average, ("logits", "probabilities"))
+    check_integer("batch_size", batch_size, min_value=1)
+    score = _compiled(model)
+    scores, labels, paths, clip_scores = [], [], [], []
+    with tqdm(total=total, unit="video", desc="evaluate") as bar:
+        for taken, label, path in views:
+            batches = range(0, len(taken), batch_size)
+            scored = np.concatenate([np.asarray(score(taken[i : i + batch_size])) for i in batches])
+            scored = scored.astype(np.float32)
+            if not clip_scores:
+                first = taken
+            if average == "probabilities" and not _are_probabilities(scored):
+                scored = np.exp(log_softmax(scored))
+            clip_scores.append(scored.mean(axis=0))
+            if len(clip_scores) < clips:
+                continue
+            video = np.mean(clip_scores, axis=0)
+            if average == "probabilities":
+                video = np.log(np.maximum(video, 1e-30))
+            clip_scores = []
+            scores.append(video)
+            labels.append(int(label))
+            paths.append(path.numpy().decode("utf-8", "surrogateescape"))
+            if on_video is not None:
+                on_video(video, labels[-1], paths[-1], first)
+            bar.update()
+    return np.array(scores, np.float32), np.array(labels, np.int64), paths
+
+
+def _are_probabilities(scores):
+    """Whether rows are what a softmax gives, also in 16 bits."""
+    return scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=0.02)
+
+
+def _compiled(model):
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda clips: model(clips, training=False), reduce_retracing=True)
+    return model.predict_on_batch

@@ -1,0 +1,116 @@
+"""Check one uploaded video and label it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_videorel.data import video
+from keras_videorel.prediction import overlay
+
+_MAX_FRAME_RATE = 240  # of slow motion
+_MAX_PIXELS = 4096 * 2304  # of a frame
+_DRAWN_SIDE = 480  # shorter side of the annotated video: drawing larger frames takes long
+_TOLERANCE = 0.5  # seconds: a video of a minute is rarely of exactly 60.0 s
+COLORS = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in overlay.COLOURS)
+
+
+class Limits(NamedTuple):
+    """The longest video in seconds, and the largest file in millions of bytes."""
+
+    seconds: float = 60.0
+    megabytes: float = 100.0
+
+    @property
+    def bytes(self):
+        return int(self.megabytes * 1e6)
+
+
+class Refused(ValueError):
+    """A video that is not labeled. The message is for whoever sent it: it names no path."""
+
+
+class Answer(NamedTuple):
+    """What a model says about a video.
+
+    Attributes:
+        best: Dict from the most probable labels of the whole video to their probabilities.
+        seconds: Times, from the beginning of the video to its end.
+        curves: Dict from the classes that lead for the longest to their probabilities at these
+            times. The first class has the first of `COLORS` in the annotated video, and so on.
+        video: File of the annotated video.
+    """
+
+    best: dict
+    seconds: np.ndarray
+    curves: dict
+    video: str
+
+
+def check(path, limits):
+    """Refuse a video that is too long or cannot be decoded.
+
+    A declared duration that is too long is believed. Otherwise the frames are decoded, no further
+    than the limit, because a file may declare anything. Gradio limits the size of uploads.
+
+    Args:
+        path: The file.
+        limits: `Limits`.
+
+    Raises:
+        Refused: If the video is too long, has too large frames, or cannot be decoded.
+    """
+    longest = limits.seconds + _TOLERANCE
+    advice = f"at most {limits.seconds:g} s are labeled here. Please cut it."
+    try:
+        with video.iter_frames(path, threads=0) as reader:
+            if reader.duration is not None and reader.duration > longest:
+                raise Refused(f"This video lasts {reader.duration:.0f} s; {advice}")
+            first, frame = next(reader)
+            height, width = frame.shape[:2]
+            if height * width > _MAX_PIXELS:
+                raise Refused(f"The frames of this video are too large: {width} x {height} pixels.")
+            for time in iter(reader.skip, None):
+                if time - first > longest or reader.frames > longest * _MAX_FRAME_RATE:
+                    raise Refused(f"This video is too long; {advice}")
+    except video.VideoError as error:
+        raise Refused(f"This file cannot be read as a video: {error.reason}.") from error
+
+
+def label(predictor, path, output, *, top=5, report=lambda share, doing: None):
+    """Label a whole video, label it over time, and draw both into an annotated video.
+
+    Args:
+        predictor: A `Predictor`.
+        path: A video file that passed `check`.
+        output: The MP4 file to write.
+        top: Number of labels of the whole video.
+        report: Called with the share that is done, 0 to 1, and what is being done.
+
+    Returns:
+        An `Answer`.
+    """
+    report(0.05, "Labeling the video")
+    prediction = predictor(path, top)
+    spans, probabilities = [], []
+
+    def recorded():
+        for window in predictor.windows(path):
+            report(0.2, f"Labeling over time: {window.end:.0f} s")
+            spans.append((window.start, window.end))
+            probabilities.append(window.probabilities)
+            yield window
+
+    def drawn(frames):
+        report(0.5 + 0.5 * frames / prediction.frames, "Drawing")
+
+    overlay.write(predictor, path, output, windows=recorded(), size=_DRAWN_SIDE, on_frame=drawn)
+    # A window's probabilities stand at its middle; the first and last reach to the video's ends.
+    seconds = np.array([spans[0][0], *np.mean(spans, axis=1), spans[-1][1]])
+    courses = np.stack([probabilities[0], *probabilities, probabilities[-1]])
+    leading = overlay.colours(np.stack(probabilities))
+    return Answer(
+        dict(zip(prediction.labels, prediction.probabilities, strict=True)),
+        seconds,
+        {predictor.labels[index]: courses[:, index] for index in leading},
+        output,
+    )
