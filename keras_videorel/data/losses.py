@@ -1,4 +1,4 @@
-"""What is missing of a video, or damaged: what comes out of a file against what it declares."""
+"""What is missing of a video, or damaged: the frames that came out, and what its file declares."""
 
 import collections
 import math
@@ -8,15 +8,14 @@ import av
 _WHOLE = 0.9  # of what is declared: containers are off by a few frames, and edit lists hide some
 _LONGEST_HOLE = 10.0  # seconds; longer ones may be pauses, or the joint of two recordings
 _FEW = 2  # damaged frames, such as the last of a file that was cut off
-_EMPTY = 16  # bytes of a packet that may say but that the last picture stays
+_EMPTY = 16  # bytes of a packet that may only say that the last picture stays
 _HEAD, _PACKET_HEAD = 2048, 24  # bytes around all packets, and around each, or a few less
 
 
 class Losses:
-    """Counts what comes out of a file.
+    """Counts the packets and pictures of a file, to tell which frames are missing.
 
-    The sound may last longer than the pictures, the last picture may stay, and AVI files declare
-    any number of frames: none of these is a loss.
+    Longer sound, a last picture that stays, and the count of frames in an AVI are no losses.
 
     Args:
         container: An `av` container, of which nothing was read yet.
@@ -30,29 +29,26 @@ class Losses:
 
     def __init__(self, container, stream):
         self._container, self._stream = container, stream
-        # Of an AVI, the index is right where its count of frames is not.
-        self._indexed = len(stream.index_entries) if container.format.name == "avi" else 0
-        # Where an index says where the packets are, none is lost on the way.
-        self._finds_all = self._indexed > 0 or ("mp4" in container.format.name and stream.frames)
+        name = container.format.name
+        # The index of an AVI is right where its count of frames is not.
+        self._indexed = len(stream.index_entries) if name == "avi" else 0
+        # An index that says where the packets are keeps them from being lost on the way.
+        self._finds_all = self._indexed > 0 or ("mp4" in name and stream.frames)
+        self._in_matroska = "matroska" in name
         self.restart()
 
     def restart(self):
-        """Forget what was counted: reading goes on elsewhere."""
+        """Forget the counts, when reading goes on elsewhere."""
         self.breaks_off = self.at_end = False
         self._damaged = self._tried = self._corrupt = self._bytes = 0
         self.last_stays = 0.0
-        # The newest step is apart: a segment ends before it.
+        # The newest step is apart, since a segment ends before it.
         self._steps, self._newest, self._last = collections.Counter(), None, None
         self._fields = False
         self._file, self._packets, self._shown, self._pictures = (_Extent() for _ in range(4))
 
     def add_packet(self, packet, time):
-        """Count a packet of any stream.
-
-        Args:
-            packet: An `av.Packet`.
-            time: When it is shown, in seconds, or None.
-        """
+        """Count a packet of any stream, which is shown at `time` seconds, or None."""
         duration = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
         self._file.add(time, duration)
         self._bytes += packet.size
@@ -64,20 +60,20 @@ class Losses:
                 self._shown.add(time)
 
     def add_picture(self, picture, time):
-        """Count a decoded picture; None for a packet that does not decode."""
+        """Count a decoded picture, or None for a packet that does not decode."""
         self._tried += 1
-        if picture is not None:
-            self._pictures.add(time)
-            self._corrupt += picture.is_corrupt
-            self._fields |= picture.interlaced_frame
-            if time is not None:
-                if self._newest is not None:
-                    self._steps[self._newest] += 1
-                if self._last is not None:
-                    self._newest = round(min(time - self._last, _LONGEST_HOLE), 3)
-                self._last = time
-        if picture is None or picture.is_corrupt:
-            self._damaged += 1
+        self._damaged += picture is None or picture.is_corrupt
+        if picture is None:
+            return
+        self._pictures.add(time)
+        self._corrupt += picture.is_corrupt
+        self._fields |= picture.interlaced_frame
+        if time is not None:
+            if self._newest is not None:
+                self._steps[self._newest] += 1
+            if self._last is not None:
+                self._newest = round(min(time - self._last, _LONGEST_HOLE), 3)
+            self._last = time
 
     def duration(self):
         """Seconds that the file declares for its pictures, or else for all it holds, or None."""
@@ -107,41 +103,42 @@ class Losses:
         found = ["the file breaks off"] if self.breaks_off else []
         if self._damaged:
             found.append(f"{self._damaged} damaged {'frame' if self._damaged == 1 else 'frames'}")
-        expected = self._expected(step, whole)
-        lost = whole and frames < _WHOLE * expected
-        missing = whole and (lost or self._is_short(step))
-        declared = (
-            (self._stream.frames if self._index_is_short() else self._indexed) if whole else 0
-        )
-        if lost or (found and whole and not missing):
-            declared = max(declared, expected)
-        if frames < declared and (found or missing):
+        declared, missing = 0, False
+        if whole:
+            expected = self._expected(step, whole)
+            lost = frames < _WHOLE * expected
+            missing = lost or self._is_short(step)
+            declared = self._stream.frames if self._index_is_short() else self._indexed
+            if lost or (found and not missing):
+                declared = max(declared, expected)
+        if not (found or missing):
+            return None
+        if frames < declared:
             found.append(f"{frames} of {declared} frames decoded")
         elif missing:
             seconds, duration = self._believed().span, self._whole_duration()
             found.append(f"{frames} frames decoded, {seconds:.1f} of {duration:.1f} seconds")
-        elif found:
+        else:
             found.append(f"{frames} frames decoded")
-        return "; ".join(found) or None
+        return "; ".join(found)
 
     def _expected(self, step, whole):
         """Number of pictures that there were, going by the holes in their times.
 
-        A hole alone may be a pause: something must say that there is damage.
+        A hole alone may be a pause: something else must say that there is damage.
         """
         found, shown = self._pictures.count, self._shown.count // (2 if self._fields else 1)
         damaged = self._damaged > 0 or self.breaks_off
-        unread = whole and self._unread() > 1 - _WHOLE and (damaged or self._in_matroska())
+        unread = whole and self._unread() > 1 - _WHOLE and (damaged or self._in_matroska)
         if not (damaged or unread or (self.at_end and found < _WHOLE * shown)):
             return found
-        step = self._shortest(step)
         steps = self._steps + collections.Counter([self._newest] if self.at_end else [])
-        # What is longer is counted where packets tell how much there was.
         lost = sum(
             count * (round(hole / step) - 1)
             for hole, count in steps.items()
             if hole is not None and 1.5 * step < hole < _LONGEST_HOLE
         )
+        # Longer holes count only where packets tell how much there was.
         if unread or self._finds_all:
             lost += steps[_LONGEST_HOLE] * round(_LONGEST_HOLE / step)
         if self.at_end:
@@ -152,74 +149,56 @@ class Losses:
         if duration:
             longest = min(longest, duration)
             if self._damaged > _FEW and self._shown.span > 2 * duration and not self._finds_all:
-                lost = round(longest / step)  # none of the times is to be believed
+                lost = round(longest / step)  # the times cannot be believed
             if unread:
                 behind = max(0.0, duration - self._believed().high)
                 longest, lost = longest + behind, lost + round(behind / step)
         expected = min(found + lost, round(longest / step) + 1)
         loses_packets = unread
-        if not (whole and self._in_matroska()):
+        if not (whole and self._in_matroska):
             loses_packets |= self._damaged > _FEW and not self._finds_all
         return max(found, expected if loses_packets else min(expected, shown))
 
-    def _shortest(self, step):
-        """The step that is declared where it is shorter and some pictures have it, else `step`.
-
-        Where most are lost, few are a step apart.
-        """
-        rate = float(self._stream.average_rate or 0)
-        if not 1 <= rate <= 120 or 1 / rate >= step:
-            return step
-        having = sum(n for each, n in self._steps.items() if abs(each * rate - 1) <= 0.1)
-        return 1 / rate if having >= 0.1 * self._steps.total() else step
-
-    def _in_matroska(self):
-        return "matroska" in self._container.format.name
-
     def _unread(self):
-        """Share of the bytes of a Matroska or ASF file that is in no packet: what is damaged."""
-        if not self._in_matroska() and self._container.format.name != "asf":
+        """Share of the bytes of a Matroska or ASF file that is in no packet, and so damaged."""
+        size = self._container.size  # 0 or less for a network stream
+        if size <= 0 or not (self._in_matroska or self._container.format.name == "asf"):
             return 0.0
-        size = self._container.size
-        if size <= 0:  # a stream
-            return 0.0
-        attached = [stream for stream in self._container.streams if stream.type == "attachment"]
-        if not all(hasattr(stream, "data") for stream in attached):  # older PyAV
-            return 0.0
-        around = _HEAD + _PACKET_HEAD * self._file.count
-        around += sum(len(stream.data or b"") for stream in attached)
-        return max(0.0, 1 - (self._bytes + around) / size)
+        read = self._bytes + _HEAD + _PACKET_HEAD * self._file.count
+        for stream in self._container.streams:
+            if stream.type == "attachment":
+                read += len(stream.data or b"")
+        return max(0.0, 1 - read / size)
 
     def _index_is_short(self):
-        """Whether the index of the file, if it has one, is not of all frames."""
+        """Whether the file has no index of all frames."""
         return self._indexed < self._packets.count
 
     def _is_short(self, step, share=_WHOLE):
         """Whether less than this share of the pictures came out."""
-        shown, pictures = self._shown, self._pictures
-        # Packets of half a frame, or of none, are no loss.
+        shown, pictures, packets = self._shown, self._pictures, self._packets
+        # Packets of half a frame, or empty ones, are no loss.
         if pictures.count < share * shown.count and pictures.span < share * shown.span:
             return True
-        if self._packets.count < share * self._indexed:
+        if packets.count < share * self._indexed:
             return True
-        if not self._index_is_short() or 0 < self._stream.frames <= self._packets.count:
+        if not self._index_is_short() or 0 < self._stream.frames <= packets.count:
             return False
         own, duration = self._own_duration(), self._whole_duration()
         if not own and duration <= 0:
-            return self._packets.count < share * self._stream.frames
-        if own and self._packets.span + step >= share * own:
+            return packets.count < share * self._stream.frames
+        if own and packets.span + step >= share * own:
             return False
+        # Matroska counts its duration from zero, others from the first frame.
         file = self._believed()
-        # Matroska counts from zero, others from the first frame.
-        low, high = file.low, file.high + step
-        return high - (low if low > duration else min(low, 0.0)) < share * duration
+        return file.high + step - min(file.low, 0.0) < share * duration
 
     def _believed(self):
-        """What was read of the file: damage makes up packets of other streams, at any time."""
+        """The extent of all packets, or of the video where damage made up others, at any time."""
         return self._file if self._file.span <= 2 * self._whole_duration() else self._packets
 
     def _whole_duration(self):
-        """Seconds that the file declares for the longest of what it holds, or 0."""
+        """Seconds that the file declares for the longest of its streams, or 0."""
         return max(self._container.duration or 0, 0) / av.time_base
 
     def _own_duration(self):
