@@ -102,7 +102,8 @@ def _train(config, folder, model, callbacks, override, distribution):
         verbose=0 if not distribution.chief else 1 if sys.stdout.isatty() else 2,
     )
     if distribution.chief:
-        charts.save_curves(workdir.log_path(folder), os.path.join(folder, "figures", "curves.png"))
+        curves = charts.curves(charts.read_log(workdir.log_path(folder)))
+        charts.save(curves, os.path.join(folder, "figures", "curves.png"))
     distribution.check_agreement()  # the others end when the chief has written all
     return model
 

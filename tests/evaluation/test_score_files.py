@@ -51,8 +51,8 @@ def test_older_names_of_settings(tmp_path):
     old = {"clips": 25, "split": 0, "side": "val", "averaged": "after"}
     new = {"clips": 25, "split": "val", "fold": 0, "average": "probabilities"}
     for settings, expected in ((old, new), ({"fused": [old, old]}, {"fused": [new, new]})):
-        score_files.write_scores(tmp_path / "a.npz", some_scores()._replace(settings=settings))
-        assert score_files.read_scores(tmp_path / "a.npz").settings == expected
+        write_scores(tmp_path / "a.npz", some_scores()._replace(settings=settings))
+        assert read_scores(tmp_path / "a.npz").settings == expected
 
 
 def test_files_without_settings_are_read(tmp_path):
