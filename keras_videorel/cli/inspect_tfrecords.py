@@ -20,6 +20,8 @@ import datetime
 
 from absl import flags
 
+from keras_videorel.cli import Flags
+
 PROBLEMS_SHOWN = 20
 LABELS_SHOWN = 10
 KEYS = {
@@ -29,31 +31,26 @@ KEYS = {
     "path": "path of the clip (clip/data_path)",
 }
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("shards", None, "Folder of the shards.", required=True, flag_values=FLAGS)
-flags.DEFINE_boolean("verify", True, "Decode all frames.", flag_values=FLAGS)
-flags.DEFINE_boolean("all", False, "Print the counts of all classes.", flag_values=FLAGS)
-flags.DEFINE_string("report", None, "CSV file for all problems.", flag_values=FLAGS)
-flags.DEFINE_string("contact_sheet", None, "PNG for frames of random clips.", flag_values=FLAGS)
+FLAGS = Flags()
+FLAGS.string("shards", None, "Folder of the shards.", required=True)
+FLAGS.boolean("verify", True, "Decode all frames.")
+FLAGS.boolean("all", False, "Print the counts of all classes.")
+FLAGS.string("report", None, "CSV file for all problems.")
+FLAGS.string("contact_sheet", None, "PNG for frames of random clips.")
 flags.DEFINE_alias("sheet", "contact_sheet", flag_values=FLAGS)
-flags.DEFINE_integer("clips", 12, "Clips on the sheet.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of their choice.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_multi_string(
+FLAGS.integer("clips", 12, "Clips on the sheet.", lower_bound=1)
+FLAGS.integer("seed", 0, "Seed of their choice.", lower_bound=0)
+FLAGS.strings(
     "train",
     None,
-    "Of shards without dataset.json: files of the training split, absolute or in the folder; the "
-    "name may have wildcards",
-    flag_values=FLAGS,
+    "For shards without dataset.json: files of the training split, absolute or in the folder; the "
+    "name may have wildcards.",
 )
-flags.DEFINE_multi_string("test", None, "Likewise, of the test split", flag_values=FLAGS)
-flags.DEFINE_string(
-    "labels", None, "Likewise: file of the names of the classes, one a line.", flag_values=FLAGS
-)
+FLAGS.strings("test", None, "Likewise, files of the test split.")
+FLAGS.string("labels", None, "Likewise, file of the names of the classes, one a line.")
 for _name, _what in KEYS.items():
-    flags.DEFINE_string(f"{_name}_key", None, f"Likewise: key of the {_what}.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "describe", None, "Folder for the dataset.json and labels.txt of these.", flag_values=FLAGS
-)
+    FLAGS.string(f"{_name}_key", None, f"Likewise, key of the {_what}.")
+FLAGS.string("describe", None, "Folder for the dataset.json and labels.txt of these shards.")
 
 
 def main(arguments):
@@ -98,9 +95,6 @@ def _manifest():
     patterns = {"train": FLAGS.train, **({"test": FLAGS.test} if FLAGS.test else {})}
     keys = {name: key for name in KEYS if (key := FLAGS[f"{name}_key"].value) is not None}
     return inspection.foreign_manifest(FLAGS.shards, FLAGS.labels, patterns, keys)
-
-
-# --- What is printed ------------------------------------------------------------------------
 
 
 def _print_counts(manifest, clips):
