@@ -20,7 +20,7 @@ import datetime
 
 from absl import flags
 
-from keras_videorel.cli import Flags
+from keras_videorel.cli import Flags, table
 
 PROBLEMS_SHOWN = 20
 LABELS_SHOWN = 10
@@ -117,12 +117,12 @@ def _print_counts(manifest, clips):
         numbers = [f"{own[name]:,}" for name in ("shards", "clips", "frames")]
         sizes = [f"{size / 1e6:,.1f}", f"{size / max(len(found), 1) / 1e3:,.1f}"]
         rows.append((split, *numbers, str(duration), *sizes))
-    _print_table(rows)
+    print(f"\n{table(rows)}")
 
     shown = manifest.labels if FLAGS.all else manifest.labels[:LABELS_SHOWN]
     per_label = {split: own["clips_per_label"] for split, own in counts.items()}
     rows = [(label[:40], *(f"{own[label]:,}" for own in per_label.values())) for label in shown]
-    _print_table([("clips of", *counts), *rows])
+    print(f"\n{table([('clips of', *counts), *rows])}")
     if len(shown) < len(manifest.labels):
         print(f"... and {len(manifest.labels) - len(shown):,} more labels (--all prints them)")
     for split, own in per_label.items():
@@ -137,15 +137,6 @@ def _print_range(name, form, values):
     if values:
         low, median, high = map(form.format, np.quantile(values, (0, 0.5, 1)))
         print(f"{name}: {low} to {high}, median {median}")
-
-
-def _print_table(rows):
-    """A table under an empty line: names to the left, the rest to the right."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    print()
-    for name, *values in rows:
-        cells = [f"{value:>{width}}" for value, width in zip(values, widths[1:], strict=True)]
-        print("  ".join([name.ljust(widths[0]), *cells]))
 
 
 def _print_problems(problems, clips):
