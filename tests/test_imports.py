@@ -17,14 +17,15 @@ ALLOWED = {
     "extras": {"extras"},
     "tensorflow_import": {"tensorflow_import"},
     "files": {"files", "tensorflow_import", "extras"},
+    "lazy": {"lazy"},
     "text": {"text"},
     "clip_spec": {"clip_spec", "checks"},
     "caffe": {"caffe", "models", "layers", "checks"},
     "data": {
-        "data", "checks", "clip_spec", "extras", "files", "tensorflow_import"
+        "data", "checks", "clip_spec", "extras", "files", "lazy", "tensorflow_import"
     },
     "training": {"training", "evaluation"},
-    "evaluation": {"evaluation", "data", "clip_spec", "checks", "files"},
+    "evaluation": {"evaluation", "data", "clip_spec", "checks", "files", "lazy"},
     "reporting": {"reporting", "evaluation", "data", "files", "text"},
     "export": {"export", "layers", "data", "clip_spec", "extras", "files", "checks"},
     "prediction": {
@@ -33,12 +34,12 @@ ALLOWED = {
     "serving": {"serving", "prediction", "data", "extras"},
     "runs": {
         "runs", "reporting", "export", "evaluation", "training", "models", "caffe", "data",
-        "clip_spec", "class_names", "checks", "files"
+        "clip_spec", "checks", "files", "lazy"
     },
     "cli": None,  # everything but other commands
     "config": {"runs"},
     "__main__": {"cli"},
-    "__init__": {"registration"},
+    "__init__": {"lazy", "registration"},
     "registration": {"registration"},
 }  # fmt: skip
 KERAS_ONLY = ("ops", "layers", "models")

@@ -3,8 +3,8 @@
     python tools/study.py --hand_gestures DIR --output runs/study
 
 Trains each network on each data set with several seeds, by the commands that a user would type,
-and prints the tables of docs/results.md: mean and standard deviation over the seeds. Runs that
-are done are not repeated.
+and prints the tables of docs/results.md: mean and standard deviation over the seeds. Finished runs
+are not repeated.
 """
 
 import concurrent.futures
@@ -82,32 +82,25 @@ def run(data, model, seed, shards, *options):
         with open(f"{workdir}/seconds.json", "w", encoding="utf-8") as file:
             json.dump(seconds, file)
     with open(results, encoding="utf-8") as file:
-        return {**json.load(file), "pairs": within_pairs(scores), "loss": test_loss(scores)}
+        return {**json.load(file), **from_scores(scores)}
 
 
-def within_pairs(path):
-    """Accuracy within each pair of the embedded data set: which of the two scores higher."""
+def from_scores(path):
+    """Mean cross entropy of the averaged logits, and accuracy within each pair of classes."""
     from keras_videorel.data.synthetic import PAIRS
-    from keras_videorel.evaluation.metrics import pair_accuracy
+    from keras_videorel.evaluation.metrics import losses, pair_accuracy
+    from keras_videorel.evaluation.score_files import read_scores
 
-    scores = np.load(path)
-    classes = [str(name) for name in scores["classes"]]
-    return {
+    scores = read_scores(path)
+    classes = scores.classes
+    pairs = {
         " / ".join(pair): pair_accuracy(
-            scores["logits"], scores["labels"], [classes.index(name) for name in pair]
+            scores.logits, scores.labels, [classes.index(name) for name in pair]
         )
         for pair in PAIRS
         if set(pair) <= set(classes)
     }
-
-
-def test_loss(path):
-    """Mean cross entropy of the averaged logits."""
-    scores = np.load(path)
-    logits = scores["logits"].astype("float64")
-    peak = logits.max(axis=1, keepdims=True)
-    logsum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
-    return float((logsum - logits[np.arange(len(logits)), scores["labels"]]).mean())
+    return {"loss": float(losses(scores.logits, scores.labels).mean()), "pairs": pairs}
 
 
 def run_all(data, models, shards, *options):
@@ -121,7 +114,7 @@ def run_all(data, models, shards, *options):
     return {model: [runs[model, seed].result() for seed in FLAGS.seeds] for model in models}
 
 
-def spread(values, factor=100.0, digits=1):
+def mean_std(values, factor=100.0, digits=1):
     mean, deviation = factor * np.mean(values), factor * np.std(values, ddof=1)
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
@@ -133,9 +126,9 @@ def print_table(title, rows, seeds):
     print("|---|---|---|---|---|")
     for name, results in rows.items():
         cells = [
-            spread([r[key] for r in results]) for key in ("top1", "top5", "mean_class_accuracy")
+            mean_std([r[key] for r in results]) for key in ("top1", "top5", "mean_class_accuracy")
         ]
-        print(f"| {name} | {' | '.join(cells)} | {spread([r['loss'] for r in results], 1, 2)} |")
+        print(f"| {name} | {' | '.join(cells)} | {mean_std([r['loss'] for r in results], 1, 2)} |")
     chance = next(iter(rows.values()))[0]["chance"]
     print(f"| chance | {100 * chance:.1f} | {500 * chance:.1f} | {100 * chance:.1f} | |")
 
@@ -145,7 +138,7 @@ def print_pairs(rows):
     print(f"\n| within the pair (chance 50%) | {' | '.join(names)} |")
     print("|---|" + "---|" * len(names))
     for pair in next(iter(rows.values()))[0]["pairs"]:
-        cells = [spread([r["pairs"][pair] for r in rows[name]]) for name in names]
+        cells = [mean_std([r["pairs"][pair] for r in rows[name]]) for name in names]
         print(f"| {pair} | {' | '.join(cells)} |")
 
 

@@ -1,13 +1,9 @@
 """What a model is worth: scores of videos, metrics, fusion, comparisons."""
 
-import importlib
+from keras_videorel import lazy
 
-
-def __getattr__(name):
-    if name == "evaluate_videos":  # loaded when it is used, as it needs Keras and TensorFlow
-        return importlib.import_module(f"{__name__}.videos").evaluate_videos
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), "evaluate_videos"})
+__getattr__, __dir__ = lazy.attributes(
+    __name__,
+    ("fusion", "metrics", "score_files", "significance", "videos"),
+    {"evaluate_videos": "videos"},  # which needs Keras and TensorFlow
+)

@@ -11,27 +11,18 @@ Config files import `keras_videorel.runs.config`, which needs no TensorFlow: the
 when they are used.
 """
 
-import importlib
+from keras_videorel import lazy
 
-_MODULES = {
-    "build_model": "networks",
-    "dry_run": "cost",
-    "evaluate": "evaluator",
-    "export": "exporter",
-    "load_model": "networks",
-    "read_config": "workdir",
-    "train": "trainer",
-}
-_SUBMODULES = ("config", "config_files", "workdir")
-
-
-def __getattr__(name):
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_MODULES, *_SUBMODULES})
+__getattr__, __dir__ = lazy.attributes(
+    __name__,
+    ("config", "config_files", "workdir"),
+    {
+        "build_model": "networks",
+        "dry_run": "cost",
+        "evaluate": "evaluator",
+        "export": "exporter",
+        "load_model": "networks",
+        "read_config": "workdir",
+        "train": "trainer",
+    },
+)

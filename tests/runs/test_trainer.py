@@ -294,11 +294,11 @@ def test_a_dry_run_refuses_what_training_refuses(shards, tmp_path, key, value, m
     group, name = key.split(".")
     config[group][name] = value
     if message is None:
-        assert "nothing was written" in runs.dry_run(config, folder, build_tiny(config))
+        assert "nothing was written" in runs.dry_run(config, folder, lambda: build_tiny(config))
         return
     for run in (runs.dry_run, runs.train):
         with pytest.raises((ValueError, OSError), match=message):
-            run(config, folder, build_tiny(config))
+            run(config, folder, lambda: build_tiny(config))
 
 
 def test_a_folder_with_brackets(tmp_path):
