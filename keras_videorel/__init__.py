@@ -26,9 +26,6 @@ _PARTS = (
 # Classes that are shown here, and the modules that hold them.
 _NAMES = {"ClipSpec": "clip_spec", "Predictor": "prediction"}
 
-# Classes that are shown here, and the modules that hold them.
-_NAMES = {"Predictor": "prediction"}
-
 
 def __getattr__(name):
     if name in _PARTS:
