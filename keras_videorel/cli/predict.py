@@ -2,11 +2,11 @@
 
     videorel predict --model saved_models/artnet VIDEO... --top 5
     videorel predict --model saved_models/artnet --over_time FOLDER 'more/*.avi'
-    videorel predict --model saved_models/artnet --overlay labelled.mp4 VIDEO
+    videorel predict --model saved_models/artnet --overlay labeled.mp4 VIDEO
     videorel predict --model saved_models/artnet --camera 0 rtsp://camera/stream
 
-Prints a block a video, or with --json a JSON object a line. An input that cannot be read is
-reported on stderr, the others are labelled, and the exit status is 1.
+Prints a block of lines for each video, or with --json a JSON object on one line. An input that
+cannot be read is reported on stderr; the others are labeled, and the exit status is 1.
 
 Cameras and streams are live: a line (or JSON object) for each window of the newest frames, with the
 time from the newest frame to the answer, until they end or q or Ctrl-C is pressed.
@@ -45,10 +45,10 @@ FLAGS.string(
 )  # fmt: skip
 FLAGS.list(
     "position", None,
-    "row,column of the feature map whose relations --overlay and --strip show; by default the "
+    "row,column of the feature map whose attention --overlay and --strip show; by default the "
     "one that takes the most from a single place.",
 )  # fmt: skip
-FLAGS.enum("gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these relations.")
+FLAGS.enum("gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these attention maps.")
 
 TAKES_WORDS = True
 

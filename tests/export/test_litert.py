@@ -46,7 +46,7 @@ def run(path, samples):
     return {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
 
 
-def centred(logits):
+def centered(logits):
     return logits - logits.mean(axis=-1, keepdims=True)
 
 
@@ -60,8 +60,8 @@ def test_precisions(artnet, tmp_path, precision, size, error):
     path = tmp_path / "model.tflite"
     figures = export_litert(model, path, precision, samples, min_agreement=0)
     outputs = run(path, samples)
-    expected = centred(np.log(probabilities))
-    received = centred(outputs["logits"])
+    expected = centered(np.log(probabilities))
+    received = centered(outputs["logits"])
     assert np.abs(received - expected).max() < error * expected.std()
     softmax = np.exp(outputs["logits"]) / np.exp(outputs["logits"]).sum(-1, keepdims=True)
     np.testing.assert_allclose(outputs["probabilities"], softmax, atol=1e-5)
