@@ -25,11 +25,9 @@ _MODULES = (
     "video",
 )
 
-_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
-
-
 # Functions that are shown here, and the modules that hold them.
 _FUNCTIONS = {
+    "convert_folder": "shards",
     "test_dataset": "datasets",
     "train_dataset": "datasets",
     "val_dataset": "datasets",
@@ -37,8 +35,6 @@ _FUNCTIONS = {
 
 
 def __getattr__(name):
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _FUNCTIONS:

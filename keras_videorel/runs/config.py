@@ -83,7 +83,7 @@ def relational_lstm(key="two_branch", **arguments):
 # Older names of keys, of arguments of config files and of flags, which work for one release.
 _RENAMED = {
     "split": "fold",
-    "num_readers": "num_readers",
+    "lanes": "num_readers",
     "stacked": "flow_as_channels",
     "averaged": "average",
 }
@@ -113,7 +113,7 @@ def _tell_once(line):
     print(line, file=sys.stderr)
 
 
-class _Config(ConfigDict):
+class _ConfigDict(ConfigDict):
     """A `ConfigDict` whose keys can be set by their older names."""
 
     def __setitem__(self, key, value):
@@ -122,8 +122,8 @@ class _Config(ConfigDict):
 
 def as_config(values):
     """A locked config of a dict of values and of groups of them, which are dicts."""
-    groups = {k: _Config(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return _Config(groups).lock()
+    groups = {k: _ConfigDict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return _ConfigDict(groups).lock()
 
 
 def base(model=None):

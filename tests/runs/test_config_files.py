@@ -197,9 +197,9 @@ from keras_videorel.runs.config import base, parse_argument
 
 def get_config(argument=None):
     config = base()
-    config.data.fold = parse_argument(argument, fold=(1, 2, 3))["fold"]
-    config.data.flow_as_channels = False
-    config.data.update({"num_readers": 2})
+    config.data.split = parse_argument(argument, fold=(1, 2, 3))["fold"]
+    config.data.stacked = False
+    config.data.update({"lanes": 2})
     config.eval.averaged = "after"
     return config
 """
@@ -213,11 +213,7 @@ def test_older_names_of_keys(tmp_path, capsys):
     data = config.data
     assert (data.fold, data.flow_as_channels, data.num_readers) == (2, False, 2)
     assert config.eval.average == "probabilities"
-    words = [
-        "--config.data.fold=3",
-        "--config.data.flow_as_channels",
-        "--config.eval.averaged=before",
-    ]
+    words = ["--config.data.split=3", "--config.data.stacked", "--config.eval.averaged=before"]
     _, keys = config_files.override(config, words)
     assert keys == ["data.fold", "data.flow_as_channels", "eval.average"]
     assert (data.fold, data.flow_as_channels, config.eval.average) == (3, True, "logits")
@@ -228,7 +224,7 @@ def test_older_names_of_keys(tmp_path, capsys):
 def test_a_stored_config_with_older_names_of_keys(tmp_path):
     stored = json.loads(base().to_json())
     stored["data"]["split"] = 2 + stored["data"].pop("fold")
-    stored["data"]["num_readers"] = 3 * stored["data"].pop("num_readers")
+    stored["data"]["lanes"] = 3 * stored["data"].pop("num_readers")
     stored["data"]["stacked"] = not stored["data"].pop("flow_as_channels")
     stored["eval"] = {"averaged": "after"}
     (tmp_path / "config.json").write_text(json.dumps(stored))
