@@ -122,30 +122,28 @@ def _outputs(words, paths):
 
     Files that cannot be written are refused here, before any video is labeled.
     """
-    wanted = {"overlay": (FLAGS.overlay, ".mp4"), "strip": (FLAGS.strip, ".png")}
-    wanted = {kind: target for kind, target in wanted.items() if target[0] is not None}
-    outputs, used = [], set()
+    stems = []
     for path in paths:
         base = stem = os.path.splitext(os.path.basename(path))[0]
         number = 1
-        while stem in used:  # of another folder
+        while stem in stems:  # of another folder
             number += 1
             stem = f"{base}-{number}"
-        used.add(stem)
-        outputs.append(
-            {k: os.path.join(t, stem + extension) for k, (t, extension) in wanted.items()}
-        )
-    if len(words) == 1 and paths == words:
-        for kind, (target, _) in wanted.items():
-            if os.path.splitext(target)[1] and not os.path.isdir(target):
-                outputs[0][kind] = target
-    for kind, file in (item for files in outputs for item in files.items()):
+        stems.append(stem)
+    outputs = [{} for _ in paths]
+    for kind, target in (("overlay", FLAGS.overlay), ("strip", FLAGS.strip)):
+        if target is None:
+            continue
         extensions = importlib.import_module(f"keras_videorel.prediction.{kind}").EXTENSIONS
-        if not file.lower().endswith(extensions):
+        is_file = len(words) == 1 and paths == words and os.path.splitext(target)[1]
+        is_file = is_file and not os.path.isdir(target)
+        if is_file and not target.lower().endswith(extensions):
             raise ValueError(
                 f"`--{kind}` must be a folder, or end in {', '.join(extensions)}. "
-                f"Received: {file!r}"
+                f"Received: {target!r}"
             )
+        for stem, files in zip(stems, outputs, strict=True):
+            files[kind] = target if is_file else os.path.join(target, stem + extensions[0])
     return outputs
 
 
@@ -164,7 +162,7 @@ def _label(predictor, path, outputs, options):
     if outputs:
         from keras_videorel.prediction import maps, overlay, strip
 
-        maps.check_options(predictor, **options)
+        maps.check_options(predictor, **options)  # before any work
     with contextlib.ExitStack() as stack:
         on_frame = None
         with video.iter_frames(path, predictor.frame_size, threads=0) as reader:

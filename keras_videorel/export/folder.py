@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -24,24 +25,16 @@ from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, check_replaceable, write_json
 
 MANIFEST = "export.json"
+_PRECISIONS = {"tflite": "fp32", **{f"tflite_{p}": p for p in ("fp16", "dynamic", "int8")}}
 # What each format is called in the folder.
 FORMATS = {
     "saved_model": "saved_model.pb",
-    "tflite": "model_fp32.tflite",
-    "tflite_fp16": "model_fp16.tflite",
-    "tflite_dynamic": "model_dynamic.tflite",
-    "tflite_int8": "model_int8.tflite",
+    **{name: f"model_{precision}.tflite" for name, precision in _PRECISIONS.items()},
     "stream": "stream",
     "onnx": "model.onnx",
 }
-_MODULES = {"saved_model": saved_model, "stream": streaming, "onnx": onnx}
-_PRECISIONS = {
-    "tflite": "fp32",
-    "tflite_fp16": "fp16",
-    "tflite_dynamic": "dynamic",
-    "tflite_int8": "int8",
-}
-Samples = Iterable[np.ndarray] | tf.data.Dataset
+_MODULES: dict[str, Any] = {"saved_model": saved_model, "stream": streaming, "onnx": onnx}
+Samples: TypeAlias = Iterable[np.ndarray] | tf.data.Dataset
 
 
 class ExportError(ValueError):
@@ -95,7 +88,7 @@ def export_saved_model(
       sample that were taken already;
     - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`: what the network takes;
     - `relations`, of a network with a `RelationalLSTM`: `clips`, and gives beside the scores
-      `relations`, float32 `(batch, T, 4, positions, positions)`; see `attention.with_attention_maps`.
+      `relations`, the attention maps, float32 `(batch, T, 4, positions, positions)`.
 
     `labels` gives the names of the classes, a string tensor. Frames are RGB, gray (1 channel) or
     RGBA. A model of optical flow takes fields in their place, as levels (`data.flow.to_levels`)
@@ -221,13 +214,9 @@ def export_model(
         if not figures:
             raise ExportError(figures, failures)
         write_class_names(os.path.join(temporary, "labels.txt"), class_names)
-        manifest = {
-            "model": model.name,
-            **clip.to_json(),
-            "clips": clips,
-            **attention.feature_map_sizes(model),
-        }
-        write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
+        manifest = {"model": model.name, **clip.to_json(), "clips": clips}
+        manifest |= {**attention.feature_map_sizes(model), "formats": figures}
+        write_json(os.path.join(temporary, MANIFEST), manifest)
         with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:
             text.write(model_card(model, clip, class_names, clips, figures, training))
     if failures:

@@ -21,14 +21,7 @@ from keras_videorel.files import atomic_write, plain_path
 
 # Least share of samples on which a file must agree with Keras.
 MIN_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
-# What to do where it does not.
-REMEDIES = {
-    "fp32": "",
-    "fp16": "In float32 the file is twice as large, and exact.",
-    "dynamic": 'More clips (--samples) tell more; "fp16" is closer to the model.',
-    "int8": 'More clips for the ranges (--calibration_samples) may do, or "dynamic" '
-    "(tflite_dynamic), whose activations are in float.",
-}
+_REMEDY = 'A precision of more bits is closer to the model; "int8" may need more calibration clips.'
 # What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
 # Little work, and two in five of the clips whose best class changed (docs/performance.md).
 FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
@@ -59,21 +52,18 @@ def export_litert(
         precision: `"fp32"`; `"fp16"`, weights in 16 bits; `"dynamic"`, weights in 8 bits and
             activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
             gives logits in float.
-        calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
-            will see them, or a dataset as of `train_dataset`; they set the ranges of activations.
-        verification: The same, for samples to compare on; by default those of calibration, or
-            normal noise if there are none.
+        calibration: As for `export_model`, a hundred samples or so; needed for `"int8"`.
+        verification: As for `export_model`; by default the samples of calibration, or normal noise
+            if there are none.
         from_logits: Whether the model gives logits. If not, only a model that ends with a softmax
             is taken for a classifier.
-        min_agreement: Least share of the samples for which the largest output must be that of
-            Keras; 0.99, and 0.97 for 8 bits, by default. A file is refused where the 95% interval
-            of the share lies below: a few samples show little.
+        min_agreement: As for `export_model`.
         threads: Threads that the file is run with.
 
     Returns:
-        A dict of figures: those of `agreement.compare`, and `precision`, `bytes`, `operators`
-        (their names), `largest` of the outputs in size, and `seconds` of a sample here, best of
-        all, beside `keras_seconds`.
+        A dict of figures: those of `agreement.compare`, `precision`, `bytes`, the names of the
+        `operators`, the `largest` absolute output, and the least `seconds` and `keras_seconds` of
+        a sample.
 
     Raises:
         ValueError: If an argument is out of range, a sample has another shape, the model cannot
@@ -116,12 +106,12 @@ def export_litert(
         }
         least = MIN_AGREEMENT[precision] if min_agreement is None else min_agreement
         name = os.path.basename(os.fspath(path))
-        check_agreement(name, figures, least, REMEDIES[precision])
+        check_agreement(name, figures, least, _REMEDY)
     return figures
 
 
 def _operators(content):
-    """Names of the operators of a LiteRT file's bytes, sorted; the converter allows built-in ones."""
+    """Names of the operators of a LiteRT file's bytes, sorted."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}

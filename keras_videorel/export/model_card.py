@@ -52,16 +52,7 @@ def model_card(
     figures: dict[str, dict],
     training: dict | None = None,
 ) -> str:
-    """The text of a model card, Markdown.
-
-    Args:
-        model: The model, to logits.
-        clip: Its `ClipSpec`.
-        class_names: Names of its classes.
-        clips: Clips of a video that are averaged.
-        figures: Figures of each file or folder.
-        training: What to tell of the training, a dict of text by text; `None` if unknown.
-    """
+    """The text of a model card, Markdown, with the `figures` of each file or folder."""
     classes = len(class_names)
     kinds = {type(layer) for layer in _layers(model)}
     if layers.SMART in kinds:  # which says it all
@@ -75,8 +66,8 @@ def model_card(
     parts = [
         f"# {model.name}",
         " ".join([f"Names the action in a video, of {classes} classes.", *network]),
-        f"{_input(clip, clips)} {model.count_params():,} parameters. `labels.txt` names the classes "
-        "in the order of the scores; `export.json` has these settings.",
+        f"{_input(clip, clips)} {model.count_params():,} parameters. `labels.txt` names the "
+        "classes in the order of the scores; `export.json` has these settings.",
         _table(("file", "what", "MB", "max error", "same class"), files),
     ]
     if "saved_model.pb" in figures:

@@ -27,11 +27,8 @@ def quantize(
 ) -> bytes:
     """The bytes of an int8 file of a SavedModel whose `serving_default` takes `inputs`.
 
-    Args:
-        folder: The SavedModel.
-        samples: They set the ranges of activations.
-        float_operators: Names of operators that stay in float.
-        float_nodes: Names of tensors whose operators stay in float.
+    The samples set the ranges of activations. The operators of these names, and those of the
+    tensors of these names, stay in float.
     """
     np.save(os.path.join(folder, SAMPLES), np.stack(samples))
     command = f"import runpy; runpy.run_path({os.path.abspath(__file__)!r}, run_name='__main__')"

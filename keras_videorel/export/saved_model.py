@@ -109,10 +109,7 @@ def _checked(x, name, shape):
     Signatures do not check shapes: what comes may have another than the signature says.
     """
     x = tf.compat.v1.placeholder_with_default(x, [None] * len(x.shape))
-    found, fixed = (
-        tf.shape(x),
-        tf.constant([-1 if size is None else size for size in (None, *shape)]),
-    )
+    found, fixed = tf.shape(x), tf.constant([-1, *(-1 if n is None else n for n in shape)])
     words = ", ".join("any" if size is None else str(size) for size in shape)
     checks = [
         tf.debugging.assert_positive(

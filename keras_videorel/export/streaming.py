@@ -50,19 +50,16 @@ def export_stream(
     """Export a network of snippets as a model of one snippet with its state in and out.
 
     After n snippets it gives what the network for n snippets gives (`step_model`), in constant
-    time and memory. The folder holds a SavedModel with the signatures
+    time and memory. The folder holds
 
-    - `step`: `snippet`, float32 `(batch, *snippet)`, normalized, and the states, to
-      `probabilities` and `logits`, float32 `(batch, classes)`, and the next states;
-    - `step_frames`: the same of `frames`, uint8 `(batch, frames, height, width, channels)` of
-      any size, the frames or fields of a snippet;
-    - `initial_state`: `batch_size`, int32, to the states of a stream that begins: zeros;
-    - `labels`: names of the classes;
+    - a SavedModel, whose signatures are `step`, from a prepared `snippet` and the states to
+      `probabilities`, `logits` and the next states; `step_frames`, from raw `frames` in place of
+      the snippet; `initial_state`, from `batch_size` to zeros; and `labels`;
+    - `model_fp32.tflite`: `step` for LiteRT, of batch 1 and built-in operators;
+    - `stream.json`: the shapes of the snippet and of the states.
 
-    and, as `model_fp32.tflite`, the signature `step` for LiteRT, of batch 1 and built-in operators;
-    and `stream.json`, with the shapes of the snippet and of the states. An older folder of its kind
-    is replaced. Arguments and errors are those of `export_model`; `model` must be one that
-    `step_model` takes. Returns `path`.
+    An older folder of its kind is replaced. Arguments and errors are those of `export_model`;
+    `model` must be one that `step_model` takes. Returns `path`.
     """
     clip.check_model(model)
     class_names = check_class_names(model, class_names)

@@ -78,8 +78,8 @@ class CameraReader:
             raise StopIteration
         now = clock.monotonic()
         self._first = now if self._first is None else self._first
-        size = self._size
-        size = video.keep_aspect(*frame.shape[:2], size) if isinstance(size, int) else size
+        (height, width), size = frame.shape[:2], self._size
+        size = video.keep_aspect(height, width, size) if isinstance(size, int) else size
         picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
         return now - self._first, video.to_rgb(picture, size, self._reformatter)
 
@@ -117,7 +117,6 @@ def watch(
     Recordings are read no faster than they play.
 
     Args:
-        predictor: A `Predictor`.
         sources: Dict from names to functions that open a reader: a `data.video.FrameReader` or a
             `CameraReader`, with frames of the size `predictor.frame_size`.
         window: As for `Predictor.windows`.

@@ -84,7 +84,9 @@ def heat(maps: np.ndarray, full: float) -> np.ndarray:
 def seen_box(height: int, width: int, clip: ClipSpec) -> tuple[int, int, int, int]:
     """`(top, left, bottom, right)` of the part of a frame that the model sees, in its pixels."""
     size = clip.frame_size
-    rows, columns = keep_aspect(height, width, size) if isinstance(size, int) else size
+    if isinstance(size, int):
+        size = keep_aspect(height, width, size)
+    rows, columns = size or (height, width)
     (box,) = transforms.view_boxes(
         rows, columns, clip.crop_size, crops=1, scale=clip.test_scale
     ).numpy()

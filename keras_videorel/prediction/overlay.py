@@ -57,8 +57,6 @@ def write(
     side is below 360 pixels are enlarged. Returns `path`.
 
     Args:
-        predictor: A `Predictor`.
-        source: The video file.
         path: The file to write, with one of `EXTENSIONS`.
         windows: Windows of the video, by default those of `predictor.windows`.
         top: Number of classes on the frames.
@@ -107,7 +105,8 @@ def writer(
     maps.check_options(predictor, position, gate)
     check_integer("top", top, 1)
     painter = _Painter(predictor, windows, top, position, gate)
-    stream, last = None, -1  # tick
+    stream: Any = None
+    last = -1  # tick
 
     def add(time, reader):
         nonlocal stream, last

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, overload
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tensorflow as tf
@@ -109,20 +109,14 @@ class Predictor:
         self.labels: list[str] = self._model.labels
         self.has_attention_maps: bool = self._model.has_attention_maps
         self.clip = ClipSpec.from_json(self.settings)
-        self.frame_size = self.clip.frame_size
+        self.frame_size = cast(tuple[int, int] | int, self.clip.frame_size)
 
     @property
     def has_relations(self) -> bool:
         """Older name of `has_attention_maps`."""
         return self.has_attention_maps
 
-    @overload
-    def __call__(self, paths: str | os.PathLike, top: int = 5) -> Prediction: ...
-
-    @overload
-    def __call__(self, paths: Iterable[str | os.PathLike], top: int = 5) -> list[Prediction]: ...
-
-    def __call__(self, paths, top=5):
+    def __call__(self, paths: Any, top: int = 5) -> Any:
         """Label one video, or several.
 
         A file is decoded twice, first to count its frames, so memory does not grow with its
@@ -157,7 +151,7 @@ class Predictor:
         Args:
             path: A video file.
             num_frames: Number of frames that decode.
-            top: Number of classes to return.
+            top: As for a call.
             with_sample: Whether to return the sample in the middle, too.
             on_frame: Called with the time of each frame of the video, in seconds after the first,
                 and the `data.video.FrameReader`, whose `frame` gives the frame in any size.
@@ -234,17 +228,22 @@ class Predictor:
             newest = NewestFrames(self, rate, window)
             first = due = None  # time of the first frame, and of the next window's end
             scored = True
+
+            def label():
+                times, frames = newest.columns()
+                return self.window(times, frames, rate, attention_maps)
+
             for time, frame in reader:
                 first = time if first is None else first
                 newest.add(time - first, frame)
                 # Half a frame for times that are rounded.
                 scored = newest.is_full() if due is None else time - first >= due - 0.5 / rate
                 if scored:
-                    yield self.window(*newest.columns(), rate, attention_maps)
+                    yield label()
                     due = time - first + hop if due is None else due + hop
                     due += max(math.ceil((time - first - due) / hop), 0) * hop
             if not scored:
-                yield self.window(*newest.columns(), rate, attention_maps)
+                yield label()
 
     def window(self, times, frames, frame_rate: float = 25.0, attention_maps=True) -> Window:
         """Label consecutive frames as one sample.
@@ -333,7 +332,7 @@ class NewestFrames:
         """Time of the newest frame, or `None`."""
         return self._rows[-1][0] if self._rows else None
 
-    def columns(self):
+    def columns(self) -> Any:
         """Times of the frames, and what was added with them: tuples, oldest first.
 
         After a pause, the oldest frame has been shown for longer than a window: its time is then

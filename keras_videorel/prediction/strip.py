@@ -41,13 +41,7 @@ def write(
     multiples of a uniform weight. Below stand the most probable classes of the whole video, over
     all its samples. The file is decoded twice. Returns `path`.
 
-    Args:
-        predictor: A `Predictor`.
-        source: The video file.
-        path: The file to write, one of `EXTENSIONS`.
-        top: Number of classes.
-        position: As for `overlay.write`.
-        gate: As for `overlay.write`.
+    `path` has one of `EXTENSIONS`; `position` and `gate` are those of `overlay.write`.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
@@ -66,8 +60,7 @@ def draw(
     gate: str = "mean",
 ) -> str | os.PathLike:
     """Draw the strip of `write` from what `Predictor.predict(with_sample=True)` returned."""
-    if sample is None:
-        raise ValueError("`sample` must come from `predict(with_sample=True)`. Received: None")
+    assert sample is not None
     heat = place = None
     if sample.attention_maps is not None:
         heat, place = maps.select(sample.attention_maps, predictor.settings, position, gate)

@@ -91,11 +91,9 @@ def label(
     The file is decoded twice: for the windows, then for the whole video and the drawing.
 
     Args:
-        predictor: A `Predictor`.
         path: A video file that passed `check`.
         num_frames: What `check` returned.
         output: The MP4 file to write.
-        top: Number of labels of the whole video.
         report: Called with the share that is done, 0 to 1, and what is being done.
     """
     spans, probabilities = [], []

@@ -37,20 +37,13 @@ _error = functools.partial(gr.Error, print_exception=False)  # on the page, not 
 
 
 def build(models, broken, limits, folder):
-    """Build the page, a `gradio.Blocks`.
-
-    Args:
-        models: Dict from names to `Predictor`s.
-        broken: Names of models that cannot be used.
-        limits: `labeling.Limits`.
-        folder: Folder of uploads and results.
-    """
+    """Build the page, a `gradio.Blocks`, as for `server.launched`; uploads go to `folder`."""
 
     def classes(model):
         return f"<p>{html.escape(', '.join(models[model].labels))}</p>"
 
     def label(video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
-        """Label a video: its most probable labels, their curves over time, and an annotated video."""
+        """Label a video: its best labels, their curves over time, and an annotated video."""
         if video is None:
             raise _error("Choose or record a video first.")
         try:
