@@ -7,29 +7,12 @@ TensorFlow.
 import importlib
 
 _MODULES = (
-    "contact_sheet",
-    "datasets",
-    "decoder",
-    "flow",
-    "inspection",
-    "manifest",
-    "official",
-    "pipeline",
-    "records",
-    "rendering",
-    "sampling",
-    "shards",
-    "sources",
-    "synthetic",
-    "transforms",
+    "contact_sheet", "datasets", "decoder", "flow", "inspection", "manifest", "official",
+    "pipeline", "records", "rendering", "sampling", "shards", "sources", "synthetic", "transforms",
     "video",
-)
-
-_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
-
-
-# Functions that are shown here, and the modules that hold them.
-_FUNCTIONS = {
+)  # fmt: skip
+_MODULE_OF = {
+    "convert_folder": "shards",
     "test_dataset": "datasets",
     "train_dataset": "datasets",
     "val_dataset": "datasets",
@@ -37,14 +20,12 @@ _FUNCTIONS = {
 
 
 def __getattr__(name):
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted((*_MODULES, *_FUNCTIONS))
+    return sorted((*_MODULES, *_MODULE_OF))
