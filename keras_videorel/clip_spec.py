@@ -1,16 +1,21 @@
 """How a sample is taken from a video."""
 
+from __future__ import annotations
+
 import dataclasses
+import typing
 import warnings
 
 from keras_videorel.checks import check_choice, check_integer, check_number, check_numbers
 
-# The mean of the channels of each stream; that of flow, in the middle of 0 to 255, is rest.
+if typing.TYPE_CHECKING:
+    import keras
+
+# The mean of the channels of each stream. Flow at rest has the level in the middle of 0 to 255.
 MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 # The share of a frame's shorter side that a test view shows: 112 of 128 pixels in ARTNet (Sec.
 # 3.3), 224 of 256 in the relational LSTM (Sec. 5.2).
 TEST_SCALE = 0.875
-# What `export.json` must say of a model.
 _REQUIRED = ("segments", "frames", "frame_stride", "frame_size", "crop_size")
 
 
@@ -35,14 +40,15 @@ class ClipSpec:
         frames: Frames, or fields, in a clip or snippet.
         frame_stride: Step between them.
         crop_size: Height and width of a sample, an integer or a pair.
-        mean: Mean of the channels, (R, G, B) or (x, y), subtracted. By default that of the stream.
-        std: What they are then divided by, a number or one for each channel.
+        mean: Mean of the channels, (R, G, B) or (x, y), which is subtracted. Default: `MEAN` of
+            the stream.
+        std: Divisor of the channels, a number or one for each channel.
         flow_as_channels: Whether the fields of a snippet of flow are channels of one image
             (two-stream networks; relational LSTM, Sec. 3) and not a clip (ARTNet).
         frame_size: `(height, width)` of the frames before they are cropped, or an integer: their
-            shorter side. `None`: not known yet. Shards know theirs.
-        test_scale: The share of a frame's shorter side that a test view shows, which is then
-            resized to `crop_size`. By default 7/8, as in both papers.
+            shorter side. `None`: the size of the frames in the shards.
+        test_scale: The share of a frame's shorter side that a test view shows, resized to
+            `crop_size`. 7/8 in both papers.
     """
 
     stream: str = "rgb"
@@ -54,7 +60,7 @@ class ClipSpec:
     std: float | tuple[float, ...] = 1.0
     flow_as_channels: bool = True
     frame_size: int | tuple[int, int] | None = None
-    test_scale: float | None = None
+    test_scale: float = TEST_SCALE
 
     def __post_init__(self):
         check_choice("stream", self.stream, tuple(MEAN))
@@ -64,22 +70,19 @@ class ClipSpec:
         size = self.crop_size if _is_sequence(self.crop_size) else (self.crop_size,) * 2
         mean = MEAN[self.stream] if self.mean is None else self.mean
         std = self.std if _is_sequence(self.std) else (self.std,) * self.channels
-        check_numbers("mean", mean)
-        check_numbers("std", std, above=0)
-        for name, numbers in (("mean", mean), ("std", std)):
+        for name, numbers, above in (("mean", mean, None), ("std", std, 0)):
+            check_numbers(name, numbers, above=above)
             if len(numbers) != self.channels:
                 raise ValueError(
                     f"`{name}` must have a number for each of the {self.channels} channels of "
                     f"stream={self.stream!r}. Received: {name}={tuple(numbers)}"
                 )
-        scale = TEST_SCALE if self.test_scale is None else self.test_scale
-        check_number("test_scale", scale, above=0, max_value=1)
+        check_number("test_scale", self.test_scale, above=0, max_value=1)
         values = {
             "crop_size": _check_size("crop_size", size),
             "mean": tuple(map(float, mean)),
             "std": tuple(map(float, std)) if _is_sequence(self.std) else float(self.std),
             "frame_size": _check_size("frame_size", self.frame_size),
-            "test_scale": scale,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -91,7 +94,7 @@ class ClipSpec:
 
     @property
     def num_frames(self) -> int:
-        """Frames of a sample, those of all segments."""
+        """Frames of a sample, over all segments."""
         return max(self.segments, 1) * self.frames
 
     @property
@@ -101,24 +104,25 @@ class ClipSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a sample: what a model takes of one video, without the batch.
+        """Shape of a sample: a model's input without the batch.
 
-        `(frames, height, width, channels)` for a clip; `(segments, height, width, channels)` for
-        snippets of one frame; `(segments, frames, height, width, channels)` for longer ones; and
-        `(segments, height, width, 2 * frames)`, x1, y1, x2, y2, ..., for stacks of flow.
+        - `(frames, height, width, channels)` for a clip,
+        - `(segments, height, width, channels)` for snippets of one frame,
+        - `(segments, frames, height, width, channels)` for longer snippets,
+        - `(segments, height, width, 2 * frames)`, x1, y1, x2, y2, ..., for stacks of flow.
         """
+        height, width = self.crop_size  # type: ignore[misc]  # a pair after __post_init__
         if self.has_stacks:
-            return (self.segments, *self.crop_size, 2 * self.frames)
-        size = (*self.crop_size, self.channels)
-        if not self.segments:
-            return (self.frames, *size)
-        return (self.segments, *((self.frames,) if self.frames > 1 else ()), *size)
+            return (self.segments, height, width, 2 * self.frames)
+        segments = (self.segments,) if self.segments else ()
+        frames = (self.frames,) if self.frames > 1 or not self.segments else ()
+        return (*segments, *frames, height, width, self.channels)
 
-    def with_frame_size(self) -> "ClipSpec":
-        """This spec with a `frame_size`: if it has none, that of which a view is `crop_size`."""
+    def with_frame_size(self) -> ClipSpec:
+        """This spec; without a `frame_size`, with one whose test view has `crop_size` pixels."""
         if self.frame_size is not None:
             return self
-        shorter = max(round(min(self.crop_size) / self.test_scale), 1)
+        shorter = max(round(min(self.shape[-3:-1]) / self.test_scale), 1)
         warnings.warn(
             f"`clip` has no `frame_size`: frames are resized to a shorter side of {shorter} and "
             "keep their aspect. If the shards hold frames of another aspect than the videos, give "
@@ -127,7 +131,7 @@ class ClipSpec:
         )
         return dataclasses.replace(self, frame_size=shorter)
 
-    def check_model(self, model):
+    def check_model(self, model: keras.Model) -> None:
         """Raise a `ValueError` if a Keras model does not take samples of this shape."""
         if tuple(model.input_shape[1:]) != self.shape:
             raise ValueError(
@@ -141,8 +145,8 @@ class ClipSpec:
         return {k: list(value) if isinstance(value, tuple) else value for k, value in values}
 
     @classmethod
-    def from_json(cls, values) -> "ClipSpec":
-        """The `ClipSpec` of a dict of `to_json`, which may have other keys, too.
+    def from_json(cls, values: dict) -> ClipSpec:
+        """The `ClipSpec` of a dict of `to_json`; other keys are ignored.
 
         Raises:
             ValueError: If the dict lacks a key, or a value is out of range.
@@ -152,11 +156,11 @@ class ClipSpec:
             raise ValueError(f"it lacks {', '.join(missing)}")
         names = [field.name for field in dataclasses.fields(cls)]
         clip = cls(**{name: values[name] for name in names if name in values})
-        if values.get("test_scale") is None and clip.frame_size is not None:
-            # Older exports have no such key: they cut `crop_size` pixels of a frame.
+        if "test_scale" not in values and clip.frame_size is not None:
+            # Older exports lack this key and cut `crop_size` pixels of a frame.
             size = clip.frame_size
             shorter = size if isinstance(size, int) else min(size)
-            scale = min(1.0, min(clip.crop_size) / shorter)
+            scale = min(1.0, min(clip.shape[-3:-1]) / shorter)
             clip = dataclasses.replace(clip, test_scale=scale)
         return clip
 

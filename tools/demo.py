@@ -100,7 +100,7 @@ def main(_):
         "export", "--workdir", f"{out}/runs/two_branch", "--output", exported,
         "--formats=saved_model,tflite,tflite_int8",
         "--samples=40",
-        "--least_agreement=0",  # of a network of some minutes: the figures are printed
+        "--min_agreement=0",  # of a network of some minutes: the figures are printed
     )  # fmt: skip
     folder = f"{videos}/test/left_then_right"
     videorel("predict", "--model", exported, os.path.join(folder, sorted(os.listdir(folder))[0]))

@@ -17,7 +17,7 @@
 Every file is run on test clips of the run's shards and compared with the model; the figures are
 printed and kept in export.json: bytes, the share of clips with the same best class and its 95%
 interval, errors of the logits, seconds for a clip. A file whose interval lies below
---least_agreement is left out, and the exit status is 1; the others stay. The ranges of int8 come
+--min_agreement is left out, and the exit status is 1; the others stay. The ranges of int8 come
 from training clips, or from --calibration_videos where the shards are gone. An older export in
 that folder is replaced.
 """
@@ -41,7 +41,7 @@ FLAGS.list(
 FLAGS.integer("calibration_samples", 64, "Samples for the ranges of int8.", lower_bound=1)
 FLAGS.integer("samples", 64, "Samples that each file is compared with the model on.", lower_bound=1)
 FLAGS.float(
-    "least_agreement",
+    "min_agreement",
     None,
     "Least share of the compared samples for which a file must have the model's best class. By "
     "default 0.99, and 0.97 in 8 bits.",
@@ -65,7 +65,7 @@ def main(arguments):
             calibration_videos=FLAGS.calibration_videos,
             calibration_samples=FLAGS.calibration_samples,
             samples=FLAGS.samples,
-            min_agreement=FLAGS.least_agreement,
+            min_agreement=FLAGS.min_agreement,
         )
         print(f"{model.name} after {epochs} epochs in {FLAGS.output}")
     except ExportError as error:

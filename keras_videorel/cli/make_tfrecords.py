@@ -23,14 +23,14 @@ Data sets:
 The three official splits of ucf101 and hmdb51, the folds, share one set of shards: shards are named
 by the split in --fold, and config.data.fold chooses another when they are read.
 
---test_fraction and --val_fraction keep the clips of a recording together: those that have the
-group of a table in common, or what --group_pattern finds in their file names ('(person[0-9]+)_'),
-or by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
+--test_fraction and --val_fraction keep the clips of a recording together: those with the same group
+in a table, or the same text that --group_pattern finds in their file names ('(person[0-9]+)_'), or
+by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
 
-writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of what is
-missing, is no video or does not decode) and, when all is done, dataset.json. A run that was
-interrupted continues when the same command is given again; given once more, it adds rejected files
-that have been repaired. What follows -- goes to Apache Beam.
+The command writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason
+of what is missing, is not a video or does not decode) and, when all is done, dataset.json. A run
+that was interrupted continues when the same command is given again. Given once more, the command
+adds videos that are new or were repaired. Words after -- go to Apache Beam.
 """
 
 import os
@@ -56,7 +56,7 @@ DATASETS = ("folder", "csv", *official.READERS)
 FLAGS = Flags()
 FLAGS.enum("dataset", None, DATASETS, "Kind of data set.", required=True)
 FLAGS.string("videos", None, "Folder of the videos.", required=True)
-FLAGS.string("annotations", None, "All but folder: the table, or the official lists.")
+FLAGS.string("annotations", None, "The table, or the official lists; not for folder.")
 FLAGS.integer("fold", 1, "Official split that shards are named by; of kinetics 1 or 2.")
 FLAGS.string("labels", None, "File of class names in order; by default official, or sorted.")
 FLAGS.string("output", None, "Folder to write to; made if need be.", required=True)
@@ -102,12 +102,8 @@ def main(arguments):
         print(f"{FLAGS.output} is complete already; nothing was done.")
     elif before:
         clips = _count(content) - _count(before.content)
-        print(
-            f"{FLAGS.output} was complete; what was rejected and has changed was tried again: "
-            f"{clips} {'clip was' if clips == 1 else 'clips were'} added."
-            if clips or content["rejected"] >= before.content["rejected"]
-            else f"{FLAGS.output} is complete; {shard_plan.REJECTED} no longer lists what is gone."
-        )
+        added = f"{clips} {'clip was' if clips == 1 else 'clips were'} added"
+        print(f"{FLAGS.output} was complete; what is new or was repaired was tried: {added}.")
     _print_summary(content)
 
 
@@ -135,12 +131,10 @@ def _data_set(class_names):
     """The `sources.DataSet` that the flags name."""
     how = drawing.Drawing(FLAGS.test_fraction, FLAGS.val_fraction, FLAGS.seed, FLAGS.group_pattern)
     if FLAGS.dataset in official.READERS:
-        drawing.check_drawing(how)
         _refuse("test_fraction", "folder and csv")
         more = {"labels": class_names} if FLAGS.dataset == "kinetics" else {}
-        rejected = shard_plan.read_rejected(FLAGS.output)
         read = official.READERS[FLAGS.dataset]
-        found = read(FLAGS.annotations, FLAGS.videos, FLAGS.fold, rejected, **more)
+        found = read(FLAGS.annotations, FLAGS.videos, FLAGS.fold, **more)
         if not found.videos:
             raise ValueError(
                 f"`videos` must hold the listed videos. Received: {FLAGS.videos!r} with none of "
@@ -198,10 +192,10 @@ def _print_summary(content):
 def _print_rejected(path):
     with files.opened(path) as file:
         lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
-    missing = rf",\"?{official.MISSING}( \(.* is there\)\"?)?$"
-    # A subset of a data set misses the rest of it, which says less than the other reasons.
-    lines.sort(key=lambda line: re.search(missing, line) is not None)
-    count = sum(re.search(missing, line) is not None for line in lines)
+    missing = re.compile(rf',"?{official.MISSING}( \(.* is there\)"?)?$').search
+    # A part of a data set lacks the rest of it, which says less than the other reasons.
+    lines.sort(key=lambda line: missing(line) is not None)
+    count = sum(missing(line) is not None for line in lines)
     print(f"rejected: {len(lines)} files ({count} of them missing), listed in {path}:")
     print("\n".join(f"  {line}" for line in lines[:5]))
     if len(lines) > 5:

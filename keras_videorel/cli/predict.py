@@ -2,11 +2,11 @@
 
     videorel predict --model saved_models/artnet VIDEO... --top 5
     videorel predict --model saved_models/artnet --over_time FOLDER 'more/*.avi'
-    videorel predict --model saved_models/artnet --overlay labelled.mp4 VIDEO
+    videorel predict --model saved_models/artnet --overlay labeled.mp4 VIDEO
     videorel predict --model saved_models/artnet --camera 0 rtsp://camera/stream
 
-Prints a block a video, or with --json a JSON object a line. An input that cannot be read is
-reported on stderr, the others are labelled, and the exit status is 1.
+Prints a block of lines for each video, or with --json a JSON object on one line. An input that
+cannot be read is reported on stderr; the others are labeled, and the exit status is 1.
 
 Cameras and streams are live: a line (or JSON object) for each window of the newest frames, with the
 time from the newest frame to the answer, until they end or q or Ctrl-C is pressed.
@@ -45,10 +45,10 @@ FLAGS.string(
 )  # fmt: skip
 FLAGS.list(
     "position", None,
-    "row,column of the feature map whose relations --overlay and --strip show; by default the "
+    "row,column of the feature map whose attention --overlay and --strip show; by default the "
     "one that takes the most from a single place.",
 )  # fmt: skip
-FLAGS.enum("gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these relations.")
+FLAGS.enum("gate", "mean", ["mean", "i", "f", "g", "o"], "Gate of these attention maps.")
 
 TAKES_WORDS = True
 
@@ -122,30 +122,28 @@ def _outputs(words, paths):
 
     Files that cannot be written are refused here, before any video is labeled.
     """
-    wanted = {"overlay": (FLAGS.overlay, ".mp4"), "strip": (FLAGS.strip, ".png")}
-    wanted = {kind: target for kind, target in wanted.items() if target[0] is not None}
-    outputs, used = [], set()
+    stems = []
     for path in paths:
         base = stem = os.path.splitext(os.path.basename(path))[0]
         number = 1
-        while stem in used:  # of another folder
+        while stem in stems:  # of another folder
             number += 1
             stem = f"{base}-{number}"
-        used.add(stem)
-        outputs.append(
-            {k: os.path.join(t, stem + extension) for k, (t, extension) in wanted.items()}
-        )
-    if len(words) == 1 and paths == words:
-        for kind, (target, _) in wanted.items():
-            if os.path.splitext(target)[1] and not os.path.isdir(target):
-                outputs[0][kind] = target
-    for kind, file in (item for files in outputs for item in files.items()):
+        stems.append(stem)
+    outputs = [{} for _ in paths]
+    for kind, target in (("overlay", FLAGS.overlay), ("strip", FLAGS.strip)):
+        if target is None:
+            continue
         extensions = importlib.import_module(f"keras_videorel.prediction.{kind}").EXTENSIONS
-        if not file.lower().endswith(extensions):
+        is_file = len(words) == 1 and paths == words and os.path.splitext(target)[1]
+        is_file = is_file and not os.path.isdir(target)
+        if is_file and not target.lower().endswith(extensions):
             raise ValueError(
                 f"`--{kind}` must be a folder, or end in {', '.join(extensions)}. "
-                f"Received: {file!r}"
+                f"Received: {target!r}"
             )
+        for stem, files in zip(stems, outputs, strict=True):
+            files[kind] = target if is_file else os.path.join(target, stem + extensions[0])
     return outputs
 
 
@@ -164,7 +162,7 @@ def _label(predictor, path, outputs, options):
     if outputs:
         from keras_videorel.prediction import maps, overlay, strip
 
-        maps.check_options(predictor, **options)
+        maps.check_options(predictor, **options)  # before any work
     with contextlib.ExitStack() as stack:
         on_frame = None
         with video.iter_frames(path, predictor.frame_size, threads=0) as reader:

@@ -4,47 +4,19 @@ Modules are imported when first used, so that decoding and rendering processes s
 TensorFlow.
 """
 
-import importlib
+from keras_videorel import lazy
 
-_MODULES = (
-    "contact_sheet",
-    "datasets",
-    "decoder",
-    "flow",
-    "inspection",
-    "manifest",
-    "official",
-    "pipeline",
-    "records",
-    "rendering",
-    "sampling",
-    "shards",
-    "sources",
-    "synthetic",
-    "transforms",
-    "video",
-)
-
-_FUNCTIONS = {"convert_folder": "shards"}  # and the modules that they are in
-
-
-# Functions that are shown here, and the modules that hold them.
-_FUNCTIONS = {
-    "test_dataset": "datasets",
-    "train_dataset": "datasets",
-    "val_dataset": "datasets",
-}
-
-
-def __getattr__(name):
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted((*_MODULES, *_FUNCTIONS))
+__getattr__, __dir__ = lazy.attributes(
+    __name__,
+    (
+        "contact_sheet", "datasets", "decoder", "flow", "inspection", "manifest", "official",
+        "pipeline", "records", "rendering", "sampling", "shards", "sources", "synthetic",
+        "transforms", "video",
+    ),
+    {
+        "convert_folder": "shards",
+        "test_dataset": "datasets",
+        "train_dataset": "datasets",
+        "val_dataset": "datasets",
+    },
+)  # fmt: skip

@@ -1,30 +1,45 @@
 """Shards on many machines: the same work as an Apache Beam pipeline, for any of its runners."""
 
+from __future__ import annotations
+
 import contextlib
 import threading
+from collections.abc import Callable, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from keras_videorel.data.decoder import Decoder
-from keras_videorel.data.shard_writer import write_shard
+from keras_videorel.data.shard_writer import Conversion, Shard, write_shard
 
 _POLL_SECONDS = 5.0
 
 
-def run(shards, conversion, options, advance):
-    """Write shards of a `Conversion`; `advance` gets numbers of clips, as shards are written.
+def run(
+    shards: Sequence[Shard],
+    conversion: Conversion,
+    options: Sequence[str],
+    advance: Callable[[int], object],
+) -> None:
+    """Write shards; `advance` gets the number of clips of each, as they are written.
 
     The workers need this package and the paths of `conversion`: a shared or a remote file system.
-    `options` are those of the pipeline and its runner, as words of a command line; a `ValueError`
-    if one is not Beam's. Where the pipeline fails (`OSError`), shards that are whole stay.
+    If the pipeline fails (`OSError`), shards that are whole stay.
+
+    Args:
+        shards: The shards.
+        conversion: What they have in common.
+        options: Options of the pipeline and its runner, as words of a command line.
+        advance: Function for the progress bar.
+
+    Raises:
+        ValueError: If an option is not Beam's.
     """
     try:
-        # Workers tell hundreds of lines of their own affairs, unless the caller wants them to.
-        quiet = ["--default_sdk_harness_log_level=WARNING"]
-        options = PipelineOptions([*quiet, *options])
-        options.view_as(SetupOptions).save_main_session = False
-        pipeline = beam.Pipeline(options=options)
+        # By default workers log hundreds of lines.
+        found = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *options])
+        found.view_as(SetupOptions).save_main_session = False
+        pipeline = beam.Pipeline(options=found)
     except (SystemExit, ValueError) as error:  # argparse ends the program
         raise ValueError(f"the options after -- must be Beam's: {error}") from None
     (
@@ -65,7 +80,7 @@ class _WriteShard(beam.DoFn):
 
 @contextlib.contextmanager
 def _watched(shards, conversion, advance):
-    """Looks which shards are there, now and then: no runner tells it in a way that all have."""
+    """Looks every few seconds which shards exist: runners have no common way to report it."""
     missing = {shard.name: len(shard.clips) for shard in shards}
     ended = threading.Event()
 

@@ -1,5 +1,8 @@
 """A picture of clips: a few frames of each, what they are, and their optical flow."""
 
+import os
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -7,26 +10,23 @@ from matplotlib.figure import Figure
 from keras_videorel import files
 from keras_videorel.checks import check_integer
 from keras_videorel.data import flow, inspection
+from keras_videorel.data.manifest import Manifest
 
 FRAMES = 6  # of a clip
 WIDTH = 7  # of a clip, in inches
 
 
-def save_sheet(manifest, clips, path, count=12, seed=0):
-    """Draw random clips, each as frames at equal distances over the optical flow after them.
+def save_sheet(
+    manifest: Manifest,
+    clips: Sequence[inspection.Clip],
+    path: str | os.PathLike,
+    count: int = 12,
+    seed: int = 0,
+) -> None:
+    """Draw a PNG of random clips, each as frames at equal distances over their optical flow.
 
-    The hue of flow is its direction; full color is the fastest motion shown of a clip, or 1 pixel
-    per frame if all is slower.
-
-    Args:
-        manifest: A `Manifest`.
-        clips: List of `inspection.Clip` to choose from, without problems.
-        path: Where to write the PNG.
-        count: Number of clips; all if there are not so many.
-        seed: Seed of the choice.
-
-    Raises:
-        ValueError: If `count` is less than 1, or there are no clips.
+    The hue of flow is its direction. The fastest motion shown of a clip, or 1 pixel per frame if
+    all is slower, has the full color. A `ValueError` if there are no clips.
     """
     count = min(check_integer("count", count, 1), len(clips))
     if not clips:
@@ -78,7 +78,7 @@ def _strip(manifest, clip):
 
 
 def _row(pictures):
-    """Pictures of one size side by side, a short clip's followed by white, with gaps."""
+    """Pictures of one size side by side, with gaps; white after the last one of a short clip."""
     gap = max(pictures[0].shape[0] // 40, 1)
     framed = [np.pad(p, ((0, gap), (0, gap), (0, 0)), constant_values=255) for p in pictures]
     framed += [np.full_like(framed[0], 255)] * (FRAMES - len(framed))

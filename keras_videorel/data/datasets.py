@@ -1,6 +1,7 @@
 """Datasets for `model.fit` and `model.evaluate`, in one call."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -9,15 +10,16 @@ from keras_videorel.checks import check_integer
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
+from keras_videorel.data.transforms import CROP_SCALES
 
 
 def train_dataset(
-    path: str,
+    path: str | os.PathLike,
     clip: ClipSpec,
     batch_size: int,
     *,
     mirror: bool = True,
-    crop_scales: Sequence[float] = (1.0, 0.875, 0.75, 0.66),
+    crop_scales: Sequence[float] = CROP_SCALES,
     crop_positions: str = "random",
     augment: Callable | None = None,
     shuffle_buffer: int = 256,
@@ -28,30 +30,28 @@ def train_dataset(
     """Training samples of shards: one epoch of known length, with new crops at each iteration.
 
     ```python
-    train = keras_videorel.data.train_dataset("shards/mine", clip, batch_size=8)
-    model.fit(train, epochs=20)
-    ```
-
-    `augment` takes your own transform, such as
-
-    ```python
     def darker_or_brighter(frames):  # uint8, of clip.shape
-        changed = tf.image.random_brightness(frames, 0.2)
-        return changed
+        return tf.image.random_brightness(frames, 0.2)
+
+    train = keras_videorel.data.train_dataset(
+        "shards/mine", clip, batch_size=8, augment=darker_or_brighter
+    )
+    model.fit(train, epochs=20)
     ```
 
     Args:
         path: A folder of shards.
         clip: The `ClipSpec`.
-        batch_size: Samples in a batch. What is left of an epoch is dropped, other samples each
-            time.
-        mirror: Whether to mirror half of the samples. Turn it off where left and right differ.
+        batch_size: Samples in a batch. The last samples of an epoch, too few for a batch, are
+            dropped.
+        mirror: Whether to mirror half of the samples; flow in x changes its sign. Turn it off where
+            left and right differ.
         crop_scales: Sides of the random crops, as shares of the shorter side of a frame.
-        crop_positions: `"random"`, or `"fixed"` for the 13 of TSN.
-        augment: Function from a cropped and mirrored sample, a uint8 tensor of `clip.shape`, to
-            another one of the same shape and type, with TensorFlow's operations. The sample is
-            normalized afterwards.
-        shuffle_buffer: Samples that are shuffled at a time; shards are shuffled besides.
+        crop_positions: `"random"`, or `"fixed"` for TSN's 13; see `transforms.multi_scale_box`.
+        augment: Your own transform of a cropped and mirrored sample, in TensorFlow: a function from
+            a uint8 tensor of `clip.shape` to another one. The sample is normalized afterwards.
+        shuffle_buffer: Samples that are shuffled at a time. The order of the shards is shuffled,
+            too.
         seed: Seed of order, crops and mirroring; a random `augment` has its own.
         split: The split to read.
         fold: Number of the official split; 0: the one that the shards were made for.
@@ -63,8 +63,8 @@ def train_dataset(
 
     Raises:
         FileNotFoundError: If there are no such shards.
-        ValueError: If an argument is out of range, `augment` changes shape or type, or there are
-            fewer clips than `batch_size`.
+        ValueError: If an argument is out of range, the shards do not fit `clip`, `augment` changes
+            shape or type, or there are fewer clips than `batch_size`.
     """
     info = read_manifest(path, fold)
     batches = pipeline.training_batches(
@@ -76,9 +76,14 @@ def train_dataset(
 
 
 def test_dataset(
-    path: str, clip: ClipSpec, batch_size: int, *, split: str = "test", fold: int = 0
+    path: str | os.PathLike,
+    clip: ClipSpec,
+    batch_size: int,
+    *,
+    split: str = "test",
+    fold: int = 0,
 ) -> tf.data.Dataset:
-    """One centered view of each video, in the order of the shards; none is left out.
+    """One centered view of each video, in the order of the shards.
 
     `keras_videorel.evaluation.evaluate_videos` averages many views of each video.
 
@@ -103,7 +108,9 @@ def test_dataset(
     return _described(views.prefetch(tf.data.AUTOTUNE), info, clip)
 
 
-def val_dataset(path: str, clip: ClipSpec, batch_size: int, *, fold: int = 0) -> tf.data.Dataset:
+def val_dataset(
+    path: str | os.PathLike, clip: ClipSpec, batch_size: int, *, fold: int = 0
+) -> tf.data.Dataset:
     """`test_dataset` of the split `"val"`."""
     return test_dataset(path, clip, batch_size, split="val", fold=fold)
 

@@ -1,4 +1,6 @@
-"""Splits that are drawn, recordings together."""
+"""Splits that are drawn, with the clips of a recording together."""
+
+from __future__ import annotations
 
 import hashlib
 import math
@@ -7,18 +9,18 @@ import re
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from keras_videorel.data.sources import sorted_labels
+from keras_videorel.data.sources import DataSet, sorted_labels
 
 
 class Drawing(NamedTuple):
     """How videos without a split get one.
 
     Attributes:
-        test: Part of each class for the test split, in [0, 1); None for none.
-        val: Part of each class for the validation split; None for none.
+        test: Part of each class for the test split, in [0, 1).
+        val: Part of each class for the validation split.
         seed: Seed of the choice.
-        pattern: Regular expression with one group, which names a file's recording; None for the
-            names of UCF-101, HMDB-51 and Kinetics.
+        pattern: Regular expression with one group, which names the recording of a file. By
+            default the names of UCF-101, HMDB-51 and Kinetics are understood.
     """
 
     test: float | None = None
@@ -30,18 +32,25 @@ class Drawing(NamedTuple):
 NOTHING = Drawing()
 
 
-def draw(data, drawing, groups=None):
-    """Move parts of the training videos of a `DataSet` to the test and the validation split.
+def draw(data: DataSet, drawing: Drawing, groups: dict[str, str] | None = None) -> DataSet:
+    """Move parts of the training videos to the test and the validation split.
 
     Of each class the fraction is moved, to the next whole number of groups: clips of one group
     stay together, over all classes. A class of at least two groups keeps one in each split, unless
-    the fraction is 0. A clip's split depends on the names of its class, and of those that share
-    groups with it, only.
+    the fraction is 0. The split of a clip depends only on the names of its class and of classes
+    that share groups with it.
 
-    `groups` is a dict from names of videos to their groups; others are grouped by their recordings
-    (`drawing.pattern`), or else by their files. A `ValueError` if there are videos in these splits
-    already, or the pattern matches no name.
+    Args:
+        data: The data set.
+        drawing: What to draw.
+        groups: The groups of videos, by their names. Other videos are grouped by their recordings
+            (`drawing.pattern`), or else by their files.
+
+    Raises:
+        ValueError: If `drawing` is not valid, there are videos in these splits already, or the
+            pattern matches no name.
     """
+    _check(drawing)
     videos, shares = data.videos, {"test": drawing.test, "val": drawing.val}
     for split, share in shares.items():
         if share is not None and any(v.split == split or split in v.splits for v in videos):
@@ -50,11 +59,6 @@ def draw(data, drawing, groups=None):
                 f"it out. Received: {share}"
             )
     if drawing.test is None and drawing.val is None:
-        if drawing.pattern is not None:
-            raise ValueError(
-                "`group_pattern` is for `test_fraction` and `val_fraction`. Received: "
-                f"{drawing.pattern!r} without them"
-            )
         return data
     groups, warnings = _groups(videos, drawing.pattern, groups or {})
     if drawing.val is not None:  # of what is left
@@ -72,23 +76,23 @@ def draw(data, drawing, groups=None):
                     f"no {split} clip of {label}: its clips are of {count} "
                     f"recording{'s'[: count != 1]} that training keeps"
                 )
-
-        def moved(before, split=split):
-            return split if before == "train" else before
-
-        videos = [
-            v._replace(split=moved(v.split), splits=tuple(map(moved, v.splits)))
-            if groups[v.name] in drawn
-            else v
-            for v in videos
-        ]
+        videos = [_moved(v, split) if groups[v.name] in drawn else v for v in videos]
     if drawing.pattern is None:
         warnings += _suspicions(videos, groups)
     return data._replace(videos=videos, warnings=[*data.warnings, *warnings], drawn=True)
 
 
-def check_drawing(drawing):
-    """A `ValueError` if a fraction or the pattern of a `Drawing` is not valid."""
+def shuffled(values, seed: int) -> list:
+    """Videos, or names, in an order that depends only on their names and the seed."""
+
+    def key(value):
+        name = getattr(value, "name", value)
+        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+
+    return sorted(values, key=key)
+
+
+def _check(drawing):
     for name, fraction in (("test_fraction", drawing.test), ("val_fraction", drawing.val)):
         if fraction is not None and not 0 <= fraction < 1:
             raise ValueError(f"`{name}` must be in [0, 1). Received: {fraction}")
@@ -97,27 +101,29 @@ def check_drawing(drawing):
             "`test_fraction` and `val_fraction` must leave something for training. Received: "
             f"{drawing.test} and {drawing.val}"
         )
-    if drawing.pattern is not None:
-        try:
-            groups = re.compile(drawing.pattern).groups
-            wrong = None if groups == 1 else f"{groups} groups"
-        except re.error as error:
-            wrong = error
-        if wrong is not None:
-            raise ValueError(
-                "`group_pattern` must be a regular expression with one group, such as "
-                f"'(person[0-9]+)_'. Received: {drawing.pattern!r} ({wrong})"
-            )
+    if drawing.pattern is None:
+        return
+    if drawing.test is None and drawing.val is None:
+        raise ValueError(
+            "`group_pattern` is for `test_fraction` and `val_fraction`. Received: "
+            f"{drawing.pattern!r} without them"
+        )
+    try:
+        groups = re.compile(drawing.pattern).groups
+        wrong = "" if groups == 1 else f"{groups} groups"
+    except re.error as error:
+        wrong = str(error)
+    if wrong:
+        raise ValueError(
+            "`group_pattern` must be a regular expression with one group, such as "
+            f"'(person[0-9]+)_'. Received: {drawing.pattern!r} ({wrong})"
+        )
 
 
-def shuffled(values, seed):
-    """Videos, or names, in an order that depends on their names and the seed only."""
-
-    def key(value):
-        name = getattr(value, "name", value)
-        return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
-
-    return sorted(values, key=key)
+def _moved(video, split):
+    """A training video, moved to another split in every fold that trains on it."""
+    splits = tuple(split if own == "train" else own for own in video.splits)
+    return video._replace(split=split if video.split == "train" else video.split, splits=splits)
 
 
 def _drawn_groups(videos, groups, fraction, seed):
@@ -186,6 +192,7 @@ def _groups(videos, pattern, given):
 
 
 def _recording(stem, label):
+    """The recording that a name of a known data set tells, or None."""
     match = next(filter(None, (re.fullmatch(pattern, stem) for pattern in _RECORDINGS)), None)
     label = label.replace(" ", "_")
     if match is None or match[1].lower() == label.lower():  # a class, in names of its clips
@@ -193,48 +200,30 @@ def _recording(stem, label):
     return match[1].removesuffix(f"_{label}")  # of HMDB's
 
 
-# Names of clips of one recording, in the ways that they are often counted: what `base` finds is the
-# same for all of them. Where `part` is found, there is no doubt.
-_PARTS_OF = r"part|pt|seg|segment|scene|shot|take|chunk|cut|split"
-_SIBLINGS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(?P<part>G)(?:[XHPL]\d\d|OPR)(?P<base>\d{4})",  # chapters of GoPro cameras
-        rf"(?P<base>.+?)[\W_]*(?:(?P<part>{_PARTS_OF})|clip|c|p|s)?[\W_]*(?<!\d)\d+"
-        r"(?:[\W_]*of[\W_]*\d+)?",
-        r"(?P<base>.*[^\W\d_].*?)(?:[\W_]+\d+){2,}",  # times
-        r"(?P<base>.*\d)[\W_]*(?P<part>[a-z])",
-        r"(?P<base>.+?)(?:[\W_]+|(?<=\d))(?P<part>begin(?:ning)?|start|mid(?:dle)?|end(?:ing)?)",
-        # Views of several cameras, as NTU's S001C002P003R001A004.
-        r"(?P<base>.*?)(?<![a-z])(?P<part>c|cam|camera|view)[\W_]*\d+(?P<same>\D.*\d.*)",
-        # Only numbers behind the first one differ.
-        r"(?P<base>\D*[^\W\d_]\D*\d+)(?P<rest>\D+\d.*)",
-    )
-)
+# Cameras count all their files, so a number behind these says nothing of recordings.
 _CAMERAS = re.compile(
-    "img|vid|mov|mvi|dsc[nf]?|dji|gopr|gx|gh|pxl|video|clip|movie|film|frame", re.IGNORECASE
+    "(img|vid|mov|mvi|dsc[nf]?|dji|gopr|gx|gh|pxl|video|clip|movie|film|frame)[ _-]*", re.IGNORECASE
 )
 
 
 def _suspicions(videos, groups):
-    """A warning where names in two splits look like parts of one recording."""
+    """A warning if names in two splits look like parts of one recording.
+
+    They do if they differ in their only number, or in the numbers after the first one.
+    """
     families = defaultdict(lambda: defaultdict(list))
     for video in videos:
-        stem = os.path.splitext(video.path.rpartition("/")[2])[0].rstrip(")]} ")
-        for pattern in _SIBLINGS if groups[video.name] == video.path else ():
-            match = pattern.fullmatch(stem)
-            if match and not _CAMERAS.fullmatch(match["base"]):
-                found = match.groupdict()
-                key = found["base"], found.get("same"), re.sub(r"\d+", "#", found.get("rest", ""))
-                families[pattern, video.label][key].append((video, found.get("part")))
+        stem = os.path.splitext(video.path.rpartition("/")[2])[0]
+        head, *rest = re.split(r"(\d+)", stem)
+        named = re.search(r"[^\W\d_]", head) and not _CAMERAS.fullmatch(head)
+        if rest and named and groups[video.name] == video.path:
+            base = head if len(rest) == 2 else head + rest.pop(0)
+            families[video.label][base, re.sub(r"\d+", "#", "".join(rest))].append(video)
     pairs, others = [], set()
     for own in families.values():
-        for family in own.values():
-            # One name and numbers, as of the class, say nothing.
-            if len(own) == 1 and not any(part for _, part in family):
-                continue
-            trained = [v for v, _ in family if v.split == "train"]
-            held_out = [v for v, _ in family if v.split != "train"]
+        for family in own.values() if len(own) > 1 else ():  # one name for all says nothing
+            trained = [v for v in family if v.split == "train"]
+            held_out = [v for v in family if v.split != "train"]
             if trained and held_out:
                 pairs.append((trained[0].path, held_out[0].path, held_out[0].split))
                 others.update(v.name for v in held_out)

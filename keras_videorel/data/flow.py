@@ -6,6 +6,8 @@ pixels into 256 steps, in the red and green channels of a JPEG. So does TSN, whi
 follow (Wang et al. 2016, Sec. 3.2; the bound is from its code).
 """
 
+from collections.abc import Callable, Iterable, Iterator
+
 import cv2
 import numpy as np
 
@@ -25,14 +27,11 @@ _WHEEL_COLORS = np.array(
 )
 
 
-def estimator(method):
+def estimator(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function that estimates flow, for the frames of one video.
 
-    TV-L1 (Zach et al. 2007) is what both papers use. DIS (Kroeger et al. 2016) is some two hundred
-    times as fast. Both are OpenCV's, with its default parameters.
-
-    Args:
-        method: `"tvl1"` or `"dis"`.
+    TV-L1 (`"tvl1"`, Zach et al. 2007) is what both papers use. DIS (`"dis"`, Kroeger et al. 2016)
+    is some two hundred times as fast. Both are OpenCV's, with its default parameters.
 
     Returns:
         A function from two uint8 arrays `(height, width)`, a frame and the next one in `gray`, to
@@ -65,20 +64,16 @@ def estimator(method):
     return estimate
 
 
-def gray(frame):
+def gray(frame: np.ndarray) -> np.ndarray:
     """An RGB frame `(height, width, 3)` as uint8 `(height, width)`."""
     return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
 
-def with_flow(frames, method):
-    """Yield `(frame, levels)`: frames with the flow from each to the next.
+def with_flow(frames: Iterable[np.ndarray], method: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield `(frame, levels)`: RGB frames of one size with the flow from each to the next.
 
     The last frame repeats the field before it; the only frame of a video gets zeros. Two frames are
     held at most.
-
-    Args:
-        frames: Iterable of uint8 arrays `(height, width, 3)`, RGB, all of one size.
-        method: As for `estimator`.
     """
     estimate = estimator(method)
     frame = picture = levels = None
@@ -92,20 +87,17 @@ def with_flow(frames, method):
         yield frame, no_flow(frame.shape[:2]) if levels is None else levels
 
 
-def no_flow(size):
+def no_flow(size: tuple[int, ...]) -> np.ndarray:
     """Levels of a field of zeros, uint8 `(height, width, 2)`."""
     return to_levels(np.zeros((*size, 2), np.float32))
 
 
-def to_levels(field):
-    """Levels of a field: 0 and 255 are 20 pixels and more, others half a step off at most.
-
-    Half a step is 0.078 pixels.
-    """
+def to_levels(field: np.ndarray) -> np.ndarray:
+    """Levels of a field, half a step (0.078 pixels) off; 0 and 255 are 20 pixels and more."""
     return np.rint((np.clip(field, -BOUND, BOUND) + BOUND) * (255 / (2 * BOUND))).astype(np.uint8)
 
 
-def from_levels(levels):
+def from_levels(levels: np.ndarray) -> np.ndarray:
     """The field of stored levels.
 
     Zero lies between two levels, so a pixel at rest comes back as 0.078 pixels. In a mirrored frame
@@ -116,7 +108,7 @@ def from_levels(levels):
     return doubled * np.float32(BOUND) / np.float32(255)
 
 
-def encode_jpeg(levels, quality):
+def encode_jpeg(levels: np.ndarray, quality: int) -> bytes:
     """Levels as the bytes of a JPEG: x in red, y in green, blue constant.
 
     All three channels keep their resolution (4:4:4). The usual halved chroma would blur the edges
@@ -130,30 +122,20 @@ def encode_jpeg(levels, quality):
     return cv2.imencode(".jpg", cv2.merge([np.full_like(x, _BLUE), y, x]), options)[1].tobytes()
 
 
-def decode_jpeg(jpeg):
+def decode_jpeg(jpeg: bytes) -> np.ndarray:
     """The levels in a JPEG of `encode_jpeg`."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return picture[..., :0:-1]
+    return picture[..., :0:-1]  # of blue, green, red
 
 
-def color_wheel(field, largest=None):
-    """A field as a picture: hue is direction, white is rest (Baker et al. 2011).
+def color_wheel(field: np.ndarray, largest: float) -> np.ndarray:
+    """A field as an RGB picture, uint8: hue is direction, white is rest (Baker et al. 2011).
 
-    Right is red, down yellow, left cyan to blue, up violet.
-
-    Args:
-        field: Float array `(height, width, 2)`.
-        largest: Length that gets the full color, in pixels; longer ones are darkened. By default
-            the greatest length in the field, and at least a pixel, so that noise stays pale.
-
-    Returns:
-        uint8 array `(height, width, 3)`, RGB.
+    Right is red, down yellow, left cyan to blue, up violet. Lengths from `largest` pixels on have
+    the full color.
     """
     x, y = field[..., 0], field[..., 1]
-    length = np.hypot(x, y)
-    length = length / (max(length.max(), 1) if largest is None else largest)
+    length = np.minimum(np.hypot(x, y) / largest, 1)[..., np.newaxis]
     hue = np.arctan2(y, x) / (2 * np.pi) % 1 * _WHEEL_STEPS[-1]
     color = np.stack([np.interp(hue, _WHEEL_STEPS, c) for c in _WHEEL_COLORS.T], axis=-1)
-    length = length[..., np.newaxis]
-    color = np.where(length <= 1, 1 - length * (1 - color), 0.75 * color)
-    return np.rint(255 * color).astype(np.uint8)
+    return np.rint(255 * (1 - length * (1 - color))).astype(np.uint8)

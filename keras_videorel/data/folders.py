@@ -1,14 +1,17 @@
 """Data sets in folders of classes: what is a video in them, and what is not."""
 
+from __future__ import annotations
+
 import os
 import tempfile
+from typing import NamedTuple
 
 from keras_videorel import files
 from keras_videorel.data import pictures
-from keras_videorel.data.drawing import NOTHING, check_drawing, draw
+from keras_videorel.data.drawing import NOTHING, Drawing, draw
 from keras_videorel.data.sources import SPLITS_BY_NAME, DataSet, Video, check_folder, check_label
 
-# Of these, files are videos until they fail to decode; of all others, a look inside says it.
+# Files with these extensions are taken for videos; all others are opened to see.
 EXTENSIONS = (
     *(".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".f4v"),
     *(".ts", ".mts", ".m2ts", ".3gp", ".3g2", ".ogv", ".ogm", ".gif", ".asf", ".vob", ".divx"),
@@ -16,70 +19,66 @@ EXTENSIONS = (
 )
 
 
-def read_folder(videos, drawing=NOTHING):
+def read_folder(videos: str | os.PathLike, drawing: Drawing = NOTHING) -> DataSet:
     """The data set of `videos/{train,val,test}/LABEL/` or of `videos/LABEL/`.
 
-    In the folder of a class, each file that is a video counts, and each folder of pictures. What is
-    hidden does not; all else is rejected, with the reason.
+    In the folder of a class, each video file is a clip, and so is each folder of pictures. Hidden
+    files are skipped; everything else is rejected, with the reason.
 
     Args:
         videos: The folder.
-        drawing: A `Drawing`. `drawing.test` is for `videos/LABEL/` only, and needed there;
-            `drawing.val` is for folders without a validation part. See `draw`.
+        drawing: How to draw splits. `drawing.test` is needed for `videos/LABEL/`, and only there.
 
     Returns:
-        A `DataSet`, its videos sorted by path.
+        The `DataSet`, its videos sorted by path.
 
     Raises:
-        ValueError: If the folder holds no videos, or is laid out in another way.
+        ValueError: If the folder holds no videos, or has another layout.
         OSError: If a folder cannot be listed.
     """
     videos = check_folder(videos)
-    check_drawing(drawing)
-    children = _folders(videos)
-    splits = {n: SPLITS_BY_NAME[n.lower()] for n in children if n.lower() in SPLITS_BY_NAME}
+    root = _list(videos)
+    splits = {f.name: f for f in root.folders if f.name.lower() in SPLITS_BY_NAME}
+    names = {SPLITS_BY_NAME[name.lower()] for name in splits}
     # A class may be called "train", too: then its folder holds videos, not classes.
-    if not {"train", "test"} & {*splits.values()} or any(
-        _is_class(os.path.join(videos, name)) for name in splits
+    if not names & {"train", "test"} or any(
+        folder.has_videos() or any(inner.is_clip() for inner in folder.folders)
+        for folder in splits.values()
     ):
         splits = {}
+    rejected, warnings, found = [], [], []
     if splits:
         if drawing.test is not None:
             raise ValueError(
                 f"`test_fraction` is for videos in {videos}/LABEL/*.mp4, but this folder is split "
                 f"into {' and '.join(splits)} already: leave it out. Received: {drawing.test}"
             )
-        others = [n for n in children if n not in splits and _any_clip(os.path.join(videos, n))]
-        if others:
+        others = [folder for folder in root.folders if folder.name not in splits]
+        wrong = [f.name for f in others if f.any_video() or any(i.is_clip() for i in f.walk())]
+        if wrong:
             raise ValueError(
                 f"`videos` must hold the splits train, val and test only. Received: {videos!r} "
-                f"with {', '.join(others)}; rename or move that folder"
+                f"with {', '.join(wrong)}; rename or move that folder"
             )
-
-    found, rejected, warnings = [], [], []
-    for root in sorted({"", *splits}):
-        for path in (_joined(root, name) for name in _files(os.path.join(videos, root))):
-            reason = why_no_video(os.path.join(videos, path))
+        reason = "not one of the folders train, val and test"
+        rejected += [(f"{folder.path}/", reason) for folder in others]
+    for folder in (root, *splits.values()):
+        for name in folder.files:
+            reason = why_no_video(os.path.join(folder.place, name))
             if reason is None:
-                _refuse_misplaced(videos, path)
-            rejected.append((path, reason))
-    for name in children if splits else ():
-        if name not in splits:
-            rejected.append((f"{name}/", "none of the folders train, val and test"))
-    for root, split in (splits or {"": "train"}).items():
-        for name in _folders(os.path.join(videos, root)):
-            own = _read_class(videos, _joined(root, name), name, split, rejected)
-            found += own
-            if not own:
-                folder = f"{_joined(root, name)}/"
+                _refuse_misplaced(videos, folder.inner(name))
+            rejected.append((folder.inner(name), reason))
+    for parent in splits.values() or [root]:
+        split = SPLITS_BY_NAME[parent.name.lower()] if splits else "train"
+        for folder in parent.folders:
+            clips = _read_class(videos, folder, split, rejected)
+            found += clips
+            if not clips:
                 reason = "no video in this folder, so there is no class of its name"
-                rejected.append((folder, reason))
-                warnings.append(f"{folder} holds no video: there is no class {name!r} from it")
-    if found and not splits and drawing.test is None:
-        raise ValueError(
-            f"`test_fraction` is needed, for example 0.3, because {videos!r} has no train/ "
-            "and test/ folders"
-        )
+                rejected.append((f"{folder.path}/", reason))
+                warnings.append(
+                    f"{folder.path}/ holds no video: there is no class {folder.name!r} from it"
+                )
     if not found:
         some = f"; {rejected[0][0]}: {rejected[0][1]}" if rejected else ""
         raise ValueError(
@@ -87,32 +86,31 @@ def read_folder(videos, drawing=NOTHING):
             f".mkv, ..., or folders of pictures). Received: {videos!r}, with no videos in such "
             f"folders{some}"
         )
+    if not splits and drawing.test is None:
+        raise ValueError(
+            f"`test_fraction` is needed, for example 0.3, because {videos!r} has no train/ "
+            "and test/ folders"
+        )
     found.sort(key=lambda video: video.path)
     return draw(DataSet(found, None, sorted(rejected), warnings), drawing)
 
 
-def walk_files(folder, known=()):
-    """Paths of all files below a folder, relative to it, except hidden ones; sorted.
-
-    Links to the folders `known` are not followed.
-    """
+def walk_files(folder: str | os.PathLike) -> list[str]:
+    """Paths of all files below a folder, relative to it, except hidden ones; sorted."""
     found = []
-    for place, names in files.walk(folder, is_hidden, known):
+    for place, names in files.walk(folder, is_hidden):
         inner = place[len(os.fspath(folder)) :].strip("/").replace(os.sep, "/").strip("/")
-        found += [_joined(inner, name) for name in names if not is_hidden(name)]
+        found += [f"{inner}/{name}".lstrip("/") for name in names if not is_hidden(name)]
     return sorted(found)
 
 
-def is_hidden(name):
+def is_hidden(name: str) -> bool:
     """Whether systems hide a file or folder of that name."""
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def why_no_video(path):
-    """The reason why a file is not a video, in a few words; None for a video.
-
-    Files with the extension of a video are taken at their word.
-    """
+def why_no_video(path: str) -> str | None:
+    """The reason why a file is not a video, in a few words; None for a video."""
     if path.lower().endswith(EXTENSIONS):
         return None
     if _is_picture(path) and not pictures.begins_like_a_video(path):
@@ -121,104 +119,84 @@ def why_no_video(path):
         return pictures.why_no_video(local)
 
 
-def _read_class(videos, folder, label, split, rejected):
+class _Folder(NamedTuple):
+    """What lies in a folder, without hidden names; `path` is relative to the data set."""
+
+    place: str
+    path: str
+    files: list
+    folders: list
+
+    @property
+    def name(self):
+        return os.path.basename(self.path)
+
+    def inner(self, name):
+        return f"{self.path}/{name}".lstrip("/")
+
+    def walk(self):
+        """This folder and all below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.walk()
+
+    def has_videos(self):
+        return any(name.lower().endswith(EXTENSIONS) for name in self.files)
+
+    def is_clip(self):
+        """Whether it holds the pictures of a clip, and not some pictures beside videos."""
+        return sum(map(_is_picture, self.files)) > len(self.files) / 2 and not self.has_videos()
+
+    def any_video(self):
+        """Whether there is a video in it or below. Pictures are not opened: there are many."""
+        return any(
+            why_no_video(os.path.join(folder.place, name)) is None
+            for folder in self.walk()
+            for name in folder.files
+            if not _is_picture(name)
+        )
+
+
+def _list(place, path="", above=()):
+    """A `_Folder` with all below it. Links to a folder that they lie in are left out."""
+    above = (*above, os.path.realpath(place))
+    folders, names = files.entries(place)
+    inner = []
+    for name in folders:
+        here = os.path.join(place, name)
+        loop = not files.is_remote(here) and os.path.realpath(here) in above
+        if not is_hidden(name) and not loop:
+            inner.append(_list(here, f"{path}/{name}".lstrip("/"), above))
+    return _Folder(place, path, [name for name in names if not is_hidden(name)], inner)
+
+
+def _read_class(videos, folder, split, rejected):
     """The videos of a class; what else is in its folder is added to `rejected`."""
-    label, found = check_label(label, f"folder {label!r}"), []
-    place = os.path.join(videos, folder)
-    reasons = {name: why_no_video(os.path.join(place, name)) for name in _files(place)}
-    for name in _folders(place):
-        inner = os.path.join(place, name)
-        if not _any_video(inner):
-            reasons[name] = None if _is_clip(inner) else _why_no_clip(inner)
-        elif _is_link(inner) and _contains(videos, inner):
-            reasons[name] = "a link to a folder that is read under its own name"
-        else:
-            _refuse_misplaced(videos, f"{folder}/{name}")
-    for name, reason in reasons.items():
-        if reason is None:
-            found.append(Video(f"{folder}/{name}", label, split))
-        else:
-            rejected.append((f"{folder}/{name}", reason))
-    return found
+    label = check_label(folder.name, f"folder {folder.name!r}")
+    reasons = {name: why_no_video(os.path.join(folder.place, name)) for name in folder.files}
+    for inner in folder.folders:
+        if inner.any_video():
+            _refuse_misplaced(videos, inner.path)
+        deep = next((below.path for below in inner.walk() if below.is_clip()), None)
+        reasons[inner.name] = "a folder without videos or pictures"
+        if deep == inner.path:
+            reasons[inner.name] = None
+        elif deep is not None:
+            reasons[inner.name] += (
+                f"; there are pictures in {deep[len(inner.path) + 1 :]}/, which is too deep: move "
+                "them up"
+            )
+    rejected += [(folder.inner(name), reason) for name, reason in reasons.items() if reason]
+    clips = [name for name, reason in reasons.items() if reason is None]
+    return [Video(folder.inner(name), label, split) for name in clips]
 
 
 def _refuse_misplaced(videos, path):
-    """Videos that a layout has no place for would be left out in silence."""
     raise ValueError(
         f"`videos` must hold the videos of a class directly in its folder LABEL/. Received: "
         f"{path!r} in {videos!r}"
     )
 
 
-def _is_class(folder):
-    """Whether a folder holds videos, or clips as folders of pictures, and not classes."""
-    return any(name.lower().endswith(EXTENSIONS) for name in _files(folder)) or any(
-        _is_clip(os.path.join(folder, name)) for name in _folders(folder)
-    )
-
-
-def _is_clip(folder):
-    """Whether a folder holds the pictures of a clip, and not some pictures beside videos."""
-    names = [name.lower() for name in _files(folder)]
-    shown = sum(map(_is_picture, names))
-    return shown > len(names) / 2 and not any(name.endswith(EXTENSIONS) for name in names)
-
-
-def _any_clip(folder):
-    places = files.walk(folder, skip=is_hidden)
-    return any(_is_clip(place) for place, _ in places) or _any_video(folder)
-
-
-def _any_video(folder):
-    """Whether there is a video below a folder, and not in a folder that it lies in itself."""
-    # To look into each picture of each clip would take long.
-    paths = [p for p in walk_files(folder, _above(folder)) if not _is_picture(p)]
-    return any(why_no_video(os.path.join(folder, path)) is None for path in paths)
-
-
-def _why_no_clip(folder):
-    deep = (place for place, _ in files.walk(folder, is_hidden, _above(folder)) if _is_clip(place))
-    for place in deep:
-        return (
-            "a folder without videos or pictures; there are pictures in "
-            f"{os.path.relpath(place, folder)}/, which is too deep: move them up"
-        )
-    return "a folder without videos or pictures"
-
-
-def _above(folder):
-    """The folders that a local folder lies in."""
-    found = []
-    while not files.is_remote(folder) and os.path.dirname(folder) not in ("", folder):
-        folder = os.path.dirname(folder)
-        found.append(folder)
-    return found
-
-
 def _is_picture(name):
     return name.lower().endswith(pictures.EXTENSIONS)
-
-
-def _folders(folder):
-    """Names of the folders in a folder, without hidden ones and links to where it lies itself."""
-    names = [name for name in files.entries(folder)[0] if not is_hidden(name)]
-    paths = {name: os.path.join(folder, name) for name in names}
-    return [n for n, path in paths.items() if not (_is_link(path) and _contains(path, folder))]
-
-
-def _is_link(path):
-    return not files.is_remote(path) and os.path.islink(path)
-
-
-def _contains(folder, path):
-    """Whether a path, or where it leads, lies in a folder or is that folder."""
-    folder, path = os.path.realpath(folder), os.path.realpath(path)
-    return os.path.commonpath([folder, path]) == folder
-
-
-def _files(folder):
-    return [name for name in files.entries(folder)[1] if not is_hidden(name)]
-
-
-def _joined(root, name):
-    return f"{root}/{name}" if root else name

@@ -6,6 +6,7 @@
 
 import collections
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -27,29 +28,17 @@ LABEL_TEXTS = (records.CLIP_LABEL_TEXT, records.CLIP_LABEL_STRING)
 
 
 class Clip(NamedTuple):
-    """What a record holds.
+    """What a record holds."""
 
-    Attributes:
-        split: Split of its shard.
-        file: Its shard; a relative path starts from the folder of the shards.
-        record: Its number in the shard, from 0.
-        bytes: Length of the record.
-        label: Index of its class.
-        path: Path of its video; empty where the record does not say.
-        frames: Number of frames.
-        size: `(height, width)` of the first frame; None if it does not decode.
-        seconds: Duration; None where the record does not say.
-    """
-
-    split: str
-    file: str
-    record: int
-    bytes: int
-    label: int
-    path: str
-    frames: int
-    size: tuple | None
-    seconds: float | None
+    split: str  # of its shard
+    file: str  # its shard; a relative path starts from the folder of the shards
+    record: int  # its number in the shard, from 0
+    bytes: int  # length of the record
+    label: int  # index of its class
+    path: str  # of its video; empty if the record does not say
+    frames: int  # number of frames
+    size: tuple[int, int] | None  # (height, width) of the first frame; None if it does not decode
+    seconds: float | None  # duration; None if the record does not say
 
 
 class Problem(NamedTuple):
@@ -61,18 +50,22 @@ class Problem(NamedTuple):
     problem: str
 
 
-def foreign_manifest(folder, labels, patterns, keys):
+def foreign_manifest(
+    folder: str | os.PathLike,
+    labels: str | os.PathLike,
+    patterns: dict[str, list[str]],
+    keys: dict[str, str],
+) -> Manifest:
     """The `Manifest` of shards that have no `dataset.json`.
+
+    The size of the frames and the number of clips are not known yet.
 
     Args:
         folder: Their folder.
         labels: File of class names, one a line, in index order.
-        patterns: Dict from split to a list of paths, absolute or relative to the folder, with
-            wildcards (`*`, `?`) in the last part, if any.
+        patterns: Dict from split to paths, absolute or relative to the folder, with wildcards
+            (`*`, `?`) in the last part, if any.
         keys: Dict from some of `records.NAMED` to the keys of the records.
-
-    Returns:
-        The `Manifest`; the size of the frames and the number of clips are not known yet.
 
     Raises:
         FileNotFoundError: If a split has no shards, or there is no file of class names.
@@ -87,7 +80,7 @@ def foreign_manifest(folder, labels, patterns, keys):
         flow="flow" in keys,
         files=patterns,
         keys={records.NAMED[name]: key for name, key in keys.items()},
-        compression=shard_compression(folder, patterns, frames),
+        compression=shard_compression(os.fspath(folder), patterns, frames),
     )
     paths = [path for own in shards_of(manifest).values() for path in own]
     if len(set(paths)) < len(paths):
@@ -95,8 +88,8 @@ def foreign_manifest(folder, labels, patterns, keys):
     return manifest
 
 
-def shards_of(manifest):
-    """Dict from split to its shards; a relative path starts from the folder of the shards."""
+def shards_of(manifest: Manifest) -> dict[str, list[str]]:
+    """The shards of each split; a relative path starts from the folder of the shards."""
     folder = os.path.join(manifest.path, "")
     return {
         split: [path.removeprefix(folder) for path in shard_files(manifest, split)]
@@ -104,21 +97,15 @@ def shards_of(manifest):
     }
 
 
-def scan(manifest, decode=True):
-    """Read and check every record.
+def scan(manifest: Manifest, decode: bool = True) -> tuple[list[Clip], list[Problem]]:
+    """Read and check every record, in the order of the shards.
 
-    Args:
-        manifest: A `Manifest`.
-        decode: Whether to decode all frames and flow; otherwise the first frame of each clip.
-
-    Returns:
-        `(clips, problems)`: lists of `Clip` and `Problem`, in the order of the shards. A record
-        with a label and frames is a clip, even if something else is wrong with it.
-
-    Raises:
-        OSError: If a file cannot be read.
+    A record with a label and frames is a `Clip`, even if something else is wrong with it. Without
+    `decode`, only the first frame of each clip is decoded. An `OSError` if a file cannot be read.
     """
-    clips, problems, place_of = [], [], {}
+    clips: list[Clip] = []
+    problems: list[Problem] = []
+    place_of: dict[str, str] = {}
     work = [(split, file) for split, paths in shards_of(manifest).items() for file in paths]
     size = sum(files.size(files.join(manifest.path, file)) for _, file in work)
     with tqdm(total=size, unit="B", unit_scale=True, desc="inspect") as bar:
@@ -147,12 +134,10 @@ def scan(manifest, decode=True):
     return clips, problems
 
 
-def pictures(example, manifest):
-    """`(jpegs, flow)` of a `SequenceExample`: lists of bytes, one per frame; or flow is None.
-
-    Raises:
-        ValueError: If there are no frames, or not one picture for each.
-    """
+def pictures(
+    example: tf.train.SequenceExample, manifest: Manifest
+) -> tuple[list[bytes], list[bytes] | None]:
+    """`(jpegs, flow)` of each frame, without flow None; a `ValueError` if a frame has not one."""
     keys = [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow
     jpegs, *flow = (_one_per_frame(example, _key(manifest, key)) for key in keys)
     if flow and len(flow[0]) != len(jpegs):
@@ -169,12 +154,12 @@ def _one_per_frame(example, key):
 
 
 def _key(manifest, key):
-    """The key of these records that stands for one of ours."""
+    """The key in these records for one of our keys."""
     return (manifest.keys or {}).get(key, key)
 
 
 def _check_record(serialized, manifest, decode):
-    """The fields of a `Clip` from `label` on, or None; and a list of what is wrong."""
+    """`(fields, problems)`: the fields of a `Clip` from `label` on, or None; texts of problems."""
     try:
         example = tf.train.SequenceExample.FromString(serialized)
     except DecodeError:
@@ -226,10 +211,9 @@ def _check_label(label, texts, labels):
 
 
 def _check_pictures(what, jpegs, size):
-    """Decode pictures, which must have one size: that of `dataset.json`, if it says one.
+    """Decode pictures, all of one size: `size`, if it is a pair.
 
-    Returns:
-        `(size, problems)`: `(height, width)` of the first picture, or None if one does not decode.
+    Returns `(size, problems)`, with the size of the first picture, or None if one does not decode.
     """
     try:
         sizes = list(map(tuple, _decoded_sizes(tf.constant(jpegs)).numpy().tolist()))
@@ -252,48 +236,51 @@ def _decoded_sizes(jpegs):
     return tf.map_fn(decode, jpegs, fn_output_signature=tf.TensorSpec((2,), tf.int32))
 
 
-def count(manifest, clips):
-    """Counts of each split, as in `dataset.json`: a dict."""
+def count(manifest: Manifest, clips: Sequence[Clip]) -> dict[str, dict]:
+    """Counts of each split, as in `dataset.json`."""
     counts = {}
     for split, paths in shards_of(manifest).items():
         own = [clip for clip in clips if clip.split == split]
-        labels = collections.Counter(clip.label for clip in own)
+        per_label = collections.Counter(clip.label for clip in own)
         counts[split] = {
             "clips": len(own),
             "frames": sum(clip.frames for clip in own),
             "shards": len(paths),
-            "clips_per_label": {label: labels[i] for i, label in enumerate(manifest.labels)},
+            "clips_per_label": {label: per_label[i] for i, label in enumerate(manifest.labels)},
         }
     return counts
 
 
-def compare(manifest, clips):
-    """The counts in which `dataset.json` differs from the clips: a list of `Problem`."""
-    said = manifest.content["splits"]
-    return [
-        Problem(MANIFEST, None, "", f"{number} {name} in {split}, found {found.get(name)}")
-        for split, found in ((split, _flat(own)) for split, own in count(manifest, clips).items())
-        for name, number in _flat(said[split]).items()
-        if number != found.get(name)
-    ]
+def compare(manifest: Manifest, clips: Sequence[Clip]) -> list[Problem]:
+    """The counts in which `dataset.json` differs from the clips."""
+    problems = []
+    for split, counts in count(manifest, clips).items():
+        found = _flat(counts)
+        problems += [
+            Problem(MANIFEST, None, "", f"{number} {name} in {split}, found {found.get(name)}")
+            for name, number in _flat(manifest.content["splits"][split]).items()
+            if number != found.get(name)
+        ]
+    return problems
 
 
 def _flat(counts):
+    """Counts without the inner dict."""
     per_label = counts.get("clips_per_label", {})
     numbers = {name: counts[name] for name in ("clips", "frames", "shards") if name in counts}
     return numbers | {f"clips of {label}": number for label, number in per_label.items()}
 
 
-def describe(manifest, clips, output):
+def describe(manifest: Manifest, clips: Sequence[Clip], output: str | os.PathLike) -> dict:
     """Write `dataset.json` and `labels.txt` for shards without, so that training reads them.
 
     Args:
         manifest: A `Manifest` of `foreign_manifest`.
-        clips: List of `Clip`, of all its shards, without problems.
+        clips: All clips of its shards, without problems.
         output: Folder for the two files; made if need be.
 
     Returns:
-        The content of `dataset.json`, a dict.
+        The content of `dataset.json`.
 
     Raises:
         ValueError: If there are no clips, or `output` is a folder of `make-tfrecords`.
@@ -309,7 +296,7 @@ def describe(manifest, clips, output):
     if files.absolute(output) != folder:
         patterns = {split: [files.join(folder, p) for p in own] for split, own in patterns.items()}
     names = {key: name for name, key in records.NAMED.items()}
-    sizes = {clip.size for clip in clips}
+    sizes = {clip.size for clip in clips if clip.size}
     counts = count(manifest, clips)
     content = {
         "options": {
@@ -322,7 +309,7 @@ def describe(manifest, clips, output):
         "rejected": 0,
         "notes": [],
         "files": patterns,
-        "keys": {names[key]: own for key, own in manifest.keys.items()},
+        "keys": {names[key]: own for key, own in (manifest.keys or {}).items()},
     }
-    write_manifest(output, content, manifest.labels)
+    write_manifest(os.fspath(output), content, manifest.labels)
     return content

@@ -1,18 +1,33 @@
 """Shards on this machine: a thread and a decoding process for each core."""
 
+from __future__ import annotations
+
+import os
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from keras_videorel.data.decoder import Decoder
-from keras_videorel.data.shard_writer import write_shard
+from keras_videorel.data.shard_writer import Conversion, Shard, write_shard
 
 
-def run(shards, conversion, num_workers, advance):
-    """Write shards of a `Conversion`; `advance` is called after each clip, by a thread at a time.
+def available_cores() -> int:
+    """Number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
 
-    The work is done in the decoding processes; the threads only pass their JPEGs on to the files.
-    If a shard cannot be written (`OSError`), the others in the making are given up.
+
+def run(
+    shards: Sequence[Shard],
+    conversion: Conversion,
+    num_workers: int,
+    advance: Callable[[], object],
+) -> None:
+    """Write shards; `advance` is called after each clip, by one thread at a time.
+
+    The decoding processes do the work; the threads only pass their JPEGs on to the files. If a
+    shard cannot be written (`OSError`), the others in the making are given up.
     """
     pending, decoders, lock, stopped = deque(shards), [], threading.Lock(), threading.Event()
 

@@ -1,7 +1,7 @@
 """What describes a folder of shards: `dataset.json` and `labels.txt`, written and read here.
 
-`dataset.json` holds counts and options, and is written last: a folder that has it is finished. The
-number of the fold that shards are named by is `options.split` there, as in all versions so far.
+`dataset.json` holds counts and options, and is written last: a folder that has it is finished.
+`options.split` there is the fold that the shards were made for.
 """
 
 import os
@@ -22,53 +22,40 @@ _FILES = {split: [f"{split}-?????-of-?????.tfrecord"] for split in SPLITS}
 
 
 class Manifest(NamedTuple):
-    """What a folder of shards holds.
+    """What a folder of shards holds."""
 
-    Attributes:
-        path: The folder.
-        labels: Names of the classes, in index order.
-        frame_size: `(height, width)` of the stored frames, or an integer: their shorter side.
-        clips: Number of records of each split, a dict.
-        flow: Whether there is optical flow.
-        files: Patterns of the shards of each split, a dict of lists; relative ones start from the
-            folder, and wildcards are in the last part.
-        fold: 0 if each split has shards of its own; otherwise the number of the fold (official
-            split) that the records tell their split in.
-        keys: Dict from keys of `records` to those of shards of other writers; None for ours.
-        compression: `"GZIP"` or `"ZLIB"` if the shards are compressed.
-        content: All of `dataset.json`, a dict.
-    """
-
-    path: str
-    labels: list
-    frame_size: tuple | int
-    clips: dict
-    flow: bool = False
-    files: dict = _FILES
+    path: str  # the folder
+    labels: list[str]  # names of the classes, in index order
+    frame_size: tuple[int, int] | int | None  # (height, width), or the shorter side of the frames
+    clips: dict[str, int]  # number of records of each split
+    flow: bool = False  # whether there is optical flow
+    # Patterns of the shards of each split. Relative ones start from the folder, and wildcards are
+    # in the last part.
+    files: dict[str, list[str]] = _FILES
+    # 0 if each split has shards of its own; otherwise the number of the fold (official split)
+    # whose split each record names.
     fold: int = 0
-    keys: dict | None = None
-    compression: str = ""
-    content: dict | None = None
+    keys: dict[str, str] | None = None  # from keys of `records` to the keys of other writers
+    compression: str = ""  # of the shards: "GZIP", "ZLIB" or none
+    content: dict = {}  # noqa: RUF012  all of dataset.json
 
 
-def read_manifest(path, fold=0):
-    """Read what describes a folder of shards.
+def read_manifest(path: str | os.PathLike, fold: int = 0) -> Manifest:
+    """Read the `Manifest` of a folder of shards.
 
     Args:
         path: A folder written by `make-tfrecords`, or one that describes shards of others
             (`inspect-tfrecords --describe`). It may be a remote one, `gs://bucket/folder`.
-        fold: Number of the official split to read; 0 for that which the shards were made for.
-
-    Returns:
-        A `Manifest`.
+        fold: Number of the official split to read; 0: the one that the shards were made for.
 
     Raises:
-        FileNotFoundError: If the folder is no finished folder of shards.
+        FileNotFoundError: If the folder holds no finished shards.
         ValueError: If `dataset.json` is not a valid manifest or has no such fold, or the records
             are of a kind that is not read.
     """
     from keras_videorel.data import records
 
+    path = os.fspath(path)
     content = read_content(path)
     if content.get("schema_version", 1) > SCHEMA_VERSION:
         raise ValueError(
@@ -84,8 +71,8 @@ def read_manifest(path, fold=0):
     )
 
 
-def manifest_of(path, content, labels, fold=0):
-    """The `Manifest` of shards that `make-tfrecords` wrote, from the content of its files."""
+def manifest_of(path: str, content: dict, labels: list[str], fold: int = 0) -> Manifest:
+    """The `Manifest` of shards that `make-tfrecords` wrote, from the content of `dataset.json`."""
     options = content["options"]
     size = options["size"] or options["short_side"]
     patterns = content.get("files", _FILES)
@@ -113,8 +100,8 @@ def manifest_of(path, content, labels, fold=0):
     )
 
 
-def read_content(folder):
-    """The content of a folder's `dataset.json`, a dict; see `read_manifest` for errors."""
+def read_content(folder: str) -> dict:
+    """The content of a folder's `dataset.json`; see `read_manifest` for errors."""
     path = os.path.join(folder, MANIFEST)
     if not files.exists(path):
         raise FileNotFoundError(
@@ -129,7 +116,7 @@ def read_content(folder):
     return content
 
 
-def write_manifest(folder, content, labels):
+def write_manifest(folder: str, content: dict, labels: list[str]) -> None:
     """Write `labels.txt` and, last, `dataset.json`, which also gets the version of this package."""
     head = {
         "schema_version": SCHEMA_VERSION,
@@ -139,12 +126,11 @@ def write_manifest(folder, content, labels):
     files.write_json(os.path.join(folder, MANIFEST), {**head, **content})
 
 
-def shard_name(split, index, count):
-    """The name of a shard."""
+def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def shard_files(manifest, split):
+def shard_files(manifest: Manifest, split: str) -> list[str]:
     """The shards that hold the records of a split, sorted; a `FileNotFoundError` if none do."""
     patterns = manifest.files.get(split, ())
     found = {path for pattern in patterns for path in files.matching(manifest.path, pattern)}
@@ -156,34 +142,33 @@ def shard_files(manifest, split):
     return sorted(files.join(manifest.path, path) for path in found)
 
 
-def shard_compression(folder, patterns, frames):
+def shard_compression(folder: str, patterns: dict[str, list[str]], frames: str) -> str:
     """How the shards of a folder are compressed; the first record of each split is checked, too.
 
     `patterns` are `Manifest.files`, and `frames` is the key of the frames.
     """
     from keras_videorel.data import records
 
-    found = {}
+    found: dict[str, str] = {}
     for own in patterns.values():
-        paths = [p for pattern in own for p in files.matching(folder, pattern)]
+        paths = [path for pattern in own for path in files.matching(folder, pattern)]
         paths = sorted(files.join(folder, path) for path in paths)
         for path in paths[: 1 if any(map(files.is_remote, paths)) else None]:
             found.setdefault(records.compression(path), path)
-        serialized = records.first_record(paths[0]) if paths else None
-        if serialized is not None:
-            records.check_readable(paths[0], serialized, frames)
+        for path in paths[:1]:
+            records.check_readable(path, frames)
     if len(found) > 1:
         shown = ", ".join(f"{kind or 'none'} in {path!r}" for kind, path in found.items())
         raise ValueError(f"shards must all have the same compression. Received: {shown}")
     return next(iter(found), "")
 
 
-def read_class_names(path):
+def read_class_names(path: str | os.PathLike) -> list[str]:
     """Read the names of classes from a text file, a name per line in index order.
 
-    Editors and spreadsheets add byte order marks, CRLF line ends, blanks around a name, spaces of
-    no width, or empty lines at the end of the file. None of them is part of a name. A `ValueError`
-    if the file is not UTF-8 text, names no class or one twice, or has an empty line between names.
+    Byte order marks, CRLF line ends, blanks around a name, spaces of no width and empty lines at
+    the end are ignored. A `ValueError` if the file is not UTF-8 text, names no class or one twice,
+    or has an empty line between names.
     """
     text = INVISIBLE.sub("", files.read_text(path))
     names = [line.strip() for line in text.rstrip().splitlines()]
@@ -204,7 +189,7 @@ def read_class_names(path):
     )
 
 
-def write_class_names(path, names):
-    """Write such a file; a reader never sees half of one."""
+def write_class_names(path: str | os.PathLike, names: list[str]) -> None:
+    """Write a file of class names; a reader never sees half of one."""
     with files.atomic_write(path) as temporary, files.opened(temporary, "w", newline="") as file:
         file.writelines(f"{name}\n" for name in names)

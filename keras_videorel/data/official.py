@@ -9,16 +9,18 @@ All readers take the same arguments:
     videos: The folder of the videos, `LABEL/NAME.avi` or of another layout: files are found by
         their names without extension, best in the folder of their label.
     fold: The fold that `Video.split` is of.
-    rejected: Names of videos that do not decode: another file of theirs is preferred.
 
-They return a `DataSet`, and raise a `FileNotFoundError` if a folder or file is not there, and a
+They return a `DataSet`. They raise a `FileNotFoundError` if a folder or file does not exist, and a
 `ValueError` if a file is of another kind or the lists contradict each other.
 """
+
+from __future__ import annotations
 
 import os
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from keras_videorel import files
@@ -30,24 +32,26 @@ from keras_videorel.data.sources import DataSet, Video, check_folder, check_labe
 
 TRAIN, VAL, TEST, UNUSED = "train", "val", "test", "unused"
 MISSING = "no such file"
+Path = str | os.PathLike
 _TRIMMED = 1.0  # seconds that a trimmed file may be longer than the times say
 
 
 class _Clip(NamedTuple):
     """A clip of the lists."""
 
-    names: tuple  # that its file may have, the best first; of a segment, first a trimmed file's
+    name: str  # of its file
     label: str
     splits: dict  # by fold
-    segment: tuple | None = None  # (start, end) in seconds
-    alone: bool = True  # whether its whole file has no other segment
+    whole: str = ""  # name of the whole file that it is a segment of
+    segment: tuple = ()  # (start, end) in seconds
+    alone: bool = True  # whether the whole file has no other segment
 
 
-def read_ucf101(annotations, videos, fold=1, rejected=()):
+def read_ucf101(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
     """UCF-101: a folder of `classInd.txt`, `trainlist0N.txt`, `testlist0N.txt`.
 
     It is called "ucfTrainTestlist" in the authors' archive. The labels are in the order of
-    `classInd.txt`. See the module for the arguments.
+    `classInd.txt`.
     """
     annotations = _check_annotations(annotations)
     labels = _class_index(os.path.join(annotations, "classInd.txt"))
@@ -65,14 +69,14 @@ def read_ucf101(annotations, videos, fold=1, rejected=()):
                         f"of classInd.txt. Received: {line!r} in {place}"
                     )
                 _add(splits, (name, label), number, split, place)
-    return _data_set(_clips(splits), labels, videos, fold, rejected)
+    return _data_set(_clips(splits), labels, videos, fold)
 
 
-def read_hmdb51(annotations, videos, fold=1, rejected=()):
+def read_hmdb51(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
     """HMDB-51: a folder of 51 x 3 files `LABEL_test_splitN.txt` of `NAME.avi ID`.
 
     It is called "testTrainMulti_7030_splits". ID is 1 for training, 2 for testing and 0 for
-    neither. The labels are sorted, since the authors number none. See the module for the arguments.
+    neither. The labels are sorted, since the authors number none.
     """
     annotations = _check_annotations(annotations)
     pattern = r"(.+)_test_split(\d+)\.txt"
@@ -90,15 +94,16 @@ def read_hmdb51(annotations, videos, fold=1, rejected=()):
                     )
                 key = (f"{label}/{name.strip()}", label)
                 _add(splits, key, number, ids[identity], place)
-    return _data_set(_clips(splits), labels, videos, fold, rejected)
+    return _data_set(_clips(splits), labels, videos, fold)
 
 
-def read_kinetics(annotations, videos, fold=1, rejected=(), labels=None):
+def read_kinetics(
+    annotations: Path, videos: Path, fold: int = 1, labels: Sequence[str] | None = None
+) -> DataSet:
     """Kinetics-400, -600 or -700: tables of `label,youtube_id,time_start,time_end,split`.
 
     `annotations` is a CSV file, several with commas between them, or a folder of them. `labels` are
-    names of the classes in index order; sorted training labels by default. See the module for the
-    other arguments.
+    names of the classes in index order; by default the sorted training labels.
 
     The videos are trimmed files named `ID_000012_000022.mp4` (start and end in seconds), or whole
     ones named `ID.mp4`. Of a whole file the listed segment is taken, and it may be listed with
@@ -139,9 +144,10 @@ def read_kinetics(annotations, videos, fold=1, rejected=(), labels=None):
                 f"{row['label']!r} in the {row['part']} part"
             )
         splits = {number: own.get(row["part"], UNUSED) for number, own in enumerate(folds, 1)}
-        names, alone = ("_".join(clip), clip[0]), segments[clip[0]] == 1
-        clips.append(_Clip(names, row["label"], splits, row["times"], alone))
-    found = _data_set(clips, labels, videos, fold, rejected)
+        name, whole = "_".join(clip), clip[0]
+        alone = segments[whole] == 1
+        clips.append(_Clip(name, row["label"], splits, whole, row["times"], alone))
+    found = _data_set(clips, labels, videos, fold)
     found = sources.with_labels(found, labels)
     return found._replace(rejected=sorted(found.rejected + contradictions))
 
@@ -206,7 +212,7 @@ def _add(splits, key, fold, split, place):
 
 
 def _clips(splits):
-    return [_Clip((name,), label, own) for (name, label), own in splits.items()]
+    return [_Clip(name, label, own) for (name, label), own in splits.items()]
 
 
 def _tables(annotations):
@@ -246,35 +252,27 @@ def _table(path):
 # --- Files ----------------------------------------------------------------------------------
 
 
-def _data_set(clips, labels, videos, fold, unreadable):
+def _data_set(clips, labels, videos, fold):
     """The data set of a list of `_Clip`."""
     videos = check_folder(videos)
     numbers = sorted({number for clip in clips for number in clip.splits})
     check_choice("fold", fold, numbers)
-    index = _index(videos)
-
-    def candidates(clip):
+    index, found, rejected = _index(videos), [], []
+    for clip in clips:
         splits = tuple(clip.splits.get(n, UNUSED) for n in range(1, numbers[-1] + 1))
         splits = splits if len(numbers) > 1 else ()
-        for name in clip.names:
-            for path in _find(index, name, clip.label, videos):
-                times = clip.segment if name != clip.names[0] else ()
-                if times and clip.alone and _is_trimmed(files.join(videos, path), *times):
-                    times = ()
-                yield Video(path, clip.label, clip.splits.get(fold, UNUSED), splits, *times)
-
-    found, rejected, listed = [], [], {}
-    for clip in clips:
-        first = next(candidates(clip), None)
-        if first is None:
-            rejected.append((clip.names[0], MISSING))
-            continue
-        if first.name in unreadable:
-            first = next((v for v in candidates(clip) if v.name not in unreadable), first)
-        listed[first.name] = clip.names[0]
-        found.append(first)
+        path, times = _find(index, clip.name, clip.label, videos), ()
+        if path is None and clip.whole:
+            path, times = _find(index, clip.whole, clip.label, videos), clip.segment
+            if path and clip.alone and _is_trimmed(files.join(videos, path), *times):
+                times = ()
+        if path is None:
+            rejected.append((clip.name, MISSING))
+        else:
+            split = clip.splits.get(fold, UNUSED)
+            found.append(Video(path, clip.label, split, splits, *times))
     found.sort(key=lambda clip: (clip.path, clip.start or 0))
-    return DataSet(found, labels, sorted(rejected), listed=listed)
+    return DataSet(found, labels, sorted(rejected))
 
 
 def _is_trimmed(path, start, end):
@@ -303,23 +301,18 @@ def _index(folder):
 
 
 def _find(index, name, label, videos):
-    """The files of a listed name: videos, those in the folder of its label first."""
+    """The file of a listed name, best a video in the folder of its label; None if there is none."""
     stem = normalized(name.rpartition("/")[2])
     known = os.path.splitext(stem)
     paths = index.get(stem) or (index.get(known[0]) if known[1].lower() in EXTENSIONS else None)
-    if not paths:
-        return
     own = {normalized(label), normalized(label).replace(" ", "_")}
 
     def rank(path):
         inner = normalized(path).split("/")[-2:-1]
         return not path.lower().endswith(EXTENSIONS), not own & set(inner), path
 
-    paths, any_video = sorted(paths, key=rank), False
-    for path in paths:
+    paths = sorted(paths or (), key=rank)
+    if len(paths) > 1 and rank(paths[0])[0]:
         # Texts and pictures may lie beside a video without a usual extension.
-        if len(paths) == 1 or not rank(path)[0] or not folders.why_no_video(f"{videos}/{path}"):
-            any_video = True
-            yield path
-    if not any_video:
-        yield paths[0]
+        paths = [p for p in paths if not folders.why_no_video(f"{videos}/{p}")] or paths
+    return paths[0] if paths else None

@@ -6,45 +6,43 @@ last step.
 """
 
 import math
+import re
 import socket
-import urllib.parse
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import tensorflow as tf
 
 from keras_videorel import files
 from keras_videorel.checks import check_choice, check_integer, check_numbers
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import records, sampling, transforms
-from keras_videorel.data.manifest import shard_files
+from keras_videorel.data.manifest import Manifest, shard_files
 
 _PICTURES = {"rgb": records.IMAGE_ENCODED, "flow": records.FLOW_ENCODED}
 
 
 def training_batches(
-    info,
-    clip,
-    batch_size,
+    info: Manifest,
+    clip: ClipSpec,
+    batch_size: int,
     *,
-    crop_scales=(1.0, 0.875, 0.75, 0.66),
-    crop_positions="random",
-    mirror=True,
-    augment=None,
-    shuffle_buffer=256,
-    seed=0,
-    first_epoch=0,
-    first_step=0,
-    epochs=None,
-    split="train",
-    deterministic=True,
-    service="",
-    num_readers=1,
-    reader_ids=None,
-):
-    """Batches of randomly cropped training samples.
-
-    The dataset is one epoch, of known length, and each iteration over it is the next one, with new
-    crops in a new order: `model.fit(training_batches(info, clip, 32), epochs=20)`. With `epochs`
-    it is all of these epochs in a row, each time from the first.
+    crop_scales: Sequence[float] = transforms.CROP_SCALES,
+    crop_positions: str = "random",
+    mirror: bool = True,
+    augment: Callable | None = None,
+    shuffle_buffer: int = 256,
+    seed: int = 0,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    epochs: float | None = None,
+    split: str = "train",
+    deterministic: bool = True,
+    service: str = "",
+    num_readers: int = 1,
+    reader_ids: range | None = None,
+) -> tf.data.Dataset:
+    """Batches of randomly cropped training samples; `datasets.train_dataset` with more control.
 
     Everything random is a function of `seed`, the epoch and the place of the record in its
     shard, so the batches of an epoch are the same whether training began there or before.
@@ -52,40 +50,30 @@ def training_batches(
     Args:
         info: A `Manifest`.
         clip: A `ClipSpec`.
-        batch_size: Samples in a batch. What is left of an epoch is dropped.
-        crop_scales: Ratios of the multi-scale crop.
-        crop_positions: `"random"`, or `"fixed"` for TSN's 13; see `transforms.multi_scale_box`.
-        mirror: Whether to mirror half of the samples; flow in x changes its sign. Turn it off
-            where left and right differ.
-        augment: Optional function from a cropped and mirrored sample, a uint8 tensor of
-            `clip.shape`, to another one of the same shape and type; it is normalized afterwards.
-        shuffle_buffer: Samples that are shuffled at a time; shards are shuffled besides.
-        seed: Seed.
+        batch_size: As of `datasets.train_dataset`, like the arguments that are not listed here.
         first_epoch: Epoch to begin with.
-        first_step: Batches of it to leave out, undecoded; needs `epochs`.
-        epochs: Epoch to end before, `math.inf` for no end (for `fit` with `steps_per_epoch`). None:
-            one epoch an iteration.
-        split: The split to read.
+        first_step: Batches of `first_epoch` to leave out, undecoded. Needs `epochs`.
+        epochs: Epoch to end before; `math.inf` for no end (for `fit` with `steps_per_epoch`). The
+            dataset is all epochs in a row. None: each iteration is the next epoch.
         deterministic: Whether the order must be the same each time. If not, what is ready first
             comes first; the crops of a record in an epoch stay the same.
         service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
-            workers make the batches; an epoch is one worker's, and epochs mix. Needs `epochs`.
-            Empty: this process does.
-        num_readers: Equal parts that a batch consists of. Each epoch deals the shards, shuffled,
-            to the readers in turn: a shard has one reader. A reader whose shards hold fewer clips
-            than the others' fills up with the first ones of its own.
-        reader_ids: The readers whose parts to return, a `range`; by default all of them, one after
-            the other in each batch. Processes that return some each make the same batches together.
+            workers make the batches. An epoch is one worker's, and epochs mix. Needs `epochs`.
+            Empty: no service.
+        num_readers: Equal parts of a batch. Each epoch deals the shards, shuffled, to the readers
+            in turn. A reader whose shards hold fewer clips than the others repeats its first ones.
+        reader_ids: The readers whose parts to return, one after the other in each batch. Default:
+            all. Processes that return some each make the same batches together.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *clip.shape)` and int64
-        `(batch,)`, the part of `reader_ids`; `steps_per_epoch(info, batch_size)` batches make an
+        `(batch,)`, the part of `reader_ids`. `steps_per_epoch(info, batch_size)` batches make an
         epoch.
 
     Raises:
         ValueError: If an argument is out of range, the shards do not fit `clip`, or `augment`
             changes shape or type.
-        OSError: If nothing answers at the address.
+        OSError: If nothing answers at the address of the service.
     """
     check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
     check_numbers("crop_scales", crop_scales, above=0, max_value=1)
@@ -93,8 +81,12 @@ def training_batches(
     if epochs not in (None, math.inf):
         check_integer("epochs", epochs, min_value=first_epoch)
     _check_stored(info, clip)
-    order = _EpochOrder(info, batch_size, split, num_readers, reader_ids, shuffle_buffer, seed)
-    steps = order.steps
+    steps = steps_per_epoch(info, batch_size, split, num_readers)
+    reader_ids = range(num_readers) if reader_ids is None else reader_ids
+    samples_of = _epoch_order(
+        info, batch_size, split, num_readers, reader_ids, shuffle_buffer, seed
+    )
+    own_batch_size = batch_size // num_readers * len(reader_ids)
     check_integer("first_step", first_step, min_value=0, max_value=steps)
     if service:
         _check_service(service)
@@ -107,16 +99,22 @@ def training_batches(
     def choose(place, serialized):
         """JPEGs, label and seeds of a sample."""
         seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), place]), 3)
-        jpegs, label, _ = _parse(serialized, info, clip, with_path=False)
+        jpegs, label, _ = _parse(serialized, info, clip)
         indices = sampling.random_sample(tf.size(jpegs), clip, seed=seeds[0])
         return tf.ensure_shape(tf.gather(jpegs, indices), (clip.num_frames,)), label, seeds[1:]
 
     def epoch_samples(epoch):
         done = tf.where(epoch == first_epoch, tf.cast(first_step, tf.int64), 0)
-        return order.samples(epoch, choose).skip(done * order.batch_size)
+        return samples_of(epoch, choose).skip(done * own_batch_size)
 
     def sample(jpegs, label, seeds):
-        crop = _random_crop(jpegs, clip, crop_scales, crop_positions, seeds[0])
+        height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
+        box = transforms.multi_scale_box(
+            height, width, crop_scales, positions=crop_positions, size=clip.crop_size, seed=seeds[0]
+        )
+        crop = _decode(jpegs, box, clip.channels)
+        crop = _stack(crop, clip.frames) if clip.has_stacks else crop
+        crop = tf.cast(tf.round(tf.image.resize(crop, clip.crop_size)), tf.uint8)
         if mirror:
             flip = tf.random.stateless_uniform((), seeds[1]) < 0.5
             crop = tf.cond(flip, lambda: transforms.mirror(crop, clip.stream), lambda: crop)
@@ -127,7 +125,7 @@ def training_batches(
     batches = (
         numbers.flat_map(epoch_samples)
         .map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(order.batch_size, drop_remainder=True)
+        .batch(own_batch_size, drop_remainder=True)
     )
     if service:
         batches = batches.apply(
@@ -161,17 +159,6 @@ def _epoch_numbers(first, first_step, end, steps):
     return tf.data.Dataset.range(first, end), max(end - first, 0) * steps - first_step
 
 
-def _random_crop(jpegs, clip, scales, positions, seed):
-    """A random crop of frames, decoded and resized: uint8."""
-    height, width = tf.unstack(tf.io.extract_jpeg_shape(jpegs[0])[:2])
-    box = transforms.multi_scale_box(
-        height, width, scales, positions=positions, size=clip.crop_size, seed=seed
-    )
-    crop = _decode(jpegs, box, clip.channels)
-    crop = _stack(crop, clip.frames) if clip.has_stacks else crop
-    return tf.cast(tf.round(tf.image.resize(crop, clip.crop_size)), tf.uint8)
-
-
 def _augment(augment, crop):
     """What the user's function makes of a sample, checked."""
     changed = tf.convert_to_tensor(augment(crop))
@@ -184,30 +171,32 @@ def _augment(augment, crop):
 
 
 def training_paths(
-    info, batch_size, epoch, step, *, shuffle_buffer=256, seed=0, split="train", num_readers=1
-):
-    """Paths of the videos in a batch that `training_batches` makes in order (`deterministic`).
-
-    Args:
-        info: A `Manifest`.
-        batch_size: As of the batches, like the other arguments.
-        epoch: Number of the epoch, from 0.
-        step: Number of the batch in it, from 0.
-
-    Returns:
-        A list of `batch_size` strings.
-    """
+    info: Manifest,
+    batch_size: int,
+    epoch: int,
+    step: int,
+    *,
+    shuffle_buffer: int = 256,
+    seed: int = 0,
+    split: str = "train",
+    num_readers: int = 1,
+) -> list[str]:
+    """Paths of the videos in batch `step` of an epoch, as `training_batches` makes it in order."""
 
     def path(_, serialized):
         context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
         return context[records.CLIP_DATA_PATH]
 
-    order = _EpochOrder(info, batch_size, split, num_readers, None, shuffle_buffer, seed)
-    chosen = order.samples(epoch, path).skip(step * batch_size).take(batch_size)
+    samples_of = _epoch_order(
+        info, batch_size, split, num_readers, range(num_readers), shuffle_buffer, seed
+    )
+    chosen = samples_of(epoch, path).skip(step * batch_size).take(batch_size)
     return [path.decode(errors="replace") for path in chosen.as_numpy_iterator()]
 
 
-def steps_per_epoch(info, batch_size, split="train", num_readers=1):
+def steps_per_epoch(
+    info: Manifest, batch_size: int, split: str = "train", num_readers: int = 1
+) -> int:
     """Whole batches in an epoch, at least one."""
     check_integer("batch_size", batch_size, min_value=1)
     check_integer("num_readers", num_readers, min_value=1)
@@ -216,11 +205,11 @@ def steps_per_epoch(info, batch_size, split="train", num_readers=1):
             "`batch_size` must be a multiple of `num_readers`. "
             f"Received: batch_size={batch_size}, num_readers={num_readers}"
         )
-    if num_readers > 1 and len(shard_files(info, split)) < num_readers:
+    if num_readers > 1 and (num_shards := len(shard_files(info, split))) < num_readers:
         raise ValueError(
             f"`num_readers` must be at most the number of shards of the {split!r} split; make more "
             f"with `make-tfrecords --shards`. Received: num_readers={num_readers}, "
-            f"shards={len(shard_files(info, split))}"
+            f"shards={num_shards}"
         )
     steps = info.clips.get(split, 0) // batch_size
     if not steps:
@@ -231,19 +220,21 @@ def steps_per_epoch(info, batch_size, split="train", num_readers=1):
     return steps
 
 
-def clip_views(info, clip, split="test", *, clips=25, crops=10):
+def clip_views(
+    info: Manifest, clip: ClipSpec, split: str = "test", *, clips: int = 25, crops: int = 10
+) -> tf.data.Dataset:
     """The test views of each video, clip by clip: fixed crops of uniform clips (ARTNet, Sec. 3.3).
 
     With segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2). The views
-    of a video can be hundreds of megabytes, so they come one clip after the other; its frames are
-    decoded once.
+    of a video can be hundreds of megabytes, so they come one clip after the other; the frames of
+    the video are decoded once.
 
     Args:
         info: A `Manifest`.
         clip: A `ClipSpec`.
         split: The split to read.
-        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that
-            of the relational LSTM.
+        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in the
+            paper of the relational LSTM.
         crops: 1, 5 or 10 crops of each; 10 and 5 in the papers.
 
     Returns:
@@ -285,7 +276,7 @@ def _views(frames, clip, crops):
     height, width = tf.unstack(tf.shape(frames)[1:3])
     boxes = transforms.view_boxes(height, width, clip.crop_size, crops, clip.test_scale)
     views = [
-        tf.cast(tf.round(transforms.resize_box(frames, box, clip.crop_size)), tf.uint8)
+        tf.cast(transforms.resize_box(frames, box, clip.crop_size), tf.uint8)
         for box in tf.unstack(boxes)
     ]
     if crops == 10:
@@ -295,14 +286,10 @@ def _views(frames, clip, crops):
     return transforms.normalize(tf.reshape(views, (crops, *clip.shape)), clip.mean, clip.std)
 
 
-def evaluation_views(info, clip, split="test", *, clips=25, crops=10):
-    """The test views of each video, all at once; see `clip_views`.
-
-    Returns:
-        A `tf.data.Dataset` of `(views, label, path)` per video, in the order of the shards:
-        float32 `(clips * crops, *clip.shape)`, the crops of a clip together, int64 and string
-        scalars.
-    """
+def evaluation_views(
+    info: Manifest, clip: ClipSpec, split: str = "test", *, clips: int = 25, crops: int = 10
+) -> tf.data.Dataset:
+    """`clip_views`, all clips of a video at once: float32 `(clips * crops, *clip.shape)`."""
 
     def together(views, labels, paths):
         return tf.reshape(views, (clips * crops, *views.shape[2:])), labels[0], paths[0]
@@ -311,21 +298,17 @@ def evaluation_views(info, clip, split="test", *, clips=25, crops=10):
     return views.batch(clips, drop_remainder=True).map(together)
 
 
-def centered_views(info, clip, split="test"):
-    """One test view of each video: the center of the clip in its middle.
-
-    Returns:
-        A `tf.data.Dataset` of `(sample, label)`: float32 `clip.shape` and an int64 scalar.
-    """
+def centered_views(info: Manifest, clip: ClipSpec, split: str = "test") -> tf.data.Dataset:
+    """`(sample, label)` of each video: one test view, the center of the clip in its middle."""
     views = clip_views(info, clip, split, clips=1, crops=1)
     return views.map(lambda view, label, path: (view[0], label))
 
 
-def decode_once(jpegs, indices, box, channels=3):
-    """Decode the part inside a box of some of the JPEGs, each once, as clips may overlap.
+def decode_once(jpegs, indices, box, channels: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode the part inside a box of the JPEGs of `indices`, each once, as clips may overlap.
 
-    Returns `(pictures, places)`: uint8 `(used, height, width, channels)`, and where each of
-    `indices` is among them, int32 of their shape.
+    Returns `(pictures, places)`: uint8 `(used, height, width, channels)`, and the place of each of
+    `indices` among them.
     """
     used, places = tf.unique(tf.reshape(indices, [-1]))
     pictures = _decode(tf.gather(jpegs, used), box, channels)
@@ -333,7 +316,7 @@ def decode_once(jpegs, indices, box, channels=3):
 
 
 def _decode(jpegs, box, channels):
-    """The part inside a box of each JPEG, `(count, height, width, channels)`."""
+    """The part inside a box of each JPEG, uint8 `(count, height, width, channels)`."""
 
     def picture(jpeg):
         # TensorFlow's faster DCT is no faster here, and two levels off at high qualities.
@@ -368,33 +351,29 @@ def _check_stored(info, clip):
 
 
 def _check_service(address):
-    """A `ValueError` or an `OSError` in place of endless attempts to connect."""
-    parts = urllib.parse.urlsplit(address)
-    try:
-        if parts.scheme != "grpc" or parts.port is None:
-            raise ValueError
-    except ValueError:  # a port that is no number is one, too
+    """Raise an error where TensorFlow would try to connect without an end."""
+    match = re.fullmatch(r"grpc://\[?(.+?)\]?:(\d+)", address)
+    if match is None:
         raise ValueError(
             "`service` must be the address of the dispatcher of a tf.data service, "
             f"'grpc://host:port'. Received: {address!r}"
-        ) from None
+        )
     try:
-        socket.create_connection((parts.hostname, parts.port), timeout=10).close()
+        socket.create_connection(match.groups(), timeout=10).close()
     except OSError as error:
         raise OSError(f"no tf.data service answers at {address!r}: {error}") from None
 
 
-def _parse(serialized, info, clip, with_path=True):
-    """JPEGs, label and path of a record; an empty path where it is not wanted or not there."""
-    wanted = [records.CLIP_LABEL_INDEX, _PICTURES[clip.stream]]
-    wanted += [records.CLIP_DATA_PATH] * with_path
+def _parse(serialized, info, clip):
+    """JPEGs, label and path of a record; the path is empty where the record has none."""
+    wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[clip.stream])
     context, sequence = records.parse(serialized, wanted, info.keys)
     (jpegs,) = sequence.values()
-    return jpegs, context[records.CLIP_LABEL_INDEX], context.get(records.CLIP_DATA_PATH, "")
+    return jpegs, context[records.CLIP_LABEL_INDEX], context[records.CLIP_DATA_PATH]
 
 
 def _records_of(paths, info, split):
-    """The records of a split in some shards, each with its place in them."""
+    """`(place, serialized)` of the records of a split in some shards."""
     remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
     # A local record is long enough to be read where it goes, without a buffer on the way.
     buffer_size = None if remote or info.compression else 0
@@ -409,69 +388,51 @@ def _records_of(paths, info, split):
     return found.filter(in_split)
 
 
-class _EpochOrder:
-    """The records of the shards in the order of an epoch, a function of the seed and its number.
+def _epoch_order(info, batch_size, split, num_readers, reader_ids, shuffle_buffer, seed):
+    """A function `samples(epoch, choose)` that reads the records in the order of an epoch.
 
-    Attributes:
-        steps: Batches in an epoch.
-        batch_size: Samples of a batch that the own num_readers give.
+    It makes a dataset of what `choose(place, serialized)` returns for each record, a batch's share
+    of each reader in turn. `place` is the place of the record in all epochs: a seed of its own.
     """
+    check_integer("shuffle_buffer", shuffle_buffer, min_value=1)
+    check_integer("seed", seed)
+    paths = tf.constant(shard_files(info, split))
+    num_shards, share = paths.shape[0], batch_size // num_readers
+    num_samples = steps_per_epoch(info, batch_size, split, num_readers) * share
 
-    def __init__(self, info, batch_size, split, num_readers, reader_ids, shuffle_buffer, seed):
-        check_integer("shuffle_buffer", shuffle_buffer, min_value=1)
-        check_integer("seed", seed)
-        self._paths = tf.constant(shard_files(info, split))
-        self.steps = steps_per_epoch(info, batch_size, split, num_readers)
-        self._reader_ids = range(num_readers) if reader_ids is None else reader_ids
-        self._share = batch_size // num_readers  # of a reader in a batch
-        self.batch_size = self._share * len(self._reader_ids)
-        self._info, self._split, self._num_readers = info, split, num_readers
-        self._shuffle_buffer, self._seed = shuffle_buffer, seed
-
-    def samples(self, epoch, choose):
-        """What `choose(place, serialized)` makes of each record of an epoch.
-
-        A batch's share of each reader in turn. `place` is the place of the record in all
-        epochs: a seed of its own.
-        """
-        return tf.data.Dataset.range(self._reader_ids.start, self._reader_ids.stop).interleave(
-            lambda reader: self._reader(epoch, choose, reader),
-            cycle_length=len(self._reader_ids),
-            block_length=self._share,
-        )
-
-    def _reader(self, epoch, choose, reader):
-        num_shards = self._paths.shape[0]
-
+    def samples(epoch, choose):
         def shard_samples(shard):
-            paths = tf.gather(self._paths, shard)
-            return _records_of(paths, self._info, self._split).map(
-                lambda place, serialized: choose(
-                    place + 2**32 * (epoch * num_shards + shard), serialized
+            first = 2**32 * (epoch * num_shards + shard)
+            return _records_of(tf.gather(paths, shard), info, split).map(
+                lambda place, serialized: choose(place + first, serialized)
+            )
+
+        def reader_samples(reader):
+            shards = _shuffle(tf.range(num_shards, dtype=tf.int64), (seed, epoch, 0))
+            own = tf.data.Dataset.from_tensor_slices(shards[reader::num_readers]).interleave(
+                shard_samples,
+                cycle_length=min(num_shards // num_readers, 8),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is
+            # 0; shuffling block by block is a function of our seed alone.
+            blocks = own.batch(shuffle_buffer).enumerate()
+            mixed = blocks.map(
+                lambda place, block: _shuffle(
+                    block, (seed, epoch, 1 + place * num_readers + reader)
                 )
             )
+            return mixed.prefetch(1).unbatch().repeat().take(num_samples)
 
-        shards = _shuffle(tf.range(num_shards, dtype=tf.int64), seed=(self._seed, epoch, 0))
-        samples = tf.data.Dataset.from_tensor_slices(
-            shards[reader :: self._num_readers]
-        ).interleave(
-            shard_samples,
-            cycle_length=min(num_shards // self._num_readers, 8),
-            num_parallel_calls=tf.data.AUTOTUNE,
+        return tf.data.Dataset.range(reader_ids.start, reader_ids.stop).interleave(
+            reader_samples, cycle_length=len(reader_ids), block_length=share
         )
-        # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is 0;
-        # shuffling block by block is a function of our seed alone.
-        blocks = samples.batch(self._shuffle_buffer).enumerate()
-        mixed = blocks.map(
-            lambda place, block: _shuffle(
-                block, seed=(self._seed, epoch, 1 + place * self._num_readers + reader)
-            )
-        )
-        return mixed.prefetch(1).unbatch().repeat().take(self.steps * self._share)
+
+    return samples
 
 
 def _shuffle(values, seed):
-    """Tensors in an order of their first axis that is a function of three integers."""
+    """Shuffle tensors along their first axis; the order is a function of three integers."""
     first, *rest = (tf.cast(number, tf.int64) for number in seed)
     key = tf.random.fold_in(tf.stack([first, rest[0]]), rest[1])
     count = tf.shape(tf.nest.flatten(values)[0])[0]

@@ -3,10 +3,10 @@
 Other readers of these keys (MediaPipe, DMVR, the video tasks of the TensorFlow Model Garden) find
 the JPEG frames in the feature list `image/encoded` and everything else where they expect it.
 Optical flow lies beside them in `FORWARD_FLOW/image/encoded`, as pictures of three channels: x, y
-and a constant (`flow` says how numbers become levels).
+and a constant (see `flow`).
 """
 
-import struct
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ CLIP_LABEL_TEXT = "clip/label/text"  # DMVR
 CLIP_SPLITS = "clip/splits"  # of data sets with several folds: the split in each
 FLOW_FORMAT = "FORWARD_FLOW/image/format"  # "JPEG"
 
-# What manifests, and flags, call the keys that shards of other writers may name otherwise.
+# Names, in manifests and flags, of the keys that other writers may call otherwise.
 NAMED = {
     "frames": IMAGE_ENCODED,
     "flow": FLOW_ENCODED,
@@ -56,34 +56,31 @@ SEQUENCE_FEATURES = {
 
 
 def encode(
-    jpegs,
-    timestamps,
-    label_index,
-    label,
-    path,
-    height,
-    width,
-    frame_rate,
-    flow=None,
-    splits=(),
-):
-    """Serialize a clip.
+    jpegs: Sequence[bytes],
+    timestamps: Sequence[float],
+    label_index: int,
+    label: str,
+    path: str,
+    height: int,
+    width: int,
+    frame_rate: float,
+    flow: Sequence[bytes] | None = None,
+    splits: Sequence[str] = (),
+) -> bytes:
+    """Serialize a clip as a `tf.train.SequenceExample`.
 
     Args:
-        jpegs: JPEG of each frame, bytes.
+        jpegs: JPEG of each frame.
         timestamps: Time of each frame in seconds.
         label_index: Index of the clip's class.
         label: Name of the class.
-        path: What identifies the clip: the path of its video.
+        path: Unique name of the clip: the path of its video.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
         frame_rate: Frames per second.
-        flow: JPEG of the optical flow of each frame, bytes; None for none.
-        splits: Split of the clip, `"train"`, `"test"` or `"unused"`, in each fold of its data set;
-            nothing where there is one fold.
-
-    Returns:
-        The serialized `tf.train.SequenceExample`, bytes.
+        flow: JPEG of the optical flow of each frame, if there is flow.
+        splits: Split of the clip, `"train"`, `"test"` or `"unused"`, in each fold of a data set
+            that has several.
 
     Raises:
         ValueError: If there are no frames, or not a timestamp, or flow, for each.
@@ -127,21 +124,25 @@ def encode(
     return example.SerializeToString(deterministic=True)
 
 
-def parse(serialized, wanted=(*CONTEXT_FEATURES, *SEQUENCE_FEATURES), keys=None):
+def parse(
+    serialized,
+    wanted: Sequence[str] = (*CONTEXT_FEATURES, *SEQUENCE_FEATURES),
+    keys: dict[str, str] | None = None,
+) -> tuple[dict, dict]:
     """Parse a record; for use in `tf.data`.
 
-    Records of other writers are read, too, if they hold one label index and the frames. What is
-    not wanted is skipped, at next to no cost: the flow when frames are, and the other way round.
+    Records of other writers are read, too, if they hold one label index and the frames.
 
     Args:
         serialized: A serialized `tf.train.SequenceExample`, a string scalar.
-        wanted: Which of the keys of `CONTEXT_FEATURES` and `SEQUENCE_FEATURES`.
-        keys: Dict from keys of ours to those that stand for them in records of other writers.
+        wanted: Keys of `CONTEXT_FEATURES` and `SEQUENCE_FEATURES` to read. The others are skipped
+            at next to no cost.
+        keys: Dict from our keys to the keys of other writers.
 
     Returns:
-        `(context, sequence)`: dicts from the keys of `CONTEXT_FEATURES` to scalars, of
-        `CLIP_SPLITS` to a tensor of shape `(splits,)`, and from those of `SEQUENCE_FEATURES` to
-        tensors of shape `(frames,)`. What a record need not have is empty, or 0.
+        `(context, sequence)`: dicts from the keys of `CONTEXT_FEATURES` to scalars (`CLIP_SPLITS`:
+        a tensor `(splits,)`) and from the keys of `SEQUENCE_FEATURES` to tensors `(frames,)`.
+        Optional features that a record lacks are empty, or 0.
     """
     theirs = {name: name if keys is None else keys.get(name, name) for name in wanted}
     context, sequence = tf.io.parse_single_sequence_example(
@@ -155,18 +156,8 @@ def parse(serialized, wanted=(*CONTEXT_FEATURES, *SEQUENCE_FEATURES), keys=None)
     )
 
 
-def compression(path):
-    """How a TFRecord file is compressed, from its first bytes.
-
-    Args:
-        path: The file.
-
-    Returns:
-        `"GZIP"`, `"ZLIB"` or `""`, as `tf.data.TFRecordDataset` takes it.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+def compression(path: str) -> str:
+    """How a TFRecord file is compressed, `"GZIP"`, `"ZLIB"` or `""`, from its first bytes."""
     head = files.read_bytes(path, 8)
     if head.startswith(b"\x1f\x8b\x08"):
         return "GZIP"
@@ -178,66 +169,36 @@ def compression(path):
     return ""
 
 
-def clip_contexts(path):
-    """The clips of a shard that `encode` made; their frames are not read.
+def clip_contexts(path: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield `(name, label, splits)` of each clip of a shard that `encode` made."""
+    keys = (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
+    contexts = tf.data.TFRecordDataset(path).map(lambda serialized: parse(serialized, keys)[0])
+    for context in contexts.as_numpy_iterator():
+        values = (context[CLIP_DATA_PATH], context[CLIP_LABEL_STRING], *context[CLIP_SPLITS])
+        name, label, *splits = (value.decode("utf-8", "surrogateescape") for value in values)
+        yield name, label, tuple(splits)
 
-    Args:
-        path: The shard, a TFRecord file without compression.
 
-    Yields:
-        `(name, label, splits)`: what identifies a clip, its class, and its split in each fold.
+def check_readable(path: str, frames: str = IMAGE_ENCODED) -> None:
+    """Raise a `ValueError` if the first record of a file is of a kind that is not read.
+
+    A damaged record passes, as does an empty file. `frames` is the key of the frames.
     """
-    with tf.io.gfile.GFile(path, "rb") as file:
-        end, place = file.size(), 0
-        while place < end:
-            file.seek(place)
-            (length,) = struct.unpack("<Q4x", file.read(12))
-            head = file.read(min(length, 1 << 16))
-            size, start = 0, 1  # of the context, which comes first: a tag, its size, its content
-            while head[start] > 127:
-                size |= (head[start] & 127) << 7 * (start - 1)
-                start += 1
-            size |= head[start] << 7 * (start - 1)
-            context = tf.train.Features.FromString(head[start + 1 : start + 1 + size])
-            keys = (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
-            values = (context.feature[key].bytes_list.value for key in keys)
-            (name,), (label,), splits = (
-                [value.decode("utf-8", "surrogateescape") for value in own] for own in values
-            )
-            yield name, label, tuple(splits)
-            place += 12 + length + 4
-
-
-def first_record(path):
-    """The first record of a TFRecord file, bytes; None if it has none or the first is damaged."""
+    dataset = tf.data.TFRecordDataset(path, compression(path)).take(1)
     try:
-        found = tf.data.TFRecordDataset(path, compression(path)).take(1)
-        return next(found.as_numpy_iterator(), None)
-    except tf.errors.DataLossError:
-        return None
-
-
-def check_readable(path, serialized, frames=IMAGE_ENCODED):
-    """Refuse records of a kind that this package does not read, and say what they are.
-
-    Args:
-        path: Their file, for the message.
-        serialized: One of its records, bytes. A damaged record passes.
-        frames: Key of the feature list of the frames.
-
-    Raises:
-        ValueError: If the record is a `tf.train.Example`, or its frames are not JPEGs.
-    """
-    try:
+        (serialized,) = dataset.as_numpy_iterator()
         example = tf.train.SequenceExample.FromString(serialized)
-    except DecodeError:
+    except (ValueError, tf.errors.DataLossError, DecodeError):
         return
     received = None
     if is_plain_example(example):
         received = "tf.train.Example, with all of a clip in its features"
-    elif frames in example.feature_lists.feature_list:
-        for feature in example.feature_lists.feature_list[frames].feature[:1]:
-            received = _other_frame(feature)
+    for feature in example.feature_lists.feature_list[frames].feature[:1]:
+        content = b"".join(feature.bytes_list.value[:1])
+        if feature.WhichOneof("kind") in ("int64_list", "float_list"):
+            received = f"raw pixels (numbers in {feature.WhichOneof('kind')})"
+        elif content and not content.startswith(b"\xff\xd8"):
+            received = f"frames that begin with {content[:12]!r}"
     if received is not None:
         raise ValueError(
             "records must be tf.train.SequenceExample with a JPEG for each frame in the feature "
@@ -246,20 +207,9 @@ def check_readable(path, serialized, frames=IMAGE_ENCODED):
         )
 
 
-def is_plain_example(example):
+def is_plain_example(example: tf.train.SequenceExample) -> bool:
     """Whether a `SequenceExample` was parsed from a `tf.train.Example`.
 
     Both keep their features in the first field, and an `Example` has no other.
     """
     return bool(example.context.feature) and not example.feature_lists.feature_list
-
-
-def _other_frame(feature):
-    """What a frame is that is not a JPEG; None if it is one, or empty."""
-    kind = feature.WhichOneof("kind")
-    if kind in ("int64_list", "float_list"):
-        return f"raw pixels (numbers in {kind})"
-    for content in feature.bytes_list.value[:1]:
-        if content and not content.startswith(b"\xff\xd8"):
-            return f"frames that begin with {content[:12]!r}"
-    return None

@@ -1,25 +1,43 @@
 """Which shards a data set has, and what the files that describe them say."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable, Sequence
 
 from keras_videorel import files
 from keras_videorel.data import drawing, manifest, pictures
-from keras_videorel.data.manifest import FOLD_SPLITS, LABELS, MANIFEST, SCHEMA_VERSION, SPLITS
+from keras_videorel.data.decoder import Settings
+from keras_videorel.data.manifest import (
+    FOLD_SPLITS,
+    LABELS,
+    MANIFEST,
+    SCHEMA_VERSION,
+    SPLITS,
+    Manifest,
+)
 from keras_videorel.data.pictures import FRAME_RATE
-from keras_videorel.data.shard_writer import Shard
-from keras_videorel.data.sources import Video
+from keras_videorel.data.shard_writer import Conversion, Shard
+from keras_videorel.data.sources import DataSet, Video
 
 CLIPS_PER_SHARD = 64
 MAX_SHARDS = 99_999
 REJECTED = "rejected.csv"
 
 
-def make_options(data, encoding, fold, seed, num_shards, num_workers):
-    """The options of a run as `dataset.json` keeps them, a dict."""
+def make_options(
+    data: DataSet,
+    encoding: Settings,
+    fold: int,
+    seed: int,
+    num_shards: int | None,
+    num_workers: int,
+) -> dict:
+    """The options of a run as `dataset.json` keeps them."""
     size = encoding.size
     counts = {split: sum(v.split == split for v in data.videos) for split in SPLITS}
     counts = {split: n for split, n in counts.items() if n or split in ("train", "test")}
@@ -39,14 +57,15 @@ def make_options(data, encoding, fold, seed, num_shards, num_workers):
     return json.loads(json.dumps(options))
 
 
-def shard_count(num_clips, num_shards, num_workers):
+def shard_count(num_clips: int, num_shards: int | None, num_workers: int) -> int:
+    """Number of shards of a split."""
     if num_shards is None:
         num_shards = max(math.ceil(num_clips / CLIPS_PER_SHARD), num_workers)
     return min(num_shards, num_clips, MAX_SHARDS)
 
 
-def summary(data):
-    """What tells whether two runs are of the same videos and labels."""
+def summary(data: DataSet) -> dict:
+    """The number of videos, and a hash of them and the labels."""
 
     def order(video):
         return (*video[:4], video.start or 0, math.inf if video.end is None else video.end)
@@ -59,30 +78,23 @@ def summary(data):
     return {"count": len(rows), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def plan(data, options):
+def plan(data: DataSet, options: dict) -> list[Shard]:
     """All shards. Which clips share a shard depends on their names and the seed."""
     found = []
     for split, count in options["shards"].items():
         clips = clips_of(data, data.videos, split, options["seed"])
-        names = shard_names({"shards": {split: count}})
-        found += [Shard(name, clips[i::count]) for i, name in enumerate(names)]
+        for i in range(count):
+            found.append(Shard(manifest.shard_name(split, i, count), clips[i::count]))
     return found
 
 
-def clips_of(data, videos, split, seed):
-    """Clips of a split as shards take them, shuffled."""
-    indices = {label: index for index, label in enumerate(data.labels)}
-    videos = drawing.shuffled([v for v in videos if v.split == split], seed)
-    return [(v, indices[v.label]) for v in videos]
-
-
-def shard_names(options, added=()):
-    """Names of the shards of a data set; `added` are those of later runs."""
-    return [
-        manifest.shard_name(split, i, count)
-        for split, count in options["shards"].items()
-        for i in range(count)
-    ] + [*added]
+def clips_of(
+    data: DataSet, videos: Sequence[Video], split: str, seed: int
+) -> list[tuple[Video, int]]:
+    """Clips of a split with the indices of their labels, shuffled."""
+    indices = {label: index for index, label in enumerate(data.labels or ())}
+    chosen = drawing.shuffled([v for v in videos if v.split == split], seed)
+    return [(v, indices[v.label]) for v in chosen]
 
 
 # --- The same options -----------------------------------------------------------------------
@@ -92,23 +104,22 @@ _COMPARED = (
 )  # fmt: skip
 
 
-def read_options(path, output):
-    """The options in a JSON file, those that version 1 lacks at their values then."""
+def read_options(path: str, output: str) -> dict:
+    """The options in a JSON file."""
     try:
-        version_1 = {"flow": "none", "split": 1, "frame_rate": FRAME_RATE}
-        options = {**version_1, **files.read_json(path)["options"]}
+        options = {"frame_rate": FRAME_RATE, **files.read_json(path)["options"]}
         return {name: options[name] for name in ("schema_version", *_COMPARED)}
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"`output` holds a {os.path.basename(path)} that is none of a data set; choose another "
-            f"folder. Received: {output!r}"
+            f"`output` holds a {os.path.basename(path)} that does not describe shards; choose "
+            f"another folder. Received: {output!r}"
         ) from None
 
 
-def check_same(found, options, any_shards, output, others=""):
-    """Refuse other options than those that the shards in `output` were made with, `found`.
+def check_same(found: dict, options: dict, any_shards: bool, output: str, others: str = "") -> None:
+    """Refuse other options than `found`, which the shards in `output` were made with.
 
-    With `any_shards`, their number may differ. `others` tells what is known of other videos.
+    With `any_shards`, their number may differ. `others` says how the videos differ.
     """
     wanted, different = {"frame_rate": FRAME_RATE, **options}, []
     for name, there in found.items():
@@ -133,26 +144,29 @@ def _shown(value):
 # --- What describes shards ------------------------------------------------------------------
 
 
-def describe(shards, data, options, conversion, before=None):
-    """Write what describes shards that are whole, and return it, a `Manifest`.
+def describe(
+    shards: Iterable[Shard],
+    data: DataSet,
+    options: dict,
+    conversion: Conversion,
+    before: dict | None = None,
+) -> Manifest:
+    """Write what describes shards that are whole.
 
-    `before` is the content of `dataset.json` of a data set that the shards are added to; those
-    without a clip are then removed.
+    `before` is the content of `dataset.json` if the shards are added to a data set; those without
+    a clip are then removed.
     """
-    older = before or {"splits": {}, "notes": []}
-    splits, folds = dict(older["splits"]), dict(older.get("official_splits", {}))
-    retry = {"files": {}, "videos": {}, **older.get("retry", {})}
-    rejected, notes = [*map(tuple, data.rejected)], [*older["notes"]]
+    older = before or {}
+    splits, folds = dict(older.get("splits", {})), dict(older.get("official_splits", {}))
+    retry = {"files": {}, "splits": {}, **older.get("retry", {})}
+    rejected, notes = [*map(tuple, data.rejected)], [*older.get("notes", ())]
     added = [*older.get("added", ())]
     for shard in shards:
         report = files.read_json(conversion.report_path(shard))
         rejected += map(tuple, report["rejected"])
         notes += ({"path": path, "note": note} for path, note in sorted(report["notes"]))
         retry["files"].update(report["retry"])
-        for clip, _ in shard.clips:
-            if clip.name in report["retry"]:
-                listed = (data.listed or {}).get(clip.name, clip.name)
-                retry["videos"][clip.name] = [*clip, listed]
+        retry["splits"].update(dict.fromkeys(report["retry"], shard.split))
         if before is not None and not report["clips"]:
             files.remove(conversion.shard_path(shard))
             continue
@@ -182,7 +196,7 @@ def describe(shards, data, options, conversion, before=None):
 
 
 def _count(counts, report, labels):
-    """Add those of another shard to the counts of a split."""
+    """Add the counts of another shard to those of a split."""
     counts["clips"] += sum(report["clips"].values())
     counts["frames"] += report["frames"]
     counts["shards"] += 1
@@ -191,8 +205,8 @@ def _count(counts, report, labels):
         counts["clips_per_label"][label] = clips
 
 
-def finished(output):
-    """The `Manifest` of a data set that is finished; None if there is none."""
+def finished(output: str) -> Manifest | None:
+    """The `Manifest` of a finished data set; None if there is none."""
     if not files.exists(os.path.join(output, MANIFEST)):
         return None
     path = os.path.join(output, LABELS)
@@ -200,10 +214,10 @@ def finished(output):
     return manifest.manifest_of(output, manifest.read_content(output), labels)
 
 
-def read_rejected(output):
-    """Dict from names of rejected videos to reasons; empty where nothing is finished."""
+def read_rejected(output: str) -> dict[str, str]:
+    """The reasons of rejected videos, by their names."""
     path = os.path.join(output, REJECTED)
-    if not files.exists(os.path.join(output, MANIFEST)) or not files.exists(path):
+    if not files.exists(path):
         return {}
     with files.opened(path, newline="") as file:
         return dict(list(csv.reader(file.read().splitlines()))[1:])

@@ -1,13 +1,18 @@
 """Writing one shard: what every engine's worker does."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import tempfile
 import uuid
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras_videorel import files, tensorflow_import
 from keras_videorel.data import video
+from keras_videorel.data.decoder import Decoder, Settings
+from keras_videorel.data.sources import Video
 
 
 class Shard(NamedTuple):
@@ -17,7 +22,8 @@ class Shard(NamedTuple):
     clips: list
 
     @property
-    def split(self):
+    def split(self) -> str:
+        """The split of its clips."""
         return self.name.partition("-")[0]
 
 
@@ -28,36 +34,41 @@ class Conversion(NamedTuple):
         root: Folder that relative paths of videos start from.
         output: Folder of the shards.
         work: Folder of unfinished files and reports.
-        encoding: `decoder.Settings`: size and quality of the frames, and the optical flow.
+        encoding: Size and quality of the frames, and the optical flow.
         time_limit: Seconds that a video may take without giving a frame.
     """
 
     root: str
     output: str
     work: str
-    encoding: tuple
+    encoding: Settings
     time_limit: float
 
-    def shard_path(self, shard):
-        """Where a shard lies."""
+    def shard_path(self, shard: Shard) -> str:
+        """Path of a shard."""
         return os.path.join(self.output, shard.name)
 
-    def report_path(self, shard):
-        """Where the report of a shard lies."""
+    def report_path(self, shard: Shard) -> str:
+        """Path of the report of a shard."""
         return os.path.join(self.work, f"{shard.name}.json")
 
-    def video_path(self, clip):
-        """Where the file of a clip, or its folder of pictures, lies."""
+    def video_path(self, clip: Video) -> str:
+        """Path of the file of a clip, or of its folder of pictures."""
         return files.join(self.root, clip.path)
 
-    def written(self):
+    def written(self) -> set[str]:
         """Names of the shards that are whole: those that have their name, and a report."""
         reports = set(files.list_folder(self.work))
         return {name for name in files.list_folder(self.output) if f"{name}.json" in reports}
 
 
-def write_shard(shard, conversion, decoder, advance=lambda: None):
-    """Write a shard and a report of it, a JSON file, by a `decoder.Decoder`.
+def write_shard(
+    shard: Shard,
+    conversion: Conversion,
+    decoder: Decoder,
+    advance: Callable[[], object] = lambda: None,
+) -> dict:
+    """Write a shard and a report of it, a JSON file.
 
     The shard gets its name when it is whole. Another writer of the same shard, such as a second
     attempt of a pipeline, writes the same bytes and does no harm. `advance` is called after each
@@ -73,8 +84,8 @@ def write_shard(shard, conversion, decoder, advance=lambda: None):
 
     # Shards of equal name may be in the making at once.
     temporary = os.path.join(conversion.work, f"{shard.name}.{uuid.uuid4().hex[:8]}.tmp")
-    report = {"clips": {}, "official_splits": {}, "frames": 0, "rejected": [], "retry": {}}
-    report["notes"] = []
+    report: dict = {"clips": {}, "official_splits": {}, "frames": 0}
+    report |= {"rejected": [], "retry": {}, "notes": []}
     try:
         with tempfile.TemporaryDirectory() as folder, tf.io.TFRecordWriter(temporary) as writer:
             for clip, label_index in shard.clips:
@@ -107,23 +118,21 @@ def write_shard(shard, conversion, decoder, advance=lambda: None):
 def _encode(clip, path, decoder, folder):
     try:
         with files.local_copy(path, folder) as local:
-            if clip.start is None and clip.end is None:
-                return decoder.encode(local)
             return decoder.encode(local, start=clip.start, end=clip.end)
     except FileNotFoundError:
         raise video.VideoError(path, "no such file") from None
 
 
 def _reason(error, path):
-    """Why a clip is left out; of a missing file, also what there is of a similar name."""
-    near = []
-    if error.reason == "no such file":
-        name = os.path.basename(path).lower()
-        with contextlib.suppress(OSError):
-            there = files.list_folder(os.path.dirname(path))
-            near = [n for n in there if n.lower() == name]
-            stem = os.path.splitext(name)[0]
-            near += [n for n in there if os.path.splitext(n.lower())[0] == stem]
+    """Why a clip is left out; for a missing file also which file has a similar name."""
+    if error.reason != "no such file":
+        return error.reason
+    name = os.path.basename(path).lower()
+    there = []
+    with contextlib.suppress(OSError):
+        there = files.list_folder(os.path.dirname(path))
+    near = [n for n in there if n.lower() == name]
+    near += [n for n in there if os.path.splitext(n.lower())[0] == os.path.splitext(name)[0]]
     return f"{error.reason} ({near[0]} is there)" if near else error.reason
 
 

@@ -1,23 +1,26 @@
 """Shards: TFRecord files of a data set's clips, written by one process per core.
 
-    OUTPUT/train-00000-of-00014.tfrecord, ...    records as of `records`, classes mixed
-    OUTPUT/val-00000-of-00003.tfrecord, ...      where there is a validation part
+    OUTPUT/train-00000-of-00014.tfrecord, ...    records of `records`, classes mixed
+    OUTPUT/val-00000-of-00003.tfrecord, ...      if there is a validation split
     OUTPUT/test-00000-of-00006.tfrecord, ...
     OUTPUT/labels.txt                            a name per line, in index order
     OUTPUT/rejected.csv                          path,reason of the videos that were left out
     OUTPUT/dataset.json                          counts and options; written last
 
-While they are made, unfinished files and the options of the run lie in a hidden folder. A shard
-gets its name when it is whole, so a run that ended early, in whatever way, leaves whole shards
-only, and the next run with the same options makes the missing ones. Of a finished data set, the
-next run makes what can be read since (`shard_repair`).
+While they are made, a hidden folder holds unfinished files and the options of the run. A shard gets
+its name when it is whole, so a run that was stopped in any way leaves whole shards only, and the
+next run with the same options makes the missing ones. For a finished data set, the next run adds
+what is new or was repaired (`shard_repair`).
 """
+
+from __future__ import annotations
 
 import contextlib
 import difflib
 import functools
 import os
 import warnings
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
@@ -26,6 +29,7 @@ from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.data import (
     decoder,
     folders,
+    local_engine,
     pictures,
     shard_plan,
     shard_repair,
@@ -34,7 +38,8 @@ from keras_videorel.data import (
 )
 from keras_videorel.data.drawing import Drawing
 from keras_videorel.data.flow import METHODS
-from keras_videorel.data.manifest import LABELS, MANIFEST, SPLITS
+from keras_videorel.data.manifest import LABELS, MANIFEST, Manifest
+from keras_videorel.data.sources import DataSet
 from keras_videorel.extras import pip_install
 
 DEFAULT_SIZE = (128, 170)  # height and width: the frames of the ARTNet paper
@@ -47,28 +52,28 @@ _WORK = ".make_tfrecords"
 
 
 def convert_folder(
-    videos,
-    output,
-    frame_size=None,
-    flow="none",
-    test_fraction=None,
-    val_fraction=None,
-    num_workers=None,
+    videos: str | os.PathLike,
+    output: str | os.PathLike,
+    frame_size: tuple[int, int] | int | None = None,
+    flow: str = "none",
+    test_fraction: float | None = None,
+    val_fraction: float | None = None,
+    num_workers: int | None = None,
     *,
-    group_pattern=None,
-    class_names=None,
-    seed=0,
+    group_pattern: str | None = None,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
     **options,
-):
+) -> Manifest:
     """Convert a folder of videos to shards, which training reads.
 
-    It shows a progress bar. A conversion that was interrupted continues when it is called again.
-    Files that cannot be read as a video are listed in `rejected.csv` of the output.
+    A conversion that was interrupted continues when it is called again; a finished one adds files
+    that are new or were repaired. Files that are not videos are listed in `rejected.csv`.
 
     Args:
         videos: Folder of `{train,val,test}/LABEL/` or, with `test_fraction`, of `LABEL/`: video
             files of any kind, or folders of pictures.
-        output: Folder of the shards; made if need be.
+        output: Folder of the shards; created if needed.
         frame_size: `(height, width)` of the stored frames, or an integer: the length of their
             shorter side, at the aspect ratio of the video. By default (128, 170).
         flow: Optical flow to store beside the frames: `"none"`, `"tvl1"` (as both papers) or
@@ -87,8 +92,8 @@ def convert_folder(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If an argument is not valid, the folder holds no videos, or `output` holds
-            something else.
+        ValueError: If an argument is not valid, no video decodes, or `output` holds something else,
+            such as shards made with other options.
         OSError: If a file cannot be written, or a decoding process was killed.
     """
     drawing = Drawing(test_fraction, val_fraction, seed, group_pattern)
@@ -102,59 +107,45 @@ def convert_folder(
 
 
 def write_shards(
-    data,
-    output,
-    root="",
-    frame_size=None,
+    data: DataSet,
+    output: str | os.PathLike,
+    root: str | os.PathLike = "",
+    frame_size: tuple[int, int] | int | None = None,
     *,
-    jpeg_quality=JPEG_QUALITY,
-    flow="none",
-    fold=1,
-    frame_rate=pictures.FRAME_RATE,
-    num_shards=None,
-    num_workers=None,
-    engine="local",
-    beam_options=(),
-    time_limit=TIME_LIMIT,
-    class_names=None,
-    seed=0,
-):
-    """Write the clips of a data set as TFRecord shards; see `convert_folder`.
+    jpeg_quality: int = JPEG_QUALITY,
+    flow: str = "none",
+    fold: int = 1,
+    frame_rate: float = pictures.FRAME_RATE,
+    num_shards: int | None = None,
+    num_workers: int | None = None,
+    engine: str = "local",
+    beam_options: Sequence[str] = (),
+    time_limit: float = TIME_LIMIT,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Manifest:
+    """Write the clips of a data set as TFRecord shards.
 
-    A second call with the same videos and options makes the shards that are missing, and tries
-    again what was rejected and has changed.
+    All that is not listed here is as for `convert_folder`.
 
     Args:
-        data: A `sources.DataSet`.
-        output: As for `convert_folder`.
+        data: The data set.
         root: Folder that the relative paths of the videos start from.
-        frame_size: As for `convert_folder`.
         jpeg_quality: Quality of the stored frames, 1 to 100.
-        flow: As for `convert_folder`.
         fold: Number of the official split that shards are named by.
         frame_rate: Pictures per second of videos that are folders of pictures.
         num_shards: Number of shards of each split, at most one per clip. By default one per 64
             clips, and at least one per worker.
-        num_workers: As for `convert_folder`.
         engine: `"local"`, or `"beam"` for an Apache Beam pipeline (extra `[beam]`).
         beam_options: Options of Beam and its runner, as words of a command line.
         time_limit: Seconds that a video may take without giving a frame.
         class_names: Names of the classes in index order, in place of `data.labels`.
-        seed: Seed of the order of the clips.
-
-    Returns:
-        The `manifest.Manifest` of the shards.
-
-    Raises:
-        ValueError: If an argument is not valid, `output` holds something else, such as shards made
-            with other options, or all videos are rejected.
-        OSError: As `convert_folder`.
     """
     files.check_text("output", output)
     output = files.absolute(output)
     data = _check_videos(_with_labels(data, class_names, output))
     check_choice("engine", engine, ENGINES)
-    num_workers = _available_cores() if num_workers is None else num_workers
+    num_workers = local_engine.available_cores() if num_workers is None else num_workers
     num_workers = check_integer("num_workers", num_workers, 1)
     if num_shards is not None:
         check_integer("num_shards", num_shards, 1, shard_plan.MAX_SHARDS)
@@ -172,14 +163,14 @@ def write_shards(
     write = functools.partial(_write_missing, conversion, engine, num_workers, beam_options)
     lock = os.path.join(conversion.work, "lock")
     if files.exists(os.path.join(output, MANIFEST)):
-        changes = shard_repair.find_changes(data, options, num_shards is None, conversion)
-        if changes is None:
+        again = shard_repair.find_changes(data, options, num_shards is None, conversion)
+        if again is None:
             files.remove(conversion.work)  # of a run that was stopped at the very end
             return shard_plan.finished(output)
         files.make_folder(conversion.work)
         with _lock(lock, output):
             _clean(conversion.work, keep=("lock",))
-            return shard_repair.add(*changes, conversion, write)
+            return shard_repair.add(data, again, options["videos"], conversion, write)
 
     is_new = not files.exists(output)
     _check_own(conversion)
@@ -270,8 +261,6 @@ def _write_missing(conversion, engine, num_workers, beam_options, shards):
     initial = total - sum(len(shard.clips) for shard in missing)
     with tqdm(total=total, initial=initial, unit="clip", desc="shards") as bar:
         if engine == "local":
-            from keras_videorel.data import local_engine
-
             local_engine.run(missing, conversion, num_workers, bar.update)
             return
         try:
@@ -297,25 +286,17 @@ def _with_labels(data, class_names, output):
 
 
 def _check_videos(data):
-    """A data set whose labels, splits and names are valid."""
-    names = set()
-    for label in data.labels:
-        sources.check_label(label, repr(label))
-        if label in names:
-            raise ValueError(f"`labels` must differ. Received: {label!r} twice")
-        names.add(label)
+    """A data set whose labels and names are valid."""
     if not data.videos:
         raise ValueError("`videos` must hold at least one video. Received: none")
-    names = set()
+    names, labels = set(), set()
+    for label in data.labels:
+        sources.check_label(label, repr(label))
+        if label in labels:
+            raise ValueError(f"`labels` must differ. Received: {label!r} twice")
+        labels.add(label)
     for clip in data.videos:
-        for split in (clip.split, *clip.splits):
-            check_choice(f"split of {clip.name}", split, SPLITS)
-        if len(clip.splits) != len(data.videos[0].splits):
-            raise ValueError(
-                f"`splits` must be as many for each video. Received: {len(clip.splits)} of "
-                f"{clip.name}"
-            )
-        if clip.label not in data.labels:
+        if clip.label not in labels:
             near = difflib.get_close_matches(clip.label, data.labels, 3) or data.labels[:3]
             raise ValueError(
                 f"`labels` must hold the label of each video. Received: {clip.label!r} of "
@@ -336,8 +317,3 @@ def _check_size(frame_size):
             f"`frame_size` must be (height, width) or an integer. Received: {frame_size!r}"
         )
     return tuple(check_integer("frame_size", side, 1, 8192) for side in frame_size)
-
-
-def _available_cores():
-    affinity = getattr(os, "sched_getaffinity", None)
-    return os.cpu_count() if affinity is None else len(affinity(0))

@@ -1,13 +1,16 @@
-"""Labelled videos, as every kind of data set lists them: clips, and names of their classes."""
+"""Labeled videos, as every kind of data set lists them, and the names of their classes."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from keras_videorel import files
 from keras_videorel.data import pictures
 from keras_videorel.data.manifest import SPLITS
 
-# By what they are called in tables and folders.
+# By their names in tables and folders.
 SPLITS_BY_NAME = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validate", "validation"), "val"),
@@ -16,15 +19,15 @@ SPLITS_BY_NAME = {
 
 
 class Video(NamedTuple):
-    """A labelled video: a file, a segment of one, or a folder of pictures.
+    """A labeled video: a file, a segment of a file, or a folder of pictures.
 
     Attributes:
         path: Path relative to the folder of the data set, with forward slashes, or absolute.
         label: Name of its class.
         split: `"train"`, `"val"` or `"test"`; `"unused"` if the fold does not use it.
-        splits: Its split in each fold; empty where there is one fold only.
-        start: Where the segment begins, in seconds after the first frame; None for the beginning.
-        end: Where the segment ends, likewise.
+        splits: Its split in each fold; empty if there is one fold only.
+        start: Start of the segment in seconds after the first frame; None for the beginning.
+        end: End of the segment, likewise.
     """
 
     path: str
@@ -35,8 +38,8 @@ class Video(NamedTuple):
     end: float | None = None
 
     @property
-    def name(self):
-        """What identifies the clip: its path, of a segment with `#t=START,END` behind it."""
+    def name(self) -> str:
+        """The name of the clip: its path, and `#t=START,END` after it for a segment."""
         if self.start is None and self.end is None:
             return self.path
         start, end = ("" if time is None else f"{time:.10g}" for time in (self.start, self.end))
@@ -44,31 +47,28 @@ class Video(NamedTuple):
 
 
 class DataSet(NamedTuple):
-    """What annotations and a folder of videos come to.
+    """The videos that annotations list and a folder holds.
 
     Attributes:
-        videos: List of `Video`: those that are there.
-        labels: Names of the classes in index order; None for those of training, in natural order.
-        rejected: List of `(path, reason)`: what is listed and cannot be used.
-        warnings: List of sentences: what the user should know.
-        listed: Dict from names of videos to those that `rejected` would call them by, where these
-            differ.
-        drawn: Whether splits were drawn. What is drawn depends on which files there are.
+        videos: List of `Video`.
+        labels: Names of the classes in index order; None for the training labels in natural order.
+        rejected: Pairs `(path, reason)` of what is listed and cannot be used.
+        warnings: Sentences for the user.
+        drawn: Whether splits were drawn. They depend on which files exist.
     """
 
-    videos: list
-    labels: list | None = None
-    rejected: list | tuple = ()
-    warnings: list | tuple = ()
-    listed: dict | None = None
+    videos: Sequence[Video]
+    labels: Sequence[str] | None = None
+    rejected: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
     drawn: bool = False
 
 
-def label_names(videos):
-    """Names of the classes in index order: the labels of the training split in natural order.
+def label_names(videos: Sequence[Video]) -> list[str]:
+    """Names of the classes in index order: the training labels in natural order.
 
     Raises:
-        ValueError: If there is no training video, or a label that only another split has.
+        ValueError: If there is no training video, or only another split has a label.
     """
     labels = {split: {v.label for v in videos if v.split == split} for split in SPLITS}
     if not labels["train"]:
@@ -87,13 +87,13 @@ def label_names(videos):
     return sorted_labels(labels["train"])
 
 
-def sorted_labels(labels):
-    """Labels in natural order: whole numbers as numbers."""
+def sorted_labels(labels: Iterable[str]) -> list[str]:
+    """Labels in natural order; whole numbers sort as numbers."""
     return sorted(labels, key=pictures.natural)
 
 
-def check_label(label, place):
-    """A label in its one spelling; a `ValueError` if it is not text of one line."""
+def check_label(label: str, place: str) -> str:
+    """A label in composed Unicode; a `ValueError` if it is not one line of text."""
     try:
         label.encode()
     except UnicodeEncodeError:
@@ -103,8 +103,8 @@ def check_label(label, place):
     return pictures.normalized(label)
 
 
-def with_labels(data, labels):
-    """A data set with the classes of `labels`, in their order and spelling."""
+def with_labels(data: DataSet, labels: Sequence[str]) -> DataSet:
+    """A data set with the classes `labels`, in their order and spelling."""
     spelling = {pictures.normalized(label): label for label in labels}
     videos = [
         v._replace(label=spelling.get(pictures.normalized(v.label), v.label)) for v in data.videos
@@ -112,8 +112,8 @@ def with_labels(data, labels):
     return data._replace(videos=videos, labels=list(labels))
 
 
-def check_folder(videos):
-    """`videos`, or a `FileNotFoundError` if that is not a folder."""
+def check_folder(videos: str | os.PathLike) -> str:
+    """`videos` as a string, or a `FileNotFoundError` if it is not a folder."""
     videos = os.fspath(videos)
     if not files.is_folder(videos):
         what = "a file" if files.exists(videos) else "which does not exist"

@@ -1,11 +1,14 @@
 """Crops, mirror and normalization of clips; boxes are int32 `(top, left, height, width)`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from keras_videorel.checks import check_choice, check_number
-from keras_videorel.clip_spec import TEST_SCALE
+from keras_videorel.clip_spec import TEST_SCALE, ClipSpec
 
+CROP_SCALES = (1.0, 0.875, 0.75, 0.66)  # of both papers
 # TSN's 13 fixed crops, in quarters of the room (down, right) that a box has in its frame: corners
 # and center, the middles of the edges, and halfway between the center and each corner.
 FIXED_POSITIONS = (
@@ -19,13 +22,13 @@ CROP_POSITIONS = ("random", "fixed")
 def multi_scale_box(
     height,
     width,
-    scales=(1.0, 0.875, 0.75, 0.66),
-    max_distort=1,
-    positions="random",
+    scales: Sequence[float] = CROP_SCALES,
+    max_distort: int = 1,
+    positions: str = "random",
     size=(1, 1),
     *,
     seed,
-):
+) -> tf.Tensor:
     """A random box for multi-scale cropping (TSN; ARTNet's training).
 
     Height and width of the box are two of `scales`, at most `max_distort` places apart, times
@@ -34,16 +37,13 @@ def multi_scale_box(
 
     Args:
         height: Height of the frame, a scalar.
-        width: Its width.
+        width: Width of the frame, a scalar.
         scales: Ratios, in order.
         max_distort: How many places apart the two ratios may be.
         positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
             of TSN's 13 `FIXED_POSITIONS`.
         size: `(height, width)` of the network's input, whose aspect counts.
         seed: Two integers: the same seed gives the same box.
-
-    Returns:
-        int32 tensor `(4,)`: top, left, height, width.
     """
     check_choice("positions", positions, CROP_POSITIONS)
     pairs = [
@@ -71,7 +71,7 @@ def _largest_box(frame, size):
     return tf.cast(tf.reduce_min(frame * size[::-1]), tf.float32) / tf.cast(size[::-1], tf.float32)
 
 
-def check_crops(crops):
+def check_crops(crops: int) -> None:
     """Raise a `ValueError` if `crops` is not a number of test crops."""
     if crops not in (1, 5, 10):
         raise ValueError(
@@ -80,24 +80,20 @@ def check_crops(crops):
         )
 
 
-def view_boxes(height, width, size, crops, scale=TEST_SCALE):
-    """Boxes of the test views (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
+def view_boxes(height, width, size, crops: int, scale: float = TEST_SCALE) -> tf.Tensor:
+    """Boxes of the test views, `(1 or 5, 4)` (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
 
-    A box is then resized to the network's input (`resize_box`), as a crop is in training, so
-    that a network sees things at one size. In the papers' frames nothing is resized: 7/8 of 128
-    pixels are 112, and 7/8 of 256 are 224.
+    `resize_box` then resizes them to the network's input, as training resizes its crops, so that
+    a network sees things at one size. The papers' frames need no resizing: 7/8 of 128 pixels are
+    112, and 7/8 of 256 are 224.
 
     Args:
         height: Height of the frame, a scalar.
-        width: Its width.
-        size: Height and width of the network's input, an integer or a pair; the boxes have its
+        width: Width of the frame, a scalar.
+        size: Height and width of the network's input, an integer or a pair. The boxes have its
             aspect.
-        crops: 1 (center), 5 (corners, center) or 10 (those and their mirror images).
-        scale: The share of the shorter side that a box has; of the largest box of the input's
-            aspect where that is no square. 1.0 shows all of a square frame.
-
-    Returns:
-        int32 tensor `(1 or 5, 4)`; mirroring is left to the caller, on decoded crops.
+        crops: 1 (center), 5 (corners, center) or 10 (the same boxes as 5: mirror the crops).
+        scale: Side of a box as a share of the largest box's. 1.0 shows all of a square frame.
     """
     check_crops(crops)
     check_number("test_scale", scale, above=0, max_value=1)
@@ -110,43 +106,31 @@ def view_boxes(height, width, size, crops, scale=TEST_SCALE):
     return tf.stack([tf.stack([top, left, *box]) for top, left in [*corners, center]])
 
 
-def resize_box(frames, box, size):
-    """The part of frames inside a box, as large as the network's input.
+def resize_box(frames, box, size) -> tf.Tensor:
+    """Crop frames `(..., height, width, channels)` to a box; resize that to `size`, a pair.
 
-    Resized as a crop in training is; not touched where it has that size already.
-
-    Args:
-        frames: `(..., height, width, channels)`, of any type.
-        box: Top, left, height, width: int32 `(4,)`.
-        size: `(height, width)`.
-
-    Returns:
-        float32 tensor `(..., *size, channels)`.
+    The result is float32 with whole numbers, as training crops are.
     """
     top, left, height, width = tf.unstack(box)
     part = frames[..., top : top + height, left : left + width, :]
     part = tf.reshape(part, tf.concat([[-1], tf.shape(part)[-3:]], axis=0))
-    part = tf.cond(
-        tf.reduce_all(box[2:] == tf.constant(size)),
-        lambda: tf.cast(part, tf.float32),
-        lambda: tf.image.resize(part, size),
-    )
+    part = tf.round(tf.cast(tf.image.resize(part, size), tf.float32))
     shape = tf.concat([tf.shape(frames)[:-3], size, tf.shape(frames)[-1:]], axis=0)
     return tf.ensure_shape(tf.reshape(part, shape), (*frames.shape[:-3], *size, frames.shape[-1]))
 
 
-def resize(frames, size):
-    """Resize whole frames, as nearly as TensorFlow can to `video.to_rgb`, which makes the shards.
+def resize(frames, size) -> tf.Tensor:
+    """Resize whole frames as `video.to_rgb` does for shards, as nearly as TensorFlow can.
 
-    Both are bicubic filters that cover more pixels the more a frame shrinks, with results in whole
-    levels. FFmpeg's sharpens a little more.
+    Both are bicubic filters that cover more pixels the more a frame shrinks. FFmpeg's sharpens a
+    little more.
 
     Args:
         frames: `(count, height, width, channels)`, levels of 8 bits.
         size: `(height, width)`, or an integer: the shorter side, keeping the aspect.
 
     Returns:
-        float32 tensor of the new size, whole numbers.
+        float32 tensor of the new size, with whole numbers.
     """
     if isinstance(size, int):
         sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
@@ -155,13 +139,11 @@ def resize(frames, size):
     return tf.round(tf.clip_by_value(x, 0.0, 255.0))
 
 
-def mirror(clip, stream="rgb"):
-    """A clip flipped left to right; what moved to the right moves to the left then.
+def mirror(clip, stream: str = "rgb") -> tf.Tensor:
+    """Flip a clip `(..., height, width, channels)` left to right.
 
-    Args:
-        clip: `(..., height, width, channels)`. For `stream="flow"` levels, uint8, with channels
-            x, y, or x1, y1, x2, y2, ...
-        stream: `"rgb"`, or `"flow"` for optical flow, whose x changes its sign: `255 - level`.
+    In a clip of flow (uint8 levels, channels x, y or x1, y1, x2, y2, ...), x also changes its sign:
+    `255 - level`.
     """
     shape = tf.shape(clip)
     # TensorFlow reverses the middle one of three axes several times as fast as others.
@@ -173,18 +155,18 @@ def mirror(clip, stream="rgb"):
     return tf.ensure_shape(tf.reshape(flipped, shape), clip.shape)
 
 
-def normalize(clip, mean, std=1.0):
+def normalize(clip, mean, std=1.0) -> tf.Tensor:
     """A uint8 or float clip as float32 `(clip - mean) / std`.
 
     Args:
         clip: `(..., width, channels)`.
         mean: A number for each channel, or for each of a group that the channels repeat: two for
             stacks of flow, x1, y1, x2, y2, ...
-        std: A number, or as many as of `mean`.
+        std: One number, or as many as `mean` has.
     """
     channels = clip.shape[-1]
     for name, numbers in (("mean", mean), ("std", std)):
-        if np.ndim(numbers) and channels % len(numbers):
+        if channels % np.size(numbers):
             raise ValueError(
                 f"`{name}` must have a number for each of the {channels} channels. "
                 f"Received: {name}={tuple(numbers)}"
@@ -194,14 +176,14 @@ def normalize(clip, mean, std=1.0):
     rows = tf.cast(tf.reshape(clip, (-1, shape[-2] * channels)), tf.float32)
 
     def row(numbers):
-        repeats = shape[-2] * channels // len(numbers) if np.ndim(numbers) else 1
-        return tf.tile(tf.reshape(tf.constant(numbers, tf.float32), [-1]), [repeats])
+        numbers = tf.reshape(tf.constant(numbers, tf.float32), [-1])
+        return tf.tile(numbers, [shape[-2] * channels // numbers.shape[0]])
 
     return tf.ensure_shape(tf.reshape((rows - row(mean)) / row(std), shape), clip.shape)
 
 
-def prepare_frames(images, clip):
-    """Frames as a trained model takes them: resized, the test view in the middle, normalized.
+def prepare_frames(images, clip: ClipSpec) -> tf.Tensor:
+    """Frames of a video as a trained model takes them: resized, cropped to the center, normalized.
 
     Args:
         images: uint8 `(count, height, width, channels)`, of any size. Levels of flow are in pixels
@@ -218,16 +200,13 @@ def prepare_frames(images, clip):
         x = (x - still) * tf.cast(scale[::-1], tf.float32) + still
     height, width = tf.unstack(tf.shape(x)[1:3])
     (box,) = tf.unstack(view_boxes(height, width, clip.crop_size, 1, clip.test_scale))
-    x = tf.round(resize_box(x, box, clip.crop_size))  # levels, as in training
-    return normalize(x, clip.mean, clip.std)
+    return normalize(resize_box(x, box, clip.crop_size), clip.mean, clip.std)
 
 
-def join_frames(prepared, shape):
+def join_frames(prepared, shape: tuple[int, ...]) -> tf.Tensor:
     """Prepared frames, one sample after the other, as samples `(count, *shape)`.
 
-    Args:
-        prepared: `(count * frames of a sample, height, width, channels)`.
-        shape: `ClipSpec.shape`, or that of a snippet.
+    `shape` is `ClipSpec.shape`, or the shape of a snippet.
     """
     channels = prepared.shape[-1]
     if shape[-1] != channels:  # stacks of flow: x1, y1, x2, y2, ... of a snippet are channels

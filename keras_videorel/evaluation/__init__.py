@@ -1,4 +1,4 @@
-"""What a model is worth: scores of videos, metrics, fusion, comparisons."""
+"""Evaluation of models: scores of videos, metrics, fusion, comparisons."""
 
 from keras_videorel import lazy
 

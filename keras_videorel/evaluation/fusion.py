@@ -3,19 +3,22 @@
 Both papers sum scores before the softmax, the spatial stream with 0.45 and the temporal one with
 0.55 on UCF-101, with 0.33 and 0.67 on HMDB-51; Table 1 of Relational LSTM sums two models too.
 
-`members` is a list of `Scores` of the same clips in any order, and `names` is what errors call
-them. Members that do not fit together are a `ValueError`.
+`members` are `Scores` of the same clips in any order, and `names` are their names in errors. A
+`ValueError` if the members do not fit together.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_videorel.evaluation import metrics
 from keras_videorel.evaluation.score_files import Scores
 
+_SINGULAR = {"clips": "clip", "classes": "class"}
 
-def align(members, names=None):
+
+def align(members: Sequence[Scores], names: Sequence[str] | None = None) -> list[Scores]:
     """The members with their videos and classes in the order of the first."""
     if not members:
         raise ValueError("`members` must hold at least one. Received: none")
@@ -29,38 +32,33 @@ def align(members, names=None):
             raise ValueError(f"{name!r} must name each clip once. Received: {_some(again)} again")
         odd = np.flatnonzero(~np.isfinite(scores.logits).all(axis=1))
         if len(odd):
-            odd = _some([scores.paths[i] for i in odd])
-            raise ValueError(f"the scores of {name!r} must be finite. Received: {odd}")
+            odd_paths = _some([scores.paths[i] for i in odd])
+            raise ValueError(f"the scores of {name!r} must be finite. Received: {odd_paths}")
         both = f"{names[0]!r} and {name!r}"
-        if scores.classes != first.classes:
-            apart = sorted({*scores.classes} ^ {*first.classes})
-            raise ValueError(
-                f"{both} must be of the same classes. Received: {len(first.classes)} against "
-                f"{len(scores.classes)}; in one of them alone: {_some(apart, 'class')}"
-            )
-        lacking = [path for path in first.paths if path not in row]
-        beyond = [path for path in scores.paths if path not in {*first.paths}]
-        if lacking or beyond:
-            apart = [
-                f"only in {owner!r}: {_some(paths)}"
-                for owner, paths in ((names[0], lacking), (name, beyond))
-                if paths
-            ]
-            raise ValueError(f"{both} must be of the same clips. Received: {'; '.join(apart)}")
+        for kind, ours, theirs in (
+            ("classes", first.classes, scores.classes),
+            ("clips", sorted(first.paths), sorted(scores.paths)),
+        ):
+            if ours != theirs:
+                apart = (names[0], {*ours} - {*theirs}), (name, {*theirs} - {*ours})
+                shown = "; ".join(
+                    f"only in {o!r}: {_some(sorted(own), kind)}" for o, own in apart if own
+                )
+                raise ValueError(f"{both} must be of the same {kind}. Received: {shown}")
         order = [row[path] for path in first.paths]
         labels = scores.labels[order]
         if not np.array_equal(labels, first.labels):
-            wrong = [first.paths[i] for i in np.flatnonzero(labels != first.labels)]
+            wrong = _some([first.paths[i] for i in np.flatnonzero(labels != first.labels)])
             raise ValueError(
-                f"{both} must give each clip the same label. Received: others for {_some(wrong)}"
+                f"{both} must give each clip the same label. Received: others for {wrong}"
             )
         logits = scores.logits[order]
         aligned.append(scores._replace(paths=first.paths, labels=labels, logits=logits))
     return aligned
 
 
-def with_classes(scores, classes):
-    """`Scores` with their classes in another order; as they are if they are of other classes."""
+def with_classes(scores: Scores, classes: list[str]) -> Scores:
+    """`Scores` with their classes in another order; unchanged if they are of other classes."""
     different = sorted(scores.classes) != sorted(classes) or len(set(classes)) < len(classes)
     if scores.classes == classes or different:
         return scores
@@ -72,19 +70,21 @@ def with_classes(scores, classes):
     )
 
 
-def fuse(members, weights=None, softmax=False, names=None):
-    """The weighted sum of the members' scores.
+def fuse(
+    members: Sequence[Scores],
+    weights: Sequence[float] | None = None,
+    softmax: bool = False,
+    names: Sequence[str] | None = None,
+) -> Scores:
+    """The weighted sum of the members' scores, in the order of the first member.
 
     Args:
-        members: List of `Scores`.
-        weights: A number for each; equal ones that sum to 1 by default. They are taken as they
-            are: only their proportions matter to which class scores highest.
-        softmax: Sum probabilities instead of what goes into the softmax. The result holds the
+        members: The `Scores`.
+        weights: A number for each; equal ones that sum to 1 by default. They are not normalized:
+            only their proportions matter to which class scores highest.
+        softmax: Sum probabilities instead of the inputs of the softmax. The result holds the
             logarithms of the sum.
-        names: What errors and the result's settings call the members.
-
-    Returns:
-        A `Scores` in the order of the first member.
+        names: Names of the members in errors and in the settings of the result.
     """
     members = align(members, names)
     weights = check_weights(weights, len(members))
@@ -105,11 +105,10 @@ def fuse(members, weights=None, softmax=False, names=None):
             for name, scores, weight in zip(named, members, weights, strict=True)
         ],
     }
-    first = members[0]
-    return Scores(first.paths, first.labels, logits.astype(np.float32), first.classes, "", settings)
+    return members[0]._replace(logits=logits.astype(np.float32), config_hash="", settings=settings)
 
 
-def check_weights(weights, count):
+def check_weights(weights: Sequence[float] | None, count: int) -> list[float]:
     """Weights of `count` members as a list of floats; equal ones for `None`."""
     if weights is None:
         return [1 / count] * count
@@ -123,15 +122,17 @@ def check_weights(weights, count):
     return weights
 
 
-def search_weights(members, softmax=False, step=0.01, names=None):
-    """The weights with the highest top-1 accuracy: of validation clips, not of those reported.
+def search_weights(
+    members: Sequence[Scores],
+    softmax: bool = False,
+    step: float = 0.01,
+    names: Sequence[str] | None = None,
+) -> list[float]:
+    """The weights, which sum to 1, with the highest top-1 accuracy, for validation clips.
 
     Starts at equal weights and goes from member to member: each takes the best of the weights
     0, `step`, ..., 1 while the others share the rest as before, until nothing gets better. For
     two members that is every pair of weights. Of equally good ones, the nearest is taken.
-
-    Returns:
-        A list of floats that sum to 1.
     """
     if not 0 < step <= 0.5:
         raise ValueError(f"`step` must be above 0 and at most 0.5. Received: {step!r}")
@@ -162,8 +163,8 @@ def search_weights(members, softmax=False, step=0.01, names=None):
     return [float(weight) for weight in weights]
 
 
-def check_apart(searched, reported):
-    """Refuse to choose weights on clips that are reported: both are lists of `Scores`."""
+def check_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> None:
+    """Raise a `ValueError` if weights are chosen on clips that are reported."""
     clips = {path for scores in reported for path in scores.paths}
     shared = sorted({path for scores in searched for path in scores.paths} & clips)
     if shared:
@@ -180,8 +181,7 @@ def _sum(parts, weights):
     return total
 
 
-def _some(names, kind="clip"):
+def _some(names, plural="clips"):
     """`4 clips ('a', 'b', 'c', ...)`"""
-    plural = "" if len(names) == 1 else "es" if kind.endswith("s") else "s"
     shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-    return f"{len(names):,} {kind}{plural} ({shown})"
+    return f"{len(names):,} {plural if len(names) != 1 else _SINGULAR[plural]} ({shown})"

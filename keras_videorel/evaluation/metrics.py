@@ -4,33 +4,34 @@
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-_NAMES = {
+NAMES = {  # of the metrics of `accuracy`
     "top1": "Top-1",
     "top5": "Top-5",
     "average": "Average of the two",
     "mean_class_accuracy": "Mean class accuracy",
 }
-TOP5_CLASSES = 6  # below, top-5 is always right and tells nothing
+TOP5_CLASSES = 6  # with fewer classes, top-5 is always right
 
 
-def names(classes):
-    """The metrics of `accuracy` for a number of classes, a dict from keys to names to show."""
+def names(classes: int) -> dict[str, str]:
+    """The metrics of `accuracy` for a number of classes, from keys to names to show."""
     left_out = ("top5", "average") if classes < TOP5_CLASSES else ()
-    return {key: name for key, name in _NAMES.items() if key not in left_out}
+    return {key: name for key, name in NAMES.items() if key not in left_out}
 
 
-def chance(classes):
-    """What guessing reaches in each metric of `accuracy`, a dict."""
+def chance(classes: int) -> dict[str, float]:
+    """What guessing reaches in each metric of `accuracy`."""
     top1, top5 = 1 / classes, min(5 / classes, 1.0)
     return {"top1": top1, "top5": top5, "average": (top1 + top5) / 2, "mean_class_accuracy": top1}
 
 
-def ranks(logits, labels):
+def ranks(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """The place of each video's class among its scores, 0 for the highest.
 
-    A class ranks behind those that score more, and behind equals of a lower index: a model that
-    says nothing is right by chance only. Scores that are not numbers rank last.
+    Of equal scores, the class of the lower index ranks first, so that a constant model is right by
+    chance only. Scores that are not numbers rank last.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)[:, None]
     logits = np.where(np.isnan(logits), -np.inf, logits)
@@ -39,14 +40,12 @@ def ranks(logits, labels):
     return ((logits > own) | ((logits == own) & before)).sum(axis=1)
 
 
-def accuracy(logits, labels):
-    """Top-1, top-5, their average, and the mean of the classes' accuracies.
+def accuracy(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+    """Top-1, top-5, their average, and the mean of the classes' accuracies, as fractions.
 
-    Below six classes top-5 is always 1: it is left out, and with it the average.
-
-    Returns:
-        A dict of fractions: `top1`, `top5`, `average` (the metric of Kinetics, ARTNet
-        Sec. 4.1) and `mean_class_accuracy` (over the classes that have a video).
+    Keys are `top1`, `top5`, `average` (the metric of Kinetics, ARTNet Sec. 4.1) and
+    `mean_class_accuracy` (over the classes that have a video). `top5` and `average` are left out
+    with fewer than six classes.
     """
     rank, labels = ranks(logits, labels), np.asarray(labels)
     top1, top5 = (rank < 1), (rank < 5)
@@ -58,8 +57,8 @@ def accuracy(logits, labels):
     return {**found, "mean_class_accuracy": float(np.mean(per_class))}
 
 
-def pair_accuracy(logits, labels, pair):
-    """Accuracy between two classes, given by their indices: which scores higher on their videos."""
+def pair_accuracy(logits: ArrayLike, labels: ArrayLike, pair: tuple[int, int]) -> float:
+    """Accuracy on the videos of two classes, of which the one with the higher score is taken."""
     logits, labels = np.asarray(logits), np.asarray(labels)
     of_pair = np.isin(labels, pair)
     if not of_pair.any():
@@ -68,7 +67,7 @@ def pair_accuracy(logits, labels, pair):
     return float((chosen == labels[of_pair]).mean())
 
 
-def confusion_matrix(logits, labels):
+def confusion_matrix(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Counts `(classes, classes)`: rows are the true classes, columns the predicted ones."""
     logits = np.asarray(logits)
     counts = np.zeros((logits.shape[1],) * 2, np.int64)
@@ -76,7 +75,7 @@ def confusion_matrix(logits, labels):
     return counts
 
 
-def class_accuracy(logits, labels):
+def class_accuracy(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Top-1 accuracy of each class, `(classes,)`; NaN for a class without a video."""
     labels, classes = np.asarray(labels), np.shape(logits)[1]
     right = np.bincount(labels, ranks(logits, labels) < 1, minlength=classes)
@@ -84,12 +83,10 @@ def class_accuracy(logits, labels):
     return np.divide(right, videos, out=np.full(classes, np.nan), where=videos > 0)
 
 
-def precision_recall_f1(logits, labels):
-    """Precision, recall and F1 of each class, three arrays `(classes,)`.
-
-    NaN is the precision of a class that is never predicted, the recall of one without a video,
-    and the F1 of one that is neither.
-    """
+def precision_recall_f1(
+    logits: ArrayLike, labels: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each class, `(classes,)`; NaN where 0 is divided by 0."""
     counts = confusion_matrix(logits, labels)
     right, videos, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
 
@@ -99,13 +96,13 @@ def precision_recall_f1(logits, labels):
     return share(right, predicted), share(right, videos), share(2 * right, videos + predicted)
 
 
-def losses(logits, labels):
+def losses(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Cross entropy of each video in nats, `(videos,)`."""
     scores = log_softmax(logits)
     return -np.take_along_axis(scores, np.asarray(labels)[:, None], axis=1)[:, 0]
 
 
-def log_softmax(logits):
+def log_softmax(logits: ArrayLike) -> np.ndarray:
     """Logarithms of the probabilities, float64 `(videos, classes)`."""
     logits = np.asarray(logits, np.float64)
     logits = logits - logits.max(axis=1, keepdims=True)

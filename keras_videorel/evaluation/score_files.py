@@ -1,12 +1,13 @@
-"""Files of scores: what a model says about each video of a split, for fusion and comparison.
+"""Files of scores: the scores of a model for each video of a split, for fusion and comparison.
 
 A file is an `.npz` of plain arrays (no pickles): the fields of `Scores`, with text as NumPy's
-strings and the settings as JSON. Files without the last two fields, and with the older names of
-settings, are read too.
+strings and the settings as JSON. Files without the last two fields, and files with the older names
+of settings, are read too.
 """
 
 import io
 import json
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -15,33 +16,22 @@ from keras_videorel.files import atomic_write, read_bytes
 
 
 class Scores(NamedTuple):
-    """Scores of videos.
+    """Scores of videos."""
 
-    Attributes:
-        paths: List of the clips' names, unique within a split.
-        labels: int64 `(videos,)`.
-        logits: float32 `(videos, classes)`, before any softmax. Where views are averaged after
-            it, logarithms of the mean probabilities: their softmax gives those back.
-        classes: List of the classes' names.
-        config_hash: `runs.config.config_hash` of the run's config; empty if unknown.
-        settings: Dict of how the scores were made: `clips`, `crops`, `split`, `fold`, `stream`,
-            `average` ("logits" or "probabilities" of the views), and what else the writer knows.
-    """
-
-    paths: list
-    labels: np.ndarray
+    paths: list[str]  # names of the clips, unique within a split
+    labels: np.ndarray  # int64 (videos,)
+    # float32 (videos, classes), before the softmax. Where views are averaged after the softmax:
+    # logarithms of the mean probabilities.
     logits: np.ndarray
-    classes: list
-    config_hash: str
+    classes: list[str]  # names of the classes
+    config_hash: str  # `runs.config.config_hash` of the run's config; empty if unknown
+    # How the scores were made: clips, crops, split, fold, stream, average ("logits" or
+    # "probabilities" of the views), and what else the writer knows.
     settings: dict
 
 
-def write_scores(path, scores):
-    """Write a file of `Scores`; a reader never sees half of one.
-
-    Raises:
-        ValueError: If the scores do not fit together.
-    """
+def write_scores(path: str | os.PathLike, scores: Scores) -> None:
+    """Write a file of `Scores`; a `ValueError` if they do not fit together."""
     _check(scores)
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(
@@ -55,12 +45,12 @@ def write_scores(path, scores):
         )
 
 
-def read_scores(path):
+def read_scores(path: str | os.PathLike) -> Scores:
     """The `Scores` of a file, local or with a scheme.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no file of scores, or its parts do not fit together.
+        ValueError: If the file holds no valid scores.
     """
     content = read_bytes(path)
     try:
@@ -95,7 +85,7 @@ def _parse(content):
 
 
 def _current(settings):
-    """Settings by their present names."""
+    """Settings under the names of this version."""
     if not isinstance(settings, dict):
         return settings
     found = {key: value for key, value in settings.items() if key not in ("side", "averaged")}
@@ -109,7 +99,7 @@ def _current(settings):
 
 
 def _check(scores):
-    """`ValueError` unless the parts fit together."""
+    """Raise a `ValueError` if the parts do not fit together."""
     labels, logits = np.asarray(scores.labels), np.asarray(scores.logits)
     expected = (len(scores.paths), len(scores.classes))
     if logits.shape != expected or not np.issubdtype(logits.dtype, np.floating):

@@ -1,6 +1,6 @@
-"""How sure a difference is: bootstrap intervals of the metrics, McNemar's test of two models.
+"""Bootstrap intervals of the metrics, and McNemar's test of two models.
 
-Models come as a list of `Scores`, one for each split, and a metric is the mean of the splits'
+A model is a list of `Scores`, one for each official split, and a metric is the mean of the splits'
 metrics, as UCF-101 and HMDB-51 are reported.
 
 References:
@@ -9,59 +9,41 @@ References:
     2013 (mid-p).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_videorel.checks import check_integer
 from keras_videorel.evaluation import fusion, metrics
+from keras_videorel.evaluation.score_files import Scores
 
-METRICS = ("top1", "top5", "average", "mean_class_accuracy")
+METRICS = tuple(metrics.NAMES)
 
 _BLOCK = 1 << 21  # counts drawn at once: 16 MB
 
 
 class Result(NamedTuple):
-    """What a model reaches.
-
-    Attributes:
-        name: Its name.
-        mean: Dict of the metrics of `metrics.accuracy` that say something of so many classes
-            (`metrics.names`), each the mean over the splits.
-        intervals: Dict of `(low, high)`, 95% percentile intervals of these.
-        splits: List of dicts: the metrics of each split.
-    """
+    """The metrics of a model."""
 
     name: str
-    mean: dict
-    intervals: dict
-    splits: list
+    mean: dict[str, float]  # of `metrics.accuracy`, over the splits
+    intervals: dict[str, tuple[float, float]]  # 95% percentile intervals of `mean`
+    splits: list[dict[str, float]]  # the metrics of each split
 
 
 class Comparison(NamedTuple):
-    """How one model differs from another on the same clips.
+    """How one model differs from another on the same clips."""
 
-    Attributes:
-        differences: Dict of the metrics of the first less those of the second, means over the
-            splits.
-        intervals: Dict of `(low, high)`, 95% percentile intervals of these.
-        gained: Videos that only the first gets right (top-1).
-        lost: Videos that only the second gets right.
-        exact: Two-sided p-value of McNemar's exact test: of a difference of at least this size
-            between `gained` and `lost` if each such video fell to either model by the toss of a
-            coin.
-        mid_p: Its mid-p value, which is less conservative.
-    """
-
-    differences: dict
-    intervals: dict
-    gained: int
-    lost: int
-    exact: float
-    mid_p: float
+    differences: dict[str, float]  # first less second model in each metric, means over the splits
+    intervals: dict[str, tuple[float, float]]  # 95% percentile intervals of `differences`
+    gained: int  # videos that only the first gets right (top-1)
+    lost: int  # videos that only the second gets right
+    exact: float  # p-value of `mcnemar`
+    mid_p: float  # its mid-p value, which is less conservative
 
 
-def measure(name, splits, resamples=10_000, seed=0):
+def measure(name: str, splits: Sequence[Scores], resamples: int = 10_000, seed: int = 0) -> Result:
     """The `Result` of a model: its metrics with bootstrap intervals."""
     found = bootstrap(splits, resamples, seed)
     each, mean = _means(splits)
@@ -69,20 +51,19 @@ def measure(name, splits, resamples=10_000, seed=0):
     return Result(name, mean, intervals, each)
 
 
-def compare(ours, theirs, resamples=10_000, seed=0):
+def compare(
+    ours: Sequence[Scores], theirs: Sequence[Scores], resamples: int = 10_000, seed: int = 0
+) -> Comparison:
     """Differences between two models with bootstrap intervals, and McNemar's test.
 
-    The intervals are of the pairs: each resample has the same videos for both. A video that
-    several splits test counts once in McNemar's test, in the first of them.
+    Each resample has the same videos for both models. A video that several splits test counts once
+    in McNemar's test, in the first of them.
 
     Args:
-        ours: List of `Scores`, one for each split.
-        theirs: Likewise, of the other model, on the same clips in any order.
+        ours: `Scores` of one model, one for each split.
+        theirs: `Scores` of the other model, on the same clips in any order.
         resamples: Number of resamples of the videos.
-        seed: Seed of these.
-
-    Returns:
-        A `Comparison`.
+        seed: Seed of the resamples.
     """
     if len(ours) != len(theirs) or not ours:
         raise ValueError(
@@ -90,7 +71,7 @@ def compare(ours, theirs, resamples=10_000, seed=0):
             f"Received: {len(theirs)} against {len(ours)}"
         )
     pairs = [fusion.align(pair, ["ours", "theirs"]) for pair in zip(ours, theirs, strict=True)]
-    ours, theirs = zip(*pairs, strict=True)
+    ours, theirs = ([pair[i] for pair in pairs] for i in (0, 1))
     found = bootstrap([*ours, *theirs], resamples, seed)
     half = len(ours)
     gains = {key: (found[key][:, :half] - found[key][:, half:]).mean(axis=1) for key in METRICS}
@@ -110,15 +91,11 @@ def compare(ours, theirs, resamples=10_000, seed=0):
     )
 
 
-def mcnemar(gained, lost):
+def mcnemar(gained: int, lost: int) -> tuple[float, float]:
     """McNemar's test from the numbers of videos that only one of two models gets right.
 
-    Args:
-        gained: Videos that only the first gets right.
-        lost: Videos that only the second gets right.
-
-    Returns:
-        `(exact, mid_p)`: two-sided p-values of the binomial distribution with probability 1/2.
+    Returns `(exact, mid_p)`, two-sided p-values: the probability of a difference of at least this
+    size between `gained` and `lost` if a coin decided which of the models gets each video right.
     """
     gained = check_integer("gained", gained, 0)
     lost = check_integer("lost", lost, 0)
@@ -132,20 +109,14 @@ def mcnemar(gained, lost):
     return min(1.0, 2 * tail / everything), min(1.0, (2 * tail - ways) / everything)
 
 
-def bootstrap(columns, resamples=10_000, seed=0):
-    """Metrics of resamples of the videos, drawn with replacement.
+def bootstrap(
+    columns: Sequence[Scores], resamples: int = 10_000, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Metrics of resamples of the videos, drawn with replacement, float64 `(resamples, columns)`.
 
-    Videos are drawn over all columns together, so that columns of the same videos stay paired. A
-    class that a resample has no video of is left out of its mean class accuracy; a column that it
-    has no video of is NaN.
-
-    Args:
-        columns: List of `Scores`, of models and splits.
-        resamples: Number of resamples.
-        seed: Seed.
-
-    Returns:
-        A dict from the names of the metrics to float64 `(resamples, columns)`.
+    A column holds the `Scores` of a model on a split. Videos are drawn over all columns together,
+    so that columns of the same videos stay paired. A class without a video in a resample is left
+    out of its mean class accuracy; a column without a video is NaN.
     """
     resamples = check_integer("resamples", resamples, 1)
     rng = np.random.default_rng(check_integer("seed", seed, 0))
@@ -201,6 +172,7 @@ def _metrics_of_kinds(drawn, kind):
 
 
 def _means(splits):
+    """The metrics of each split, and their means."""
     each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
     return each, {key: float(np.mean([values[key] for values in each])) for key in each[0]}
 

@@ -1,5 +1,8 @@
 """Scores of videos over their test views, and the metrics of both papers."""
 
+import os
+from collections.abc import Callable, Iterable
+
 import keras
 import numpy as np
 from tqdm import tqdm
@@ -12,8 +15,8 @@ from keras_videorel.evaluation.metrics import accuracy, log_softmax
 
 
 def evaluate_videos(
-    model,
-    path: str,
+    model: keras.Model,
+    path: str | os.PathLike,
     clip: ClipSpec,
     clips: int = 25,
     crops: int = 10,
@@ -38,7 +41,7 @@ def evaluate_videos(
         crops: 1, 5 or 10 crops of each clip.
         split: The split to read.
         batch_size: Views in a batch of the model.
-        average: `"logits"`: the mean of what the model gives, as it is; or `"probabilities"`: the
+        average: `"logits"`: the mean of the model's outputs as they are; or `"probabilities"`: the
             mean of the softmax of logits.
         fold: Number of the official split; 0: the one that the shards were made for.
 
@@ -62,8 +65,8 @@ def evaluate_videos(
     return video_metrics(scores, labels, clips, crops)
 
 
-def video_metrics(scores, labels, clips, crops):
-    """The metrics of the scores of videos, as `evaluate_videos` gives them."""
+def video_metrics(scores: np.ndarray, labels: np.ndarray, clips: int, crops: int) -> dict:
+    """The metrics that `evaluate_videos` returns, of the scores of videos."""
     if not len(labels):
         raise ValueError("`split` must have videos. Received: none")
     return {
@@ -75,22 +78,29 @@ def video_metrics(scores, labels, clips, crops):
     }
 
 
-def video_scores(model, views, clips=1, batch_size=64, average="logits", total=None, on_video=None):
+def video_scores(
+    model: keras.Model,
+    views: Iterable,
+    clips: int = 1,
+    batch_size: int = 64,
+    average: str = "logits",
+    total: int | None = None,
+    on_video: Callable | None = None,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Scores of each video: the mean over its views.
 
     Args:
-        model: As for `evaluate_videos`.
-        views: A dataset of `(views, label, path)` as `pipeline.clip_views` gives it.
+        model: As of `evaluate_videos`.
+        views: Elements `(views, label, path)`, as of `pipeline.clip_views`.
         clips: Consecutive elements of `views` that belong to a video.
         batch_size: Views in a batch of the model.
-        average: As for `evaluate_videos`; the scores of `"probabilities"` are the logarithms of
-            their mean.
+        average: As of `evaluate_videos`. With `"probabilities"`, scores are the logarithms of the
+            mean.
         total: Number of videos, for the progress bar.
         on_video: Optional function, called with scores, label, path and the first clip's views.
 
     Returns:
-        `(scores, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and a list of
-        strings.
+        `(scores, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and strings.
     """
     check_choice("average", average, ("logits", "probabilities"))
     check_integer("batch_size", batch_size, min_value=1)
@@ -122,11 +132,12 @@ def video_scores(model, views, clips=1, batch_size=64, average="logits", total=N
 
 
 def _are_probabilities(scores):
-    """Whether rows are what a softmax gives, also in 16 bits."""
+    """Whether rows are outputs of a softmax, also in 16 bits."""
     return scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=0.02)
 
 
 def _compiled(model):
+    """The model's inference as a fast function."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -1,4 +1,6 @@
-"""How far the scores of an exported file are those of its model."""
+"""How far the scores of an exported file agree with those of its model."""
+
+from __future__ import annotations
 
 import math
 
@@ -7,7 +9,7 @@ import numpy as np
 Z = 1.96  # of a normal distribution: 95% within
 
 
-def compare(expected, found):
+def compare(expected: np.ndarray, found: np.ndarray) -> dict:
     """Figures of a file's outputs `(samples, classes)` against those that the model gives.
 
     `samples`; `agreement`, the share with the same largest output, and its 95% interval,
@@ -24,8 +26,8 @@ def compare(expected, found):
     }
 
 
-def interval(same, count):
-    """95% interval of a share of which `same` of `count` were seen, Wilson's."""
+def interval(same: int, count: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share, of which `same` of `count` were seen."""
     share, extent = same / count, Z**2 / count
     middle = (share + extent / 2) / (1 + extent)
     half = math.sqrt(share * (1 - share) * extent + extent**2 / 4) / (1 + extent)
@@ -35,16 +37,16 @@ def interval(same, count):
     )
 
 
-def check_agreement(name, figures, least, remedy=""):
+def check_agreement(name: str, figures: dict, min_agreement: float, remedy: str = "") -> None:
     """Raise a `ValueError` if a file agrees too seldom for that to be chance.
 
     A few samples cannot show a share of 99%: one of 33 that differs is 97%, and may be one of 500.
-    So the upper end of the interval in the figures of `compare` must reach `least`.
+    So the upper end of the interval in the figures of `compare` must reach `min_agreement`.
     """
     low, high = figures["agreement_interval"]
-    if high < least:
+    if high < min_agreement:
         raise ValueError(
             f"{name} agrees with Keras on {figures['agreement']:.3f} of {figures['samples']} "
-            f"samples (95% interval {low:.3f} to {high:.3f}), less than min_agreement={least}. "
-            f"{remedy}".strip()
+            f"samples (95% interval {low:.3f} to {high:.3f}), less than "
+            f"min_agreement={min_agreement}. {remedy}".strip()
         )

@@ -1,44 +1,40 @@
 """The folder of an exported model: its formats, labels, settings, figures and model card."""
 
-import os
-import shutil
-from collections.abc import Sequence
+from __future__ import annotations
 
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data.manifest import write_class_names
-from keras_videorel.export import litert, onnx, relations, saved_model, streaming
+from keras_videorel.export import attention, onnx, saved_model, streaming
 from keras_videorel.export.agreement import check_agreement, compare
 from keras_videorel.export.litert import MIN_AGREEMENT, export_litert
 from keras_videorel.export.model_card import model_card
 from keras_videorel.export.samples import as_samples, rendered_samples
 from keras_videorel.export.scores import check_class_names, with_logits
+from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, check_replaceable, write_json
 
 MANIFEST = "export.json"
+_PRECISIONS = {"tflite": "fp32", **{f"tflite_{p}": p for p in ("fp16", "dynamic", "int8")}}
 # What each format is called in the folder.
 FORMATS = {
     "saved_model": "saved_model.pb",
-    "tflite": "model_fp32.tflite",
-    "tflite_fp16": "model_fp16.tflite",
-    "tflite_dynamic": "model_dynamic.tflite",
-    "tflite_int8": "model_int8.tflite",
+    **{name: f"model_{precision}.tflite" for name, precision in _PRECISIONS.items()},
     "stream": "stream",
     "onnx": "model.onnx",
 }
-_MODULES = {"saved_model": saved_model, "stream": streaming, "onnx": onnx}
-_PRECISIONS = {
-    "tflite": "fp32",
-    "tflite_fp16": "fp16",
-    "tflite_dynamic": "dynamic",
-    "tflite_int8": "int8",
-}
-_CHECKS = {
-    **dict.fromkeys((*_PRECISIONS, "stream"), litert.check_installed),
-    "onnx": onnx.check_installed,
-}
+_MODULES: dict[str, Any] = {"saved_model": saved_model, "stream": streaming, "onnx": onnx}
+Samples: TypeAlias = Iterable[np.ndarray] | tf.data.Dataset
 
 
 class ExportError(ValueError):
@@ -49,38 +45,37 @@ class ExportError(ValueError):
         failures: Dict from the names of the others to what was wrong.
     """
 
-    def __init__(self, figures, failures):
+    def __init__(self, figures: dict[str, dict], failures: dict[str, ValueError]):
         super().__init__(
             "; ".join(f"no {name}: {' '.join(str(why).split())}" for name, why in failures.items())
         )
         self.figures, self.failures = figures, failures
 
 
-def check_formats(formats):
+def check_formats(formats: Iterable[str]) -> None:
     """Refuse formats that are unknown, or cannot be written or run here.
 
-    Args:
-        formats: Names, keys of `FORMATS`.
-
     Raises:
-        ValueError: If there is no such format.
+        ValueError: If a name is not a key of `FORMATS`.
         ImportError: If a library is missing; one line that says how to install it.
     """
     for name in formats:
         check_choice("formats", name, FORMATS)
-    for check in dict.fromkeys(_CHECKS[name] for name in formats if name in _CHECKS):
-        check()
+    if any(name in _PRECISIONS or name == "stream" for name in formats):
+        check_importable("LiteRT files", "litert")
+    if "onnx" in formats:
+        check_importable("ONNX files", "onnx")
 
 
 def export_saved_model(
-    model,
-    path,
+    model: keras.Model,
+    path: str | os.PathLike,
     clip: ClipSpec,
     class_names: Sequence[str] | None = None,
     *,
     clips: int = 10,
     from_logits: bool = False,
-):
+) -> str | os.PathLike:
     """Export a classifier of clips or of snippets as a SavedModel with preprocessing inside.
 
     Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
@@ -93,7 +88,7 @@ def export_saved_model(
       sample that were taken already;
     - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`: what the network takes;
     - `relations`, of a network with a `RelationalLSTM`: `clips`, and gives beside the scores
-      `relations`, float32 `(batch, T, 4, positions, positions)`; see `relations.with_relations`.
+      `relations`, the attention maps, float32 `(batch, T, 4, positions, positions)`.
 
     `labels` gives the names of the classes, a string tensor. Frames are RGB, gray (1 channel) or
     RGBA. A model of optical flow takes fields in their place, as levels (`data.flow.to_levels`)
@@ -106,19 +101,19 @@ def export_saved_model(
 
 
 def export_model(
-    model,
-    path,
+    model: keras.Model,
+    path: str | os.PathLike,
     clip: ClipSpec,
     class_names: Sequence[str] | None = None,
     formats: Sequence[str] = ("saved_model",),
     *,
     clips: int = 10,
     from_logits: bool = False,
-    calibration=None,
-    verification=None,
+    calibration: Samples | None = None,
+    verification: Samples | None = None,
     min_agreement: float | None = None,
     training: dict | None = None,
-    labels=None,
+    labels: Sequence[str] | None = None,
 ) -> dict:
     """Export a model in several formats into one folder.
 
@@ -131,8 +126,8 @@ def export_model(
 
     Args:
         model: A functional `keras.Model` to scores, from samples of `clip.shape`.
-        path: The folder to write; an older export of that name is replaced with all its formats,
-            any other folder refused.
+        path: The folder to write. An older export is replaced with all its formats; any other
+            folder is refused.
         clip: The `ClipSpec` that the model was trained with. Where it has no `frame_size`, frames
             keep their aspect and are resized so that a view needs no further resizing. If the
             shards hold frames of another aspect than the videos, give `train_dataset(...).clip`.
@@ -172,10 +167,11 @@ def export_model(
     check_replaceable(path, MANIFEST)
     if "tflite_int8" in formats and calibration is None:
         calibration = rendered_samples(clip)
-    verification = [] if verification is None else as_samples(verification)
+    verification = as_samples(verification)
     model = with_logits(model, from_logits)
     expected = [model(x, training=False) for x in verification]
-    figures, failures = {}, {}
+    figures: dict[str, dict] = {}
+    failures: dict[str, ValueError] = {}
 
     def write(name, target):
         """Write one format and return its figures."""
@@ -218,8 +214,9 @@ def export_model(
         if not figures:
             raise ExportError(figures, failures)
         write_class_names(os.path.join(temporary, "labels.txt"), class_names)
-        manifest = {"model": model.name, **clip.to_json(), "clips": clips, **relations.sizes(model)}
-        write_json(os.path.join(temporary, MANIFEST), {**manifest, "formats": figures})
+        manifest = {"model": model.name, **clip.to_json(), "clips": clips}
+        manifest |= {**attention.feature_map_sizes(model), "formats": figures}
+        write_json(os.path.join(temporary, MANIFEST), manifest)
         with open(os.path.join(temporary, "README.md"), "w", encoding="utf-8") as text:
             text.write(model_card(model, clip, class_names, clips, figures, training))
     if failures:
@@ -229,10 +226,5 @@ def export_model(
 
 def _bytes(path):
     """Bytes of a file, or of all files in a folder."""
-    if os.path.isfile(path):
-        return os.path.getsize(path)
-    return sum(
-        os.path.getsize(os.path.join(folder, name))
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
+    files = [path] if os.path.isfile(path) else pathlib.Path(path).rglob("*")
+    return sum(os.path.getsize(file) for file in files if os.path.isfile(file))

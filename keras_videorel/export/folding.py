@@ -8,6 +8,8 @@ A network is rebuilt for one sample of known size, with the same values in and o
 - dropout is gone, and recurrent layers are unrolled, in wrappers too.
 """
 
+from __future__ import annotations
+
 import itertools
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ from keras_videorel.layers import (
 )
 
 
-def fold(model):
+def fold(model: keras.Model) -> keras.Model:
     """A network for inference on one sample, exact but for rounding.
 
     Args:
@@ -31,8 +33,8 @@ def fold(model):
             folded, too. Layers that are not known here are copied as they are.
 
     Returns:
-        A functional `keras.Model` of batch size 1 and float32, which shares nothing with `model`
-        and whose weights are constants where they were folded.
+        A functional `keras.Model` of batch size 1 and float32, which shares nothing with `model`.
+        Weights that were folded are constants.
     """
     if not is_graph(model):
         raise ValueError(
@@ -67,11 +69,10 @@ class _Convolution(NamedTuple):
 
 
 class _Folding:
-    """Rebuilds a model, layer by layer, and knows how its tensors came to be.
+    """Rebuilds a model, layer by layer, and remembers which convolution gave a tensor.
 
-    Tensors always have the shape of the original's. A convolution of one whose making is known
-    goes back to what it was made from: what is stepped over is part of no output, and is gone
-    from the new model.
+    Tensors always have the shape of the original's. What normalizes or activates the output of a
+    convolution starts from the input of that convolution; the output itself is then unused.
     """
 
     def __init__(self):
@@ -95,16 +96,15 @@ class _Folding:
     def _call(self, layer, *args, **kwargs):
         tensors = keras.tree.flatten(args)
         # Masks go on from tensor to tensor only where layers themselves are called.
-        masked = any(getattr(x, "_keras_mask", None) is not None for x in tensors)
-        if masked or any(v is not None for name, v in kwargs.items() if name != "training"):
-            return _copy_of(layer)(*args, **kwargs)
-        if is_graph(layer):
+        special = any(getattr(x, "_keras_mask", None) is not None for x in tensors)
+        special |= any(v is not None for name, v in kwargs.items() if name != "training")
+        special |= getattr(layer, "data_format", "channels_last") != "channels_last"
+        if not special and is_graph(layer):
             return _Folding().rebuild(layer, tensors[0].shape[0])(*args)
-        handler = HANDLERS.get(type(layer))
-        result = NotImplemented if handler is None else handler(self, layer, *args)
-        if result is NotImplemented:
-            result = _copy_of(layer)(*args, **kwargs)
-        return result
+        result = NotImplemented
+        if not special and type(layer) in HANDLERS:
+            result = HANDLERS[type(layer)](self, layer, *args)
+        return _copy_of(layer)(*args, **kwargs) if result is NotImplemented else result
 
     def _as_frames(self, x):
         """`(batch * time, height, width, channels)`."""
@@ -151,7 +151,7 @@ class _Folding:
     def _convolve(self, layer, x):
         """Any convolution of 2 or 3 dimensions."""
         depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        if layer.data_format != "channels_last" or (not depthwise and layer.groups > 1):
+        if not depthwise and layer.groups > 1:
             return NotImplemented
         kernel = _array(layer.kernel)
         filters = int(np.prod(kernel.shape[-2:])) if depthwise else kernel.shape[-1]
@@ -230,28 +230,19 @@ class _Folding:
 
     def _average_frames(self, layer, x):
         """Average pooling over frames alone, as in the networks of 2D convolutions."""
-        over_time = layer.pool_size[1:] == layer.strides[1:] == (1, 1)
-        if not over_time or layer.data_format != "channels_last":
+        if layer.pool_size[1:] != (1, 1) or layer.strides[1:] != (1, 1):
             return NotImplemented
-        time = _Axis(x.shape[1], layer.pool_size[0], layer.strides[0], 1, layer.padding)
-        frames = self._as_frames(x)
-        averages = []
-        for first, offsets, count in time.runs():
-            windows = [
-                _every(frames, x.shape, first + offset, time.stride, count) for offset in offsets
-            ]
-            average = sum(windows[1:], start=windows[0]) / len(windows)  # padding does not count
-            averages.append(ops.reshape(average, (x.shape[0], count, -1, x.shape[-1])))
-        shape = (x.shape[0], time.count, *x.shape[2:])
-        y = ops.concatenate(averages, axis=1) if len(averages) > 1 else averages[0]
+        batch, time, height, width, channels = x.shape
+        y = ops.reshape(self._as_frames(x), (batch, time, height * width, channels))
+        sizes = ((size[0], 1) for size in (layer.pool_size, layer.strides))
+        y = ops.average_pool(y, *sizes, layer.padding, "channels_last")
+        shape = (batch, y.shape[1], height, width, channels)
         return self._from_frames(ops.reshape(y, (-1, *shape[2:])), shape)
 
     def _global_pooling(self, layer, x):
         reduce = ops.max if isinstance(layer, layers.GlobalMaxPooling3D) else ops.mean
-        if layer.data_format != "channels_last":
-            return NotImplemented
         batch, *_, width, channels = x.shape
-        # From what is at hand without another step, and of rank 4, as runtimes know it.
+        # Of rank 4, as runtimes know it.
         y = reduce(ops.reshape(self._as_frames(x), (batch, -1, width, channels)), axis=(1, 2))
         return ops.reshape(y, (batch, 1, 1, 1, channels)) if layer.keepdims else y
 
@@ -281,7 +272,7 @@ HANDLERS = {
 }  # by the exact class, as a subclass may compute something else
 
 
-def is_graph(layer):
+def is_graph(layer: keras.Layer) -> bool:
     """Whether a layer is a functional or Sequential model."""
     if isinstance(layer, keras.Sequential):
         return layer.built
@@ -321,10 +312,7 @@ class _Axis:
 
 
 def _frames_of_kernels(frames, shape, kernel, time=None):
-    """A convolution over time as `(frames side by side, kernel)` of consecutive output frames.
-
-    Kernels never see the padding: where they reach into it, they are cut.
-    """
+    """A convolution over time as `(frames side by side, kernel)` of consecutive output frames."""
     if time is None:
         return [(frames, kernel)]
     parts = []
@@ -396,7 +384,10 @@ def _for_inference(config):
     if not isinstance(config, dict):
         return config
     config = {key: _for_inference(value) for key, value in config.items()}
-    if _is_float(config.get("dtype")):
+    dtype = config.get("dtype")
+    if isinstance(dtype, dict):  # a policy
+        dtype = dtype.get("config", {}).get("name")
+    if isinstance(dtype, str) and "float" in dtype:
         config["dtype"] = "float32"
     if config.get("unroll") is False:
         config["unroll"] = True
@@ -406,9 +397,3 @@ def _for_inference(config):
             f"Received: {config.get('name')} with stateful=True"
         )
     return config
-
-
-def _is_float(dtype):
-    """Whether a dtype in a config is a floating one or a policy of such."""
-    name = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
-    return isinstance(name, str) and "float" in name

@@ -1,8 +1,11 @@
 """A trained model as a LiteRT file (.tflite), for phones and small machines."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -18,14 +21,7 @@ from keras_videorel.files import atomic_write, plain_path
 
 # Least share of samples on which a file must agree with Keras.
 MIN_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
-# What to do where it does not.
-REMEDIES = {
-    "fp32": "",
-    "fp16": "In float32 the file is twice as large, and exact.",
-    "dynamic": 'More clips (--samples) tell more; "fp16" is closer to the model.',
-    "int8": 'More clips for the ranges (--calibration_samples) may do, or "dynamic" '
-    "(tflite_dynamic), whose activations are in float.",
-}
+_REMEDY = 'A precision of more bits is closer to the model; "int8" may need more calibration clips.'
 # What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
 # Little work, and two in five of the clips whose best class changed (docs/performance.md).
 FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
@@ -33,12 +29,12 @@ LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the 
 
 
 def export_litert(
-    model,
-    path: str,
+    model: keras.Model,
+    path: str | os.PathLike,
     precision: str = "fp32",
-    calibration=None,
+    calibration: Iterable[np.ndarray] | tf.data.Dataset | None = None,
     *,
-    verification=None,
+    verification: Iterable[np.ndarray] | tf.data.Dataset | None = None,
     from_logits: bool = False,
     min_agreement: float | None = None,
     threads: int = 2,
@@ -56,21 +52,18 @@ def export_litert(
         precision: `"fp32"`; `"fp16"`, weights in 16 bits; `"dynamic"`, weights in 8 bits and
             activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
             gives logits in float.
-        calibration: For `"int8"`: iterable of samples `(1, ...)`, a hundred or so as the model
-            will see them, or a dataset as of `train_dataset`; they set the ranges of activations.
-        verification: The same, for samples to compare on; by default those of calibration, or
-            without any normal noise.
-        from_logits: Whether the model gives logits. If not, a model that ends with a softmax
-            is known as a classifier by that.
-        min_agreement: Least share of the samples for which the largest output must be that of
-            Keras; 0.99, and 0.97 for 8 bits, by default. A file is refused where the 95% interval
-            of the share lies below: a few samples show little.
+        calibration: As for `export_model`, a hundred samples or so; needed for `"int8"`.
+        verification: As for `export_model`; by default the samples of calibration, or normal noise
+            if there are none.
+        from_logits: Whether the model gives logits. If not, only a model that ends with a softmax
+            is taken for a classifier.
+        min_agreement: As for `export_model`.
         threads: Threads that the file is run with.
 
     Returns:
-        A dict of figures: those of `agreement.compare`, and `precision`, `bytes`, `operators`
-        (their names), `largest` of the outputs in size, and `seconds` of a sample here, best of
-        all, beside `keras_seconds`.
+        A dict of figures: those of `agreement.compare`, `precision`, `bytes`, the names of the
+        `operators`, the `largest` absolute output, and the least `seconds` and `keras_seconds` of
+        a sample.
 
     Raises:
         ValueError: If an argument is out of range, a sample has another shape, the model cannot
@@ -83,18 +76,21 @@ def export_litert(
             "`model` must be a built functional or Sequential Keras model of one input and one "
             f"output. Received: {model!r}"
         )
-    if min_agreement is None:
-        min_agreement = MIN_AGREEMENT[precision]
-    check_installed()
+    check_importable("LiteRT files", "litert")
     shape = (1, *model.inputs[0].shape[1:])
-    calibration = _samples("calibration", calibration, shape)
+    calibration, verification = as_samples(calibration), as_samples(verification)
+    for name, samples in (("calibration", calibration), ("verification", verification)):
+        for sample in samples:
+            if sample.shape != shape:
+                raise ValueError(
+                    f"`{name}` must give samples of shape {shape}. Received: shape {sample.shape}"
+                )
     if precision == "int8" and not calibration:
         raise ValueError('`calibration` must give samples for precision="int8". Received: none')
-    verification = _samples("verification", verification, shape) or calibration
     network, is_classifier = _without_softmax(model)
     is_classifier = is_classifier or from_logits
     folded = fold(network)
-    if not verification:
+    if not verification and not calibration:
         noise = np.random.default_rng(0)
         verification = [noise.normal(size=shape).astype("float32") for _ in range(8)]
 
@@ -105,47 +101,23 @@ def export_litert(
         figures = {
             "precision": precision,
             "bytes": len(content),
-            "operators": operators(content),
-            **_compare(temporary, network, verification, threads),
+            "operators": _operators(content),
+            **_compare(temporary, network, verification or calibration, threads),
         }
+        least = MIN_AGREEMENT[precision] if min_agreement is None else min_agreement
         name = os.path.basename(os.fspath(path))
-        check_agreement(name, figures, min_agreement, REMEDIES[precision])
+        check_agreement(name, figures, least, _REMEDY)
     return figures
 
 
-def operators(content):
-    """Names of the operators of a LiteRT file's bytes, sorted, all built into LiteRT."""
+def _operators(content):
+    """Names of the operators of a LiteRT file's bytes, sorted."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}
     file = schema.Model.GetRootAs(content, 0)
-    found = set()
-    for place in range(file.OperatorCodesLength()):
-        operator = file.OperatorCodes(place)
-        if operator.CustomCode() is not None:
-            raise ValueError(
-                "`model` must be of operators that LiteRT has built in. Received: "
-                f"{operator.CustomCode().decode()}"
-            )
-        found.add(names[max(operator.BuiltinCode(), operator.DeprecatedBuiltinCode())])
-    return sorted(found)
-
-
-def check_installed():
-    """Raise an `ImportError` without LiteRT's interpreter."""
-    check_importable("LiteRT files", "litert")
-
-
-def _samples(name, samples, shape):
-    """A list of float32 arrays of one shape."""
-    samples = [] if samples is None else as_samples(samples)
-    samples = [np.asarray(sample, "float32") for sample in samples]
-    for sample in samples:
-        if sample.shape != shape:
-            raise ValueError(
-                f"`{name}` must give samples of shape {shape}. Received: shape {sample.shape}"
-            )
-    return samples
+    codes = [file.OperatorCodes(place) for place in range(file.OperatorCodesLength())]
+    return sorted({names[max(c.BuiltinCode(), c.DeprecatedBuiltinCode())] for c in codes})
 
 
 def _without_softmax(model):
@@ -200,24 +172,29 @@ def _compare(path, network, samples, threads):
 
     with plain_path(path) as plain:
         interpreter = Interpreter(model_path=plain, num_threads=threads)
-    run_file = interpreter.get_signature_runner()
+    runner = interpreter.get_signature_runner()
+    keras_function = tf.function(lambda x: network(x, training=False), autograph=False)
 
-    run_keras = tf.function(lambda x: network(x, training=False), autograph=False)
-    expected, received = [], []
-    seconds, keras_seconds = [], []
-    for sample in [samples[0], *samples]:  # the first time is not counted
-        start = time.perf_counter()
-        outputs = run_file(inputs=sample)
-        seconds.append(time.perf_counter() - start)
-        received.append(outputs.get("logits", outputs.get("outputs")))
-        start = time.perf_counter()
-        y = run_keras(tf.constant(sample)).numpy()
-        keras_seconds.append(time.perf_counter() - start)
-        expected.append(y)
-    expected, received = np.concatenate(expected[1:]), np.concatenate(received[1:])
+    def run_file(x):
+        outputs = runner(inputs=x)
+        return outputs.get("logits", outputs.get("outputs"))
+
+    expected, keras_seconds = _timed(lambda x: keras_function(tf.constant(x)).numpy(), samples)
+    received, seconds = _timed(run_file, samples)
     return {
         **compare(expected, received),
         "largest": float(np.abs(expected).max()),
-        "seconds": min(seconds[1:]),
-        "keras_seconds": min(keras_seconds[1:]),
+        "seconds": seconds,
+        "keras_seconds": keras_seconds,
     }
+
+
+def _timed(run, samples):
+    """Outputs for samples, and the least seconds of one."""
+    run(samples[0])  # the first time takes longer
+    outputs, seconds = [], []
+    for sample in samples:
+        start = time.perf_counter()
+        outputs.append(run(sample))
+        seconds.append(time.perf_counter() - start)
+    return np.concatenate(outputs), min(seconds)

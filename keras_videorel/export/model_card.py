@@ -1,13 +1,17 @@
 """The model card: what an exported model is, takes and gives, for people."""
 
+from __future__ import annotations
+
 import datetime
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
 
 import keras_videorel
 from keras_videorel import layers
-from keras_videorel.export import relations
+from keras_videorel.clip_spec import ClipSpec
+from keras_videorel.export import attention
 
 RELATIONAL_LSTM = (
     "[Relational Long Short-Term Memory for Video Action Recognition]"
@@ -40,29 +44,31 @@ FILES = {
 }
 
 
-def model_card(model, clip, class_names, clips, figures, training=None):
-    """The text of a model card, Markdown.
-
-    Args:
-        model: The `keras.Model`, to logits.
-        clip: Its `ClipSpec`.
-        class_names: Names of its classes.
-        clips: Clips of a video that are averaged.
-        figures: Figures of each file or folder, a dict of dicts.
-        training: What to tell of the training, a dict of text by text; `None` if unknown.
-    """
+def model_card(
+    model: keras.Model,
+    clip: ClipSpec,
+    class_names: Sequence[str],
+    clips: int,
+    figures: dict[str, dict],
+    training: dict | None = None,
+) -> str:
+    """The text of a model card, Markdown, with the `figures` of each file or folder."""
+    classes = len(class_names)
     kinds = {type(layer) for layer in _layers(model)}
     if layers.SMART in kinds:  # which says it all
         kinds -= {layers.SquarePooling, layers.SymmetricConv3D}
     network = [text for kind, text in NETWORKS.items() if kind in kinds]
-    classes = len(class_names)
+    files = [
+        (f"`{name}`", FILES[name], f"{found['bytes'] / 1e6:.1f}")
+        + (f"{found['max_error']:.1g}", f"{found['agreement']:.1%}") * ("agreement" in found)
+        for name, found in figures.items()
+    ]
     parts = [
         f"# {model.name}",
         " ".join([f"Names the action in a video, of {classes} classes.", *network]),
-        _input(clip, clips)
-        + f" {model.count_params():,} parameters. `labels.txt` names the classes in the order of "
-        "the scores; `export.json` has these settings.",
-        _table(("file", "what", "MB", "max error", "same class"), _files(figures)),
+        f"{_input(clip, clips)} {model.count_params():,} parameters. `labels.txt` names the "
+        "classes in the order of the scores; `export.json` has these settings.",
+        _table(("file", "what", "MB", "max error", "same class"), files),
     ]
     if "saved_model.pb" in figures:
         parts += ["## Signatures of the SavedModel", _signatures(model, clip, classes), _LOADING]
@@ -74,11 +80,10 @@ def model_card(model, clip, class_names, clips, figures, training=None):
         ]
     if "stream" in figures:
         parts += ["## Streaming", _STREAM]
+    unknown = "Nothing is known here of how it was trained."
     parts += [
         "## Training",
-        _table(("", ""), training.items())
-        if training
-        else "Nothing is known here of how it was trained.",
+        _table(("", ""), training.items()) if training else unknown,
         "## Limits",
         _LIMITS + _ORDER * bool(clip.segments),
         f"Written by keras_videorel {keras_videorel.__version__}, Keras {keras.__version__}, on "
@@ -95,13 +100,13 @@ def _layers(model):
 
 
 def _input(clip, clips):
-    what = "RGB frames"
+    frames = "RGB frames"
     if clip.stream == "flow":
-        what = "fields of optical flow, as 8-bit levels of x and y"
+        frames = "fields of optical flow, as 8-bit levels of x and y"
     size = clip.frame_size
     size = f"a shorter side of {size}" if isinstance(size, int) else "{}x{}".format(*size)
     stride = f", {clip.frame_stride} apart" if clip.frame_stride > 1 else ""
-    taken = f"{clip.frames} {what}{stride}"
+    taken = f"{clip.frames} {frames}{stride}"
     if clip.segments:
         taken += f", of each of {clip.segments} equal segments"
     else:
@@ -115,58 +120,45 @@ def _input(clip, clips):
     )
 
 
-def _files(figures):
-    for name, found in figures.items():
-        error, agreement = found.get("max_error"), found.get("agreement")
-        yield (
-            f"`{name}`",
-            FILES[name],
-            f"{found['bytes'] / 1e6:.1f}",
-            "" if error is None else f"{error:.1g}",
-            "" if agreement is None else f"{agreement:.1%}",
-        )
-
-
 def _signatures(model, clip, classes):
     channels, both = clip.channels, "`probabilities`, `logits`"
-    taken = f"uint8 (batch, {clip.num_frames}, height, width, {channels})"
+    taken = f"`clips`: uint8 (batch, {clip.num_frames}, height, width, {channels})"
     rows = [
         ("`serving_default`", f"`frames`: uint8 (batch, time, height, width, {channels})", both),
         ("`jpegs`", "`jpegs`: string (batch, time)", both),
-        ("`clips`", f"`clips`: {taken}", both),
+        ("`clips`", taken, both),
         ("`preprocessed`", f"`samples`: float32 (batch, {_numbers(clip.shape)})", both),
     ]
-    layer = relations.layer_of(model)
+    layer = attention.relational_lstm_of(model)
     if layer is not None:
         places = layer.cell.positions
         omega = f"`relations`: float32 (batch, {clip.segments}, 4, {places}, {places})"
-        rows.append(("`relations`", f"`clips`: {taken}", f"{both}, {omega}"))
+        rows.append(("`relations`", taken, f"{both}, {omega}"))
     rows.append(("`labels`", "", "`labels`: string"))
     text = _table(("signature", "takes", "gives"), rows)
     text += f"\n\nScores are float32 (batch, {classes}). Height, width and time are free."
-    if layer is not None:
-        (rows, columns), times = relations.sizes(model).values()
-        text += (
-            "\n\n`relations` are the weights of r(X_t, H_{t-1}) for each step and gate (i, f, g, "
-            "o): a row for each position of X_t, which sums to 1 over the positions of H_{t-1}. "
-            f"Positions are those of a feature map of {rows}x{columns}, line by line"
-        )
-        several = f": {times} maps of {rows // times} lines, one time after the other"
-        text += several * (times > 1) + "."
-    return text
+    if layer is None:
+        return text
+    (height, width), times = attention.feature_map_sizes(model).values()
+    several = f": {times} maps of {height // times} lines, one time after the other"
+    return text + (
+        "\n\n`relations` are the weights of r(X_t, H_{t-1}) for each step and gate (i, f, g, o): a "
+        "row for each position of X_t, which sums to 1 over the positions of H_{t-1}. Positions "
+        f"are those of a feature map of {height}x{width}, line by line{several * (times > 1)}."
+    )
 
 
 def _numbers(values):
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
+def _table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
+    lines = [head, ["---"] * len(head), *([*row, *[""] * (len(head) - len(row))] for row in rows)]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 _LIMITS = """It answers with one of its classes whatever the video shows. Videos unlike those of its
-training (camera, place, people, speed) may be labelled worse. Times between frames are not read: it
+training (camera, place, people, speed) may be labeled worse. Times between frames are not read: it
 expects the frame rate of its training."""
 _ORDER = " Order matters: a video that is much longer than its action should be cut."
 _LOADING = """```python

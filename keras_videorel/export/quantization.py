@@ -1,8 +1,10 @@
 """LiteRT files in 8 bits, converted in a process of their own.
 
 TensorFlow's calibrator runs the network on samples, and ends the process on some of them, such as
-networks with loops. Here that ends a child.
+networks with loops (TensorFlow 2.21). Here that ends a child.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -10,13 +12,19 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
-SAMPLES, FILE, ERROR = "samples.npy", "model.tflite", "error.json"  # beside the SavedModel
+SAMPLES, FILE = "samples.npy", "model.tflite"  # beside the SavedModel
 
 
-def quantize(folder, samples, float_operators, float_nodes):
+def quantize(
+    folder: str,
+    samples: Sequence[np.ndarray],
+    float_operators: Sequence[str],
+    float_nodes: Sequence[str],
+) -> bytes:
     """The bytes of an int8 file of a SavedModel whose `serving_default` takes `inputs`.
 
     The samples set the ranges of activations. The operators of these names, and those of the
@@ -38,21 +46,16 @@ def quantize(folder, samples, float_operators, float_nodes):
     if child.returncode == 0:
         with open(os.path.join(folder, FILE), "rb") as file:
             return file.read()
-    try:
-        with open(os.path.join(folder, ERROR), encoding="utf-8") as file:
-            message = json.load(file)
-    except OSError:
-        message = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        message = message[0] if message else "no message"
     if child.returncode < 0:
         message = f"TensorFlow's converter ended with {signal.Signals(-child.returncode).name}"
+    else:
+        message = child.stderr.decode(errors="replace").strip().split("\n")[-1]
     raise ValueError(
-        '`model` cannot be converted for precision="int8"; "dynamic" may do. '
-        f"Received: {' '.join(message.split())}"
+        f'`model` cannot be converted for precision="int8"; "dynamic" may do. Received: {message}'
     )
 
 
-def main(folder, float_operators, float_nodes):
+def main(folder: str, float_operators: str, float_nodes: str) -> None:
     """What the child does."""
     import tensorflow as tf
 
@@ -72,7 +75,7 @@ def main(folder, float_operators, float_nodes):
             debug_dataset=converter.representative_dataset,
             debug_options=options,
         )
-    except ValueError as error:  # its way to say that there is no operator in 8 bits
+    except ValueError as error:  # also where there is no operator in 8 bits
         raise ValueError(
             "no layer that can be computed in 8 bits, before the one that gives logits, or "
             f"another fault: {error}"
@@ -85,6 +88,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        with open(os.path.join(sys.argv[1], ERROR), "w", encoding="utf-8") as file:
-            json.dump(str(error), file)
-        raise
+        sys.exit(" ".join(str(error).split()))  # one line, the last of stderr

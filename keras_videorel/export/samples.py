@@ -1,21 +1,29 @@
 """Samples for the ranges of int8 and for the comparison of a file with its model."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import rendering, sampling, transforms, video
 
 NUM_SAMPLES = 64
 
 
-def as_samples(source):
-    """Samples `(1, ...)`, a list: of an iterable of them, or some of a dataset of batches."""
+def as_samples(source: Iterable[np.ndarray] | tf.data.Dataset | None) -> list[np.ndarray]:
+    """Samples `(1, ...)` of an iterable of them, or some of a dataset of batches."""
+    if source is None:
+        return []
     if isinstance(source, tf.data.Dataset):
         return [x.numpy()[np.newaxis] for x, _ in source.unbatch().take(NUM_SAMPLES)]
-    return list(source)
+    return [np.asarray(sample, np.float32) for sample in source]
 
 
-def read_samples(path, clip, clips):
+def read_samples(path: str | os.PathLike, clip: ClipSpec, clips: int) -> np.ndarray:
     """Samples of a video file, float32 `(count, *clip.shape)`.
 
     Raises:
@@ -28,12 +36,8 @@ def read_samples(path, clip, clips):
     return transforms.join_frames(transforms.prepare_frames(frames, clip), clip.shape).numpy()
 
 
-def rendered_samples(clip):
-    """Samples `(1, *clip.shape)` of rendered videos, where there are no others.
-
-    Raises:
-        ValueError: If the samples are of optical flow: what is rendered hardly moves.
-    """
+def rendered_samples(clip: ClipSpec) -> list[np.ndarray]:
+    """Samples `(1, *clip.shape)` of rendered videos, whose flow would be nearly none."""
     if clip.stream != "rgb":
         raise ValueError(
             "`calibration` must be given for tflite_int8 of optical flow. Received: None"

@@ -1,15 +1,23 @@
 """A trained model as a SavedModel that takes raw frames."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import keras
+import numpy as np
 import tensorflow as tf
 
+from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import sampling, transforms
-from keras_videorel.export import relations
+from keras_videorel.export import attention
 from keras_videorel.export.scores import scores
 from keras_videorel.files import plain_path
 
 
-def write(model, folder, clip, class_names, clips):
+def write(
+    model: keras.Model, folder: str, clip: ClipSpec, class_names: tuple[str, ...], clips: int
+) -> None:
     """Write a SavedModel of logits with the signatures of `export.export_saved_model`."""
     classes, channels = len(class_names), clip.channels
     frames_shape = (None, None, channels)
@@ -34,10 +42,10 @@ def write(model, folder, clip, class_names, clips):
         videos = _pixels(videos, "frames", channels)
         batch, time = tf.unstack(tf.shape(videos)[:2])
         taken = tf.gather(videos, sampling.distinct_samples(time, clips, clip), axis=1)
-        return of_video(prepare(_in_a_row(taken, 3)), batch)
+        return of_video(prepare(_in_a_row(taken)), batch)
 
     def serve_jpegs(jpegs):
-        _check_filled(jpegs, "jpegs")
+        jpegs = _checked(jpegs, "jpegs", (None,))
         batch, time = tf.unstack(tf.shape(jpegs))
         used, places = tf.unique(tf.reshape(sampling.distinct_samples(time, clips, clip), [-1]))
 
@@ -53,11 +61,11 @@ def write(model, folder, clip, class_names, clips):
             fn_output_signature=tf.TensorSpec((*clip.crop_size, channels), tf.float32),
         )
         prepared = tf.reshape(prepared, (batch, -1, *clip.crop_size, channels))
-        return of_video(_in_a_row(tf.gather(prepared, places, axis=1), 3), batch)
+        return of_video(_in_a_row(tf.gather(prepared, places, axis=1)), batch)
 
     def samples_of(taken):
         taken = _pixels(taken, "clips", channels)
-        return transforms.join_frames(prepare(_in_a_row(taken, 3)), clip.shape)
+        return transforms.join_frames(prepare(_in_a_row(taken)), clip.shape)
 
     def serve_clips(taken):
         return scores(network(samples_of(taken)))
@@ -72,11 +80,11 @@ def write(model, folder, clip, class_names, clips):
         ),
         "jpegs": (serve_jpegs, tf.TensorSpec((None, None), tf.string, name="jpegs")),
     }
-    if relations.layer_of(model) is not None:
-        related = relations.with_relations(model)
+    if attention.relational_lstm_of(model) is not None:
+        attend = attention.with_attention_maps(model)
 
         def serve_relations(taken):
-            logits, omega = related(samples_of(taken))
+            logits, omega = attend(samples_of(taken))
             return {**scores(logits), "relations": omega}
 
         endpoints["relations"] = (serve_relations, clips_spec)
@@ -88,18 +96,11 @@ def write(model, folder, clip, class_names, clips):
     archive.write_out(folder, verbose=False)
 
 
-def scorer(folder):
+def scorer(folder: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from samples to the logits that a SavedModel gives."""
     with plain_path(folder) as path:
         model = tf.saved_model.load(path)
     return lambda x: model.signatures["preprocessed"](samples=tf.constant(x))["logits"].numpy()
-
-
-def _check_filled(x, name):
-    """`x`, with an error in the graph where one of its sizes is 0."""
-    message = f"`{name}` must not be empty: a size of it is 0 in the shape below"
-    with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(x), message)]):
-        return tf.identity(x)
 
 
 def _checked(x, name, shape):
@@ -107,15 +108,18 @@ def _checked(x, name, shape):
 
     Signatures do not check shapes: what comes may have another than the signature says.
     """
-    x = tf.compat.v1.placeholder_with_default(_check_filled(x, name), [None] * len(x.shape))
-    fixed = {axis: size for axis, size in enumerate(shape, start=1) if size is not None}
-    wanted = ", ".join("any" if size is None else str(size) for size in ("batch", *shape))
-    right = tf.debugging.assert_equal(
-        tf.gather(tf.shape(x), tf.constant([*fixed], tf.int32)),
-        tf.constant([*fixed.values()], tf.int32),
-        f"`{name}` must be of shape ({wanted})",
-    )
-    with tf.control_dependencies([right]):
+    x = tf.compat.v1.placeholder_with_default(x, [None] * len(x.shape))
+    found, fixed = tf.shape(x), tf.constant([-1, *(-1 if n is None else n for n in shape)])
+    words = ", ".join("any" if size is None else str(size) for size in shape)
+    checks = [
+        tf.debugging.assert_positive(
+            found, f"`{name}` must not be empty: a size of it is 0 in the shape below"
+        ),
+        tf.debugging.assert_equal(
+            found, tf.where(fixed < 0, found, fixed), f"`{name}` must be of shape (batch, {words})"
+        ),
+    ]
+    with tf.control_dependencies(checks):
         return tf.ensure_shape(x, (None, *shape))
 
 
@@ -135,6 +139,6 @@ def _pixels(x, name, channels):
     return tf.ensure_shape(x, (*x.shape[:-1], channels))
 
 
-def _in_a_row(x, rank):
-    """A tensor whose last `rank` axes stay and whose others are one."""
-    return tf.reshape(x, tf.concat([[-1], tf.shape(x)[-rank:]], axis=0))
+def _in_a_row(frames):
+    """Frames `(..., height, width, channels)` with one axis in front."""
+    return tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[-3:]], axis=0))

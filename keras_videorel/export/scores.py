@@ -1,26 +1,30 @@
 """Logits and probabilities: what exported models give, whatever the model itself ends with."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 
-def with_logits(model, from_logits):
-    """A model that gives logits: of one that gives probabilities, their logarithms."""
+def with_logits(model: keras.Model, from_logits: bool) -> keras.Model:
+    """A model that gives logits: the logarithms, where `model` gives probabilities."""
     if from_logits:
         return model
     logits = ops.log(ops.maximum(ops.cast(model.output, "float32"), 1e-30))
     return keras.Model(model.input, logits, name=model.name)
 
 
-def scores(logits):
+def scores(logits: tf.Tensor) -> dict[str, tf.Tensor]:
     """Outputs of a signature: `probabilities` and `logits`, float32 `(batch, classes)`."""
     logits = tf.cast(logits, tf.float32)
     return {"probabilities": tf.nn.softmax(logits), "logits": logits}
 
 
-def check_class_names(model, class_names):
-    """Names of a model's classes, a tuple; by default their numbers."""
+def check_class_names(model: keras.Model, class_names: Iterable[str] | None) -> tuple[str, ...]:
+    """Names of a model's classes; by default their numbers."""
     classes = model.output_shape[-1]
     names = tuple(map(str, range(classes) if class_names is None else class_names))
     if len(names) != classes:

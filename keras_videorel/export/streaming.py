@@ -1,8 +1,10 @@
 """Networks of snippets as step models: a video goes in snippet by snippet, a state goes round."""
 
+from __future__ import annotations
+
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -33,42 +35,31 @@ COUNT = "count"
 _SEQUENCE = "sequence"  # (batch, T, ...): all snippets
 _FOLDED = "folded"  # (batch * T, ...): snippets that know nothing of each other
 _VIDEO = "video"  # (batch, ...): what was made of all of them
+# Keras cannot copy their cells.
 _CONVOLUTIONAL = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
 def export_stream(
-    model,
-    path,
+    model: keras.Model,
+    path: str | os.PathLike,
     clip: ClipSpec,
     class_names: Sequence[str] | None = None,
     *,
     from_logits: bool = False,
-):
+) -> str | os.PathLike:
     """Export a network of snippets as a model of one snippet with its state in and out.
 
     After n snippets it gives what the network for n snippets gives (`step_model`), in constant
-    time and memory. The folder holds a SavedModel with the signatures
+    time and memory. The folder holds
 
-    - `step`: `snippet`, float32 `(batch, *snippet)`, normalized, and the states, to
-      `probabilities` and `logits`, float32 `(batch, classes)`, and the next states;
-    - `step_frames`: the same of `frames`, uint8 `(batch, frames, height, width, channels)` of
-      any size, the frames or fields of a snippet;
-    - `initial_state`: `batch_size`, int32, to the states of a stream that begins: zeros;
-    - `labels`: names of the classes;
+    - a SavedModel, whose signatures are `step`, from a prepared `snippet` and the states to
+      `probabilities`, `logits` and the next states; `step_frames`, from raw `frames` in place of
+      the snippet; `initial_state`, from `batch_size` to zeros; and `labels`;
+    - `model_fp32.tflite`: `step` for LiteRT, of batch 1 and built-in operators;
+    - `stream.json`: the shapes of the snippet and of the states.
 
-    and, as `model_fp32.tflite`, the signature `step` for LiteRT, of batch 1 and built-in operators;
-    and `stream.json`, with the shapes of the snippet and of the states.
-
-    Args:
-        model: A `keras.Model` as `step_model` takes it.
-        path: The folder to write; an older one of its kind is replaced, any other one refused.
-        clip: As for `export_model`, like the other arguments.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: As `export_model`, and if the model cannot be streamed.
+    An older folder of its kind is replaced. Arguments and errors are those of `export_model`;
+    `model` must be one that `step_model` takes. Returns `path`.
     """
     clip.check_model(model)
     class_names = check_class_names(model, class_names)
@@ -78,7 +69,9 @@ def export_stream(
     return path
 
 
-def write(model, folder, clip, class_names, clips=1):
+def write(
+    model: keras.Model, folder: str, clip: ClipSpec, class_names: tuple[str, ...], clips: int = 1
+) -> None:
     """Write the folder of `export_stream` of a model to logits."""
     step = step_model(model)
     names = [name for name in step.input if name != "snippet"]
@@ -128,7 +121,7 @@ def write(model, folder, clip, class_names, clips=1):
     )
 
 
-def scorer(folder):
+def scorer(folder: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from groups of snippets to the logits after the last one, by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -161,7 +154,7 @@ def _litert(take, signature):
     return tf.lite.TFLiteConverter.from_concrete_functions([static], tf.Module()).convert()
 
 
-def step_model(model):
+def step_model(model: keras.Model) -> keras.Model:
     """A network of T snippets as a model of one, with its state as input and output.
 
     Fed with n snippets, one after the other, it gives after each what the network for n snippets
@@ -210,9 +203,11 @@ def step_model(model):
     return keras.Model({"snippet": snippet, **steps.states}, outputs, name=f"{model.name}_step")
 
 
-def _not_streamed(what, layer):
-    name = f"{layer.name!r}, a {type(layer).__name__}"
-    return ValueError(f"`model` cannot be streamed: {what}. Received: {name}")
+def _is_steppable(layer):
+    """Whether a recurrent layer can be one step of its cell."""
+    if not isinstance(layer, keras.layers.RNN) or isinstance(layer, _CONVOLUTIONAL):
+        return False
+    return not layer.return_state and not layer.go_backwards
 
 
 class _Steps:
@@ -234,33 +229,39 @@ class _Steps:
 
     def __call__(self, operation, *args, **kwargs):
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if id(x) in self._marked]
-        if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
-            x = tensors[0]  # of the second it takes the number of snippets
-            return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
         kinds = {self.kind(x) for x in tensors}
-        if len(tensors) == 1:
-            (x,) = tensors
-            if kinds == {_SEQUENCE} and isinstance(operation, keras.layers.RNN):
+        x = tensors[0]
+        if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
+            return self._sequence(x)  # of the second it takes the number of snippets
+        if len(tensors) == 1 and kinds == {_SEQUENCE}:
+            if _is_steppable(operation):
                 output = self._recurrent(operation, x)
                 if operation.return_sequences:
-                    return self.marked(ops.expand_dims(output, axis=1), _SEQUENCE)
+                    return self._sequence(output)
                 return self.marked(output, _VIDEO)
-            if kinds == {_SEQUENCE} and isinstance(operation, keras.layers.TimeDistributed):
-                output = operation.layer(ops.squeeze(x, axis=1))
-                return self.marked(ops.expand_dims(output, axis=1), _SEQUENCE)
-            if kinds == {_SEQUENCE} and isinstance(operation, SegmentConsensus):
+            if isinstance(operation, keras.layers.TimeDistributed):
+                return self._sequence(operation.layer(ops.squeeze(x, axis=1)))
+            if isinstance(operation, SegmentConsensus):
                 return self.marked(self._consensus(operation, x), _VIDEO)
-            if type(operation).__name__ == "Reshape":  # of keras.ops, which has no public name
-                folded = self._reshape(operation, x)
-                if folded is not None:
-                    return folded
+        # An operation of keras.ops, which has no public name.
+        if len(tensors) == 1 and type(operation).__name__ == "Reshape":
+            folded = self._reshape(operation, x)
+            if folded is not None:
+                return folded
         if len(kinds) > 1 or _SEQUENCE in kinds:
-            what = "its snippets must meet in recurrent layers, or a SegmentConsensus, of its own"
-            raise _not_streamed(what, operation)
+            raise ValueError(
+                "`model` cannot be streamed: its snippets must meet in a SegmentConsensus, or in "
+                "recurrent layers of features, or RelationalLSTM, that go forward and return no "
+                f"states. Received: {operation.name!r}, a {type(operation).__name__}"
+            )
         result = operation(*args, **kwargs)
         for output in keras.tree.flatten(result):
             self.marked(output, *kinds)
         return result
+
+    def _sequence(self, x):
+        """A sequence of one snippet."""
+        return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
 
     def _reshape(self, operation, x):
         """Snippets folded into the batch, unfolded, or reshaped one by one; `None` if neither."""
@@ -276,10 +277,6 @@ class _Steps:
         return None
 
     def _recurrent(self, layer, x):
-        if layer.return_state or layer.go_backwards:
-            raise _not_streamed("recurrent layers must go forward and return no states", layer)
-        if isinstance(layer, _CONVOLUTIONAL):  # Keras cannot copy their cells
-            raise _not_streamed("recurrent layers must be of features, or RelationalLSTM", layer)
         initial = layer.get_initial_state(batch_size=1)
         states = [
             self._state(f"{layer.name}_{place}", state.shape[1:])

@@ -196,3 +196,8 @@ class SMART(keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
         }
+
+    @classmethod
+    def from_config(cls, config):
+        # Files of older versions say `final_normalization=True`, which is what there is now.
+        return super().from_config({k: v for k, v in config.items() if k != "final_normalization"})

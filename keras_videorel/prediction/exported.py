@@ -1,5 +1,7 @@
 """What `export` wrote, ready to score samples: a SavedModel or a LiteRT file."""
 
+from __future__ import annotations
+
 import os
 import threading
 
@@ -10,10 +12,10 @@ from keras_videorel.checks import check_choice, check_integer
 from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import transforms
 from keras_videorel.data.manifest import read_class_names
-from keras_videorel.extras import pip_install
+from keras_videorel.extras import check_importable
 from keras_videorel.files import plain_path, read_json
 
-# Files of an exported folder, in the order in which they are preferred: the most exact first.
+# Files of an exported folder, the most exact first. That is the order of preference.
 FILES = {
     "saved_model": "saved_model.pb",
     "fp32": "model_fp32.tflite",
@@ -26,39 +28,36 @@ FILES = {
 class SavedModel:
     """A SavedModel of `export.export_saved_model`, whose `export.json` says `settings`."""
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder: str, settings: dict):
         with plain_path(folder) as path:
             self._model = tf.saved_model.load(path)  # holds the variables of the signatures
         signatures = self._model.signatures
         if "clips" not in signatures:
             raise ValueError(f"{folder!r} was exported by an older version: export it again")
         self._score = signatures["clips"]
-        self._relate = signatures.get("relations")
+        self._attend = signatures.get("relations")
         self.labels = [name.decode() for name in signatures["labels"]()["labels"].numpy()]
-        self.has_relations = self._relate is not None and "spatial_shape" in settings
+        self.has_attention_maps = self._attend is not None and "spatial_shape" in settings
 
-    def score(self, clips):
+    def score(self, clips: np.ndarray) -> np.ndarray:
         """Logits float32 `(batch, classes)` of samples, uint8 `(batch, num_frames, h, w, c)`."""
         return self._score(clips=tf.constant(clips))["logits"].numpy()
 
-    def attend(self, clips):
-        """Logits, and relations float32 `(batch, T, 4, positions, positions)`."""
-        outputs = self._relate(clips=tf.constant(clips))
+    def attend(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits, and attention maps float32 `(batch, T, 4, positions, positions)`."""
+        outputs = self._attend(clips=tf.constant(clips))
         return outputs["logits"].numpy(), outputs["relations"].numpy()
 
 
 class LiteRTModel:
     """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel."""
 
-    has_relations = False
+    has_attention_maps = False
 
-    def __init__(self, folder, settings, name):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise OSError(
-                f"{name} needs LiteRT's interpreter: {pip_install('litert')} ({error})"
-            ) from None
+    def __init__(self, folder: str, settings: dict, name: str):
+        check_importable(f"{name} and other LiteRT files", "litert")
+        from ai_edge_litert.interpreter import Interpreter
+
         path = os.path.join(folder, name)
         self.labels = read_class_names(os.path.join(folder, "labels.txt"))
         try:
@@ -67,18 +66,15 @@ class LiteRTModel:
             self._run = interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path!r} cannot be run by LiteRT: {error}") from None
-        given = self._run.get_output_details()
-        if "logits" not in given:
-            raise ValueError(f"{path!r} gives no logits: it has {', '.join(given) or 'nothing'}")
-        classes = given["logits"]["shape"][-1]
-        if classes != len(self.labels):
-            raise ValueError(f"{path!r} has {classes} classes, but labels.txt {len(self.labels)}")
-        ((self._input, taken),) = self._run.get_input_details().items()
-        self._shape = tuple(taken["shape"][1:].tolist())
+        outputs = self._run.get_output_details()
+        if "logits" not in outputs or outputs["logits"]["shape"][-1] != len(self.labels):
+            raise ValueError(f"{path!r} does not give logits of the {len(self.labels)} labels")
+        ((self._input, details),) = self._run.get_input_details().items()
+        self._shape = tuple(details["shape"][1:].tolist())
         self._clip = ClipSpec.from_json(settings)
         self._lock = threading.Lock()  # an interpreter has one set of buffers
 
-    def score(self, clips):
+    def score(self, clips: np.ndarray) -> np.ndarray:
         """As `SavedModel.score`; samples go one by one."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
         prepared = transforms.prepare_frames(images, self._clip)
@@ -89,27 +85,19 @@ class LiteRTModel:
             )
 
 
-def load(folder, precision=None):
-    """Load an exported model.
-
-    Args:
-        folder: A folder written by `export`.
-        precision: One of `FILES`; by default the first of them that is there.
+def load(
+    folder: str | os.PathLike, precision: str | None = None
+) -> tuple[SavedModel | LiteRTModel, dict, str]:
+    """Load an exported model; arguments and errors are those of `Predictor`.
 
     Returns:
-        `(model, settings, precision)`: a `SavedModel` or `LiteRTModel`, what `export.json` says,
-        and which file it is.
-
-    Raises:
-        FileNotFoundError: If the folder holds no such model.
-        ValueError: If `precision` is not one of `FILES`, or the model cannot be used.
-        OSError: If the interpreter of LiteRT is not installed.
+        `(model, settings, precision)`: the model, what `export.json` says, and which file it is.
     """
     folder = os.fspath(folder)
     manifest = os.path.join(folder, "export.json")
     if not os.path.exists(manifest):
         raise FileNotFoundError(
-            f"{folder!r} is no exported model (no export.json): make one with `videorel export`"
+            f"{folder!r} is not an exported model (no export.json): make one with `videorel export`"
         )
     there = [key for key, name in FILES.items() if os.path.exists(os.path.join(folder, name))]
     if not there:

@@ -1,5 +1,7 @@
 """What a user names as videos: files, folders, patterns, addresses."""
 
+from __future__ import annotations
+
 import glob
 import os
 
@@ -7,30 +9,30 @@ from keras_videorel.data import folders
 from keras_videorel.files import literal_folders
 
 
-def find_videos(word, left_out=None):
-    """The video files that a word stands for, a list of paths.
+def find_videos(
+    word: str | os.PathLike, left_out: list[tuple[str, str]] | None = None
+) -> list[str]:
+    """The paths of the video files that a word stands for.
 
-    A word is a file, by any name; a folder, for all videos in it and below, but for hidden ones;
-    or a pattern with `*`, `?`, `[...]` or `**`, for files by any name. A folder's other files are
-    added to the list `left_out`, as `(path, reason)`. A folder or pattern without a video is a
-    `ValueError`.
+    Args:
+        word: A file, by any name; a folder, for all videos in it and below that are not hidden; or
+            a pattern with `*`, `?`, `[...]` or `**`, for files by any name.
+        left_out: A folder's other files are added to this list, as `(path, reason)`.
+
+    Raises:
+        ValueError: If a folder holds no video, or no file matches a pattern.
     """
     word = os.fspath(word)
     if os.path.isdir(word):
-        found, others = [], []
-        for path in folders.walk_files(word):
-            path = os.path.join(word, path)
-            reason = folders.why_no_video(path)
-            if reason is None:
-                found.append(path)
-            else:
-                others.append((path, reason))
-        if not found:
+        paths = [os.path.join(word, path) for path in folders.walk_files(word)]
+        reasons = {path: folders.why_no_video(path) for path in paths}
+        others = [(path, reason) for path, reason in reasons.items() if reason is not None]
+        if len(others) == len(paths):
             such = f" ({others[0][0]}: {others[0][1]})" if others else ""
             raise ValueError(f"{word}: a folder without videos{such}")
         if left_out is not None:
             left_out += others
-        return found
+        return [path for path in paths if reasons[path] is None]
     if os.path.exists(word) or not glob.has_magic(word):
         return [word]
     pattern = literal_folders(word)

@@ -1,18 +1,21 @@
 """Label cameras and streams as they come: the newest frames win."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import statistics
 import threading
 import time as clock
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
 
 from keras_videorel.data import video
-from keras_videorel.prediction.predictor import NewestFrames, Window
+from keras_videorel.prediction.predictor import NewestFrames, Predictor, Window
 
 _MAX_FRAMES = 1024  # held of a source, whatever its rate
 _LATENCIES = 10_000  # kept for the summary
@@ -24,7 +27,7 @@ class LiveWindow(NamedTuple):
     source: str  # its name
     window: Window  # times are seconds after the source's first frame
     latency: float  # seconds from the arrival of the newest frame to this answer
-    skipped: int  # frames since the window before that are in neither
+    skipped: int  # frames between the window before and this one
 
 
 class Summary(NamedTuple):
@@ -34,10 +37,10 @@ class Summary(NamedTuple):
     frames: int
     windows: int
     skipped: int  # frames that were in no window
-    latencies: list  # seconds, of the last windows
+    latencies: list[float]  # seconds, of the last windows
     error: Exception | None  # why it ended
 
-    def __str__(self):
+    def __str__(self) -> str:
         found = f"{self.source}: {self.frames} frames, {self.windows} windows"
         if self.latencies:
             median = statistics.median(self.latencies)
@@ -53,44 +56,40 @@ class CameraReader:
         size: `(height, width)` to resize to, or the length of the shorter side.
 
     Attributes:
-        frame_rate: Frames per second that the camera declares, 25 if none.
+        frame_rate: Frames per second that the camera declares, or 25.
         is_live: True.
     """
 
     is_live = True
 
-    def __init__(self, capture, size):
+    def __init__(self, capture: Any, size: tuple[int, int] | int):
         self._capture, self._size = capture, size
-        self._first = None
+        self._first: float | None = None
         self._reformatter = av.video.reformatter.VideoReformatter()
         rate = capture.get(cv2.CAP_PROP_FPS)
         self.frame_rate = rate if 0 < rate <= 1000 else 25.0
 
-    def __iter__(self):
+    def __iter__(self) -> CameraReader:
         return self
 
-    def __next__(self):
+    def __next__(self) -> tuple[float, np.ndarray]:
         whole, frame = self._capture.read()
         if not whole:
             raise StopIteration
         now = clock.monotonic()
         self._first = now if self._first is None else self._first
-        size = self._size
-        size = video.keep_aspect(*frame.shape[:2], size) if isinstance(size, int) else size
+        (height, width), size = frame.shape[:2], self._size
+        size = video.keep_aspect(height, width, size) if isinstance(size, int) else size
         picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
         return now - self._first, video.to_rgb(picture, size, self._reformatter)
 
-    def close(self):
-        """Give the camera back."""
+    def close(self) -> None:
+        """Release the camera."""
         self._capture.release()
 
 
-def open_camera(name, size):
-    """A `CameraReader` of a camera by its number, device or pipeline.
-
-    Raises:
-        OSError: If it cannot be opened.
-    """
+def open_camera(name: int | str, size: tuple[int, int] | int) -> CameraReader:
+    """Open a camera by its number, device or pipeline; an `OSError` if that fails."""
     log = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
     level = log.setLogLevel(0)  # no warnings of each way that it tries
     try:
@@ -102,20 +101,27 @@ def open_camera(name, size):
     return CameraReader(capture, size)
 
 
-def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
+def watch(
+    predictor: Predictor,
+    sources: dict[str, Callable[[], Any]],
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+    stop: threading.Event | None = None,
+    on_end: Callable[[Summary], Any] | None = None,
+) -> Iterator[LiveWindow]:
     """Label sources as they come, until they end.
 
-    A thread reads each source and keeps its newest frames. The model takes what is newest whenever
-    it is free, source by source, so a slow model skips frames and does not fall behind. Recordings
-    are read no faster than they play.
+    A thread reads each source and keeps its newest frames. The model takes the newest window
+    whenever it is free, source by source, so a slow model skips frames and does not fall behind.
+    Recordings are read no faster than they play.
 
     Args:
-        predictor: A `Predictor`.
         sources: Dict from names to functions that open a reader: a `data.video.FrameReader` or a
             `CameraReader`, with frames of the size `predictor.frame_size`.
         window: As for `Predictor.windows`.
         hop: Least seconds from one window of a source to the next, as for `Predictor.windows`.
-        stop: Optional `threading.Event`: ends it.
+        stop: An event that ends it.
         on_end: Called with the `Summary` of each source when it ends.
 
     Yields:
@@ -125,7 +131,7 @@ def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
     stop = threading.Event() if stop is None else stop
     size = predictor.frame_size
     still = np.zeros((*((size, size) if isinstance(size, int) else size), 3), np.uint8)
-    predictor.window([0.0], [still], relations=False)  # the first call takes long
+    predictor.window([0.0], [still], attention_maps=False)  # the first call takes long
     news = threading.Condition()
     feeds = [
         _Feed(name, opened, predictor, window, hop, news, stop) for name, opened in sources.items()
@@ -133,14 +139,14 @@ def watch(predictor, sources, *, window=None, hop=None, stop=None, on_end=None):
     try:
         for feed in feeds:
             feed.start()
-        waiting = collections.deque(feeds)
+        waiting = list(feeds)
         while waiting:
             with news:
                 news.wait_for(
-                    lambda: stop.is_set() or any(f.due() or f.ended for f in waiting), timeout=0.2
+                    lambda: stop.is_set() or any(f.is_due() or f.ended for f in waiting), 0.2
                 )
             for feed in list(waiting):
-                if feed.due() and not stop.is_set():
+                if feed.is_due() and not stop.is_set():
                     yield feed.label()
                 elif feed.ended or stop.is_set():
                     waiting.remove(feed)
@@ -195,7 +201,7 @@ class _Feed(threading.Thread):
             if self._stop_event.is_set():
                 return
 
-    def due(self):
+    def is_due(self):
         """Whether there is a window to label."""
         with self._news:
             newest = None if self._newest is None else self._newest.last()
@@ -213,7 +219,7 @@ class _Feed(threading.Thread):
             times, arrivals, frames = self._newest.columns()
             skipped = max(self._frames - self._seen - len(frames), 0)
             self._seen, self._last = self._frames, times[-1]
-        window = self._predictor.window(times, frames, self._rate, relations=False)
+        window = self._predictor.window(times, frames, self._rate, attention_maps=False)
         latency = clock.monotonic() - arrivals[-1]
         self._windows += 1
         self._skipped += skipped

@@ -1,9 +1,12 @@
 """A video with its labels, their probabilities over time, and where the model looks."""
 
+from __future__ import annotations
+
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -21,11 +24,12 @@ EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
 _MIN_SIDE = 360  # smaller videos are enlarged: text needs pixels
 _MIN_FONT = 14
 _SIDE_PER_FONT = 26
-# Okabe and Ito's, which most of the colour-blind tell apart.
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0))
-COLOURS = (*COLOURS, (240, 228, 66))
+# Okabe and Ito's, which most color-blind people tell apart.
+COLORS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (240, 228, 66),
+)  # fmt: skip
 _OTHERS = (150, 150, 155)
-_WHITE, _GREY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
+_WHITE, _GRAY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
 _HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
 _CLOCK = 90_000  # ticks per second, of MPEG
 
@@ -39,36 +43,31 @@ def write(
     top: int = 3,
     position: tuple[int, int] | None = None,
     gate: str = "mean",
-    size: tuple[int, int] | int | None = None,
-    on_frame: Callable[[int], None] | None = None,
+    on_frame: Callable[[int], Any] | None = None,
 ) -> str | os.PathLike:
-    """Write a video with labels, a bar of probabilities over time, and relation maps.
+    """Write a video with labels, a bar of probabilities over time, and attention maps.
 
-    The most probable classes of the moment stand on the frames. Below runs the timeline: what the
-    leading classes have of the probability, stacked, with a cursor. For a model with a relational
-    LSTM, frames show what one position (framed) takes from where, as a heat map over the part of
-    the frame that the model sees. Weights up to a uniform one have no color.
+    The most probable classes of the moment stand on the frames. The timeline below stacks the
+    probabilities of the leading classes. For a model with a relational LSTM, a heat map over the
+    part of the frame that the model sees shows what one position (framed) takes from where.
+    Weights up to a uniform one have no color.
 
-    The file is decoded twice: for the windows, unless they are given, and for the frames. Memory
-    grows by some bytes a window only. The result is H.264 without sound, upright, with the times
-    that the frames had. Videos whose shorter side is below 360 pixels are enlarged. Returns `path`.
+    The file is decoded twice: for the windows, unless they are given, and for the frames. The
+    result is H.264 without sound, upright, with the times that the frames had. Videos whose shorter
+    side is below 360 pixels are enlarged. Returns `path`.
 
     Args:
-        predictor: A `Predictor`.
-        source: The video file.
         path: The file to write, with one of `EXTENSIONS`.
         windows: Windows of the video, by default those of `predictor.windows`.
         top: Number of classes on the frames.
-        position: `(row, column)` of the feature map whose relations are shown; by default, in
+        position: `(row, column)` of the feature map whose attention is shown; by default, in
             each window, the one that takes the most from a single place.
         gate: One of `maps.GATES`, or `"mean"`.
-        size: Size to draw the frames at, as for `data.video.iter_frames`; their own by default.
         on_frame: Called with the number of frames so far.
     """
     windows = predictor.windows(source) if windows is None else windows
-    options = {"top": top, "position": position, "gate": gate, "size": size}
     with (
-        writer(predictor, source, path, windows, **options) as add,
+        writer(predictor, source, path, windows, top=top, position=position, gate=gate) as add,
         video.iter_frames(source, threads=0) as reader,
     ):
         first = None
@@ -81,12 +80,23 @@ def write(
 
 
 @contextlib.contextmanager
-def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean", size=None):
+def writer(
+    predictor: Predictor,
+    source: str | os.PathLike,
+    path: str | os.PathLike,
+    windows: Iterable[Window],
+    *,
+    top: int = 3,
+    position: tuple[int, int] | None = None,
+    gate: str = "mean",
+    size: tuple[int, int] | int | None = None,
+) -> Iterator[Callable[[float, video.FrameReader], None]]:
     """Write the video of `write`, whose arguments these are, while the caller reads the file.
 
+    Frames are drawn at `size`, as for `data.video.iter_frames`; by default at their own.
+
     Yields:
-        A function that adds a frame: of its time in seconds after the first one, and of a
-        `data.video.FrameReader` that is at the frame.
+        A function that adds a frame, for `Predictor.predict(on_frame=...)`.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
@@ -95,7 +105,8 @@ def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean
     maps.check_options(predictor, position, gate)
     check_integer("top", top, 1)
     painter = _Painter(predictor, windows, top, position, gate)
-    stream, last = None, -1  # tick
+    stream: Any = None
+    last = -1  # tick
 
     def add(time, reader):
         nonlocal stream, last
@@ -121,37 +132,39 @@ def writer(predictor, source, path, windows, *, top=3, position=None, gate="mean
         container.mux(stream.encode())
 
 
-def colours(probabilities):
-    """Dict from the classes that lead for the longest, and surest, to their `(r, g, b)`.
+def colors(probabilities: np.ndarray) -> dict[int, tuple[int, int, int]]:
+    """The classes that lead for the longest, and surest, with their `(r, g, b)`.
 
     At most six, in order, from probabilities `(windows, classes)`.
     """
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
     leading = np.argsort(-strength, kind="stable").tolist()
-    return dict(zip(leading, COLOURS, strict=False))
+    return dict(zip(leading, COLORS, strict=False))
 
 
 class _Painter:
     """Paints what a model says over time on frames, which are all of the first one's size."""
 
     def __init__(self, predictor, windows, top, position, gate):
-        self._labels, self._settings, self._gate = predictor.labels, predictor.settings, gate
+        self._labels, self._clip, self._gate = predictor.labels, predictor.clip, gate
         self._top = min(top, len(predictor.labels))
-        middles, probabilities, self._looks = [], [], []
+        middles, probabilities, self._maps = [], [], []
         largest = 0.0
         for window in windows:
             middles.append((window.start + window.end) / 2)
             probabilities.append(window.probabilities)
             self._end = window.end
-            if window.relations is not None:  # an hour of them takes gigabytes
-                shown, place = maps.where_it_looks(window.relations, self._settings, position, gate)
+            if window.attention_maps is not None:  # an hour of them takes gigabytes
+                shown, place = maps.select(
+                    window.attention_maps, predictor.settings, position, gate
+                )
                 steps = window.times.reshape(len(shown), -1).mean(axis=1)
-                self._looks.append((steps, shown.astype(np.float16), place))
+                self._maps.append((steps, shown.astype(np.float16), place))
                 largest = max(largest, shown.max())
         self._middles, self._probabilities = np.array(middles), np.stack(probabilities)
         self._full = maps.full_heat(largest)
-        self._colours = colours(self._probabilities)
+        self._colors = colors(self._probabilities)
         self._picture = self._shown = None  # size of frames, and which map the cached layers are of
 
     def _lay_out(self, height, width):
@@ -160,7 +173,7 @@ class _Painter:
         height, width = self._picture = tuple(2 * round(scale * s / 2) for s in (height, width))
         self._font = max(min(height, width) // _SIDE_PER_FONT, _MIN_FONT)
         self._panel = self._draw_panel(width)
-        self._box = maps.seen_box(height, width, self._settings)
+        self._box = maps.seen_box(height, width, self._clip)
 
     def paint(self, time, frame):
         """A frame with all that belongs on it at a time, uint8 RGB."""
@@ -174,13 +187,11 @@ class _Painter:
         else:
             cv2.resize(frame, (width, height), dst=picture, interpolation=cv2.INTER_CUBIC)
         index = int(np.abs(self._middles - time).argmin())
-        captions = self._paint_heat(picture, index, time) if self._looks else []
+        captions = self._paint_heat(picture, index, time) if self._maps else []
         self._paint_labels(picture, self._probabilities[index])
         canvas[height:] = self._panel
         self._paint_cursor(canvas[height:], time, captions)
         return canvas
-
-    # --- Labels -----------------------------------------------------------------------------
 
     def _paint_labels(self, picture, probabilities):
         """The most probable classes in the upper left corner, with a bar each."""
@@ -189,20 +200,20 @@ class _Painter:
         box = min(max(width // 2, 18 * font), width - 2 * margin)
         count = min(self._top, max((height - margin) // (row + gap), 1))
         for place, index in enumerate(np.argsort(-probabilities, kind="stable")[:count].tolist()):
-            share, colour = float(probabilities[index]), self._colours.get(index, _OTHERS)
+            share, color = float(probabilities[index]), self._colors.get(index, _OTHERS)
             top = margin + place * (row + gap)
             part = picture[top : top + row, margin : margin + box]
             part[:] = part // 4 + np.uint8(8)
             bar = part[:, : round(share * part.shape[1])]
-            bar[:] = (bar * 0.3 + 0.7 * 0.72 * np.array(colour)).astype(np.uint8)
+            bar[:] = (bar * 0.3 + 0.7 * 0.72 * np.array(color)).astype(np.uint8)
             percent = lettering.mask(f"{share:.0%}", font, bold=True)
             room = box - percent.shape[1] - 2 * margin
-            name = lettering.mask(self._labels[index], font, bold=place == 0, most=max(room, font))
+            name = lettering.mask(
+                self._labels[index], font, bold=place == 0, max_width=max(room, font)
+            )
             inset = (row - name.shape[0]) // 2
             _draw_outlined(part, name, margin // 2, inset)
             _draw_outlined(part, percent, box - percent.shape[1] - margin // 2, inset)
-
-    # --- Timeline ---------------------------------------------------------------------------
 
     def _draw_panel(self, width):
         """What stands below the frames and does not change: legend and stacked shares."""
@@ -214,14 +225,14 @@ class _Painter:
         panel = np.empty((height, width, 3), np.uint8)
         panel[:] = _DARK
         left = margin
-        for index, colour in self._colours.items():
+        for index, color in self._colors.items():
             room = width - margin - left - 2 * font
-            name = lettering.mask(self._labels[index], font, most=14 * font)
+            name = lettering.mask(self._labels[index], font, max_width=14 * font)
             if name.shape[1] > room:
                 break
             square = round(0.7 * font)
             above = margin + (line - square) // 2
-            panel[above : above + square, left : left + square] = colour
+            panel[above : above + square, left : left + square] = color
             lettering.draw(panel, name, left + font, margin, _WHITE)
             left += 2 * font + name.shape[1]
         first, last = self._span
@@ -230,10 +241,10 @@ class _Painter:
         chart[:] = _EMPTY
         levels = (np.arange(bar)[::-1, np.newaxis] + 0.5) / bar
         floor = np.zeros(last - first)
-        for index, colour in self._colours.items():
+        for index, color in self._colors.items():
             share = self._probabilities[:, index]
             ceiling = floor + np.interp(times, self._middles, share)
-            chart[(levels >= floor) & (levels < ceiling)] = colour
+            chart[(levels >= floor) & (levels < ceiling)] = color
             floor = ceiling
         return panel
 
@@ -249,19 +260,17 @@ class _Painter:
         panel[rows, max(x - half, 0) : x + half] = _WHITE
         top = self._bar[1] + outer
         clock = lettering.mask(f"{_clock(time)} / {_clock(self._end)}", font)
-        lettering.draw(panel, clock, first, top, _GREY)
+        lettering.draw(panel, clock, first, top, _GRAY)
         room = last - first - clock.shape[1] - font
         for caption in captions:  # the longest that there is room for
             text = lettering.mask(caption, font)
             if text.shape[1] <= room:
-                lettering.draw(panel, text, last - text.shape[1], top, _GREY)
+                lettering.draw(panel, text, last - text.shape[1], top, _GRAY)
                 break
 
-    # --- Relations --------------------------------------------------------------------------
-
     def _paint_heat(self, picture, index, time):
-        """The relation map of a moment; returns what there is to say of it, longest first."""
-        steps, shown, place = self._looks[index]
+        """Paint the attention map of a moment; return captions for it, longest first."""
+        steps, shown, place = self._maps[index]
         step = int(np.abs(steps - time).argmin())
         top, left, bottom, right = self._box
         part = picture[top:bottom, left:right]
@@ -296,9 +305,9 @@ def _heat_layers(shown, full, size):
     # From purple to yellow: black would darken what lies around.
     shades = np.linspace(_DARKEST_HEAT, 255, 256).astype(np.uint8)[:, np.newaxis]
     palette = cv2.applyColorMap(shades, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
-    colour = palette[np.rint(smooth * 255).astype(np.uint8)]
+    color = palette[np.rint(smooth * 255).astype(np.uint8)]
     opacity = (_HEAT_OPACITY * smooth**0.8)[..., np.newaxis]
-    light = np.rint(colour * opacity).astype(np.uint8)
+    light = np.rint(color * opacity).astype(np.uint8)
     return np.repeat(1 - opacity, 3, axis=-1), light
 
 

@@ -1,5 +1,7 @@
 """Frames of a video, where the model looks, and what it says, as one figure for a paper."""
 
+from __future__ import annotations
+
 import os
 
 import cv2
@@ -12,7 +14,7 @@ from keras_videorel import text as lettering
 from keras_videorel.data import video
 from keras_videorel.files import atomic_write
 from keras_videorel.prediction import maps
-from keras_videorel.prediction.predictor import Predictor
+from keras_videorel.prediction.predictor import Prediction, Predictor, Sample
 
 EXTENSIONS = (".png", ".pdf", ".svg")
 
@@ -32,21 +34,14 @@ def write(
     position: tuple[int, int] | None = None,
     gate: str = "mean",
 ) -> str | os.PathLike:
-    """Draw a strip: frames that the model saw, relation maps below them, and probabilities.
+    """Draw a strip: frames that the model saw, attention maps below them, and probabilities.
 
     Up to eight frames of the sample in the middle of the video; for a model of segments the middle
     of each snippet. Heat maps show what one position (framed) takes from the frame before, as
-    multiples of a uniform weight; the first step has no frame before. Below stand the most
-    probable classes of the whole video, over all its samples. The file is decoded twice.
-    Returns `path`.
+    multiples of a uniform weight. Below stand the most probable classes of the whole video, over
+    all its samples. The file is decoded twice. Returns `path`.
 
-    Args:
-        predictor: A `Predictor`.
-        source: The video file.
-        path: The file to write, one of `EXTENSIONS`.
-        top: Number of classes.
-        position: As for `overlay.write`.
-        gate: As for `overlay.write`.
+    `path` has one of `EXTENSIONS`; `position` and `gate` are those of `overlay.write`.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
@@ -55,28 +50,32 @@ def write(
     return draw(predictor, path, *found, position=position, gate=gate)
 
 
-def draw(predictor, path, prediction, sample, *, position=None, gate="mean"):
-    """Draw the strip of `write` from what `Predictor.predict` returned."""
-    looks = place = None
-    if sample.relations is not None:
-        looks, place = maps.where_it_looks(sample.relations, predictor.settings, position, gate)
-    steps = max(predictor.clip.segments, 1) if looks is None else len(looks)
+def draw(
+    predictor: Predictor,
+    path: str | os.PathLike,
+    prediction: Prediction,
+    sample: Sample | None,
+    *,
+    position: tuple[int, int] | None = None,
+    gate: str = "mean",
+) -> str | os.PathLike:
+    """Draw the strip of `write` from what `Predictor.predict(with_sample=True)` returned."""
+    assert sample is not None
+    heat = place = None
+    if sample.attention_maps is not None:
+        heat, place = maps.select(sample.attention_maps, predictor.settings, position, gate)
+    steps = max(predictor.clip.segments, 1) if heat is None else len(heat)
     if steps == 1:  # a clip: its frames are the steps
         steps = len(sample.frames)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAX_FRAMES)).round().astype(int))
-    each = len(sample.frames) // steps  # frames of a snippet
-    middles = shown * each + each // 2
-    figure = _draw(
-        [_fit(sample.frames[index]) for index in middles],
-        sample.times[middles],
-        None if looks is None else looks[shown],
-        place,
-        prediction,
-        predictor.settings,
-        gate,
-    )
+    length = len(sample.frames) // steps  # frames of a snippet
+    middles = shown * length + length // 2
+    frames = [_fit(sample.frames[index]) for index in middles]
+    figure, grid = _draw(frames, sample.times[middles], prediction, heat is not None)
+    if heat is not None:
+        _draw_maps(figure, grid, frames, heat[shown], place, predictor.clip, gate)
     with atomic_write(path) as temporary:
-        # One picture everywhere: no date in it.
+        # The same picture everywhere: no date in it.
         metadata = {".png": None, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
         extension = os.path.splitext(path)[1].lower()
         figure.savefig(temporary, dpi=_DPI, metadata=metadata[extension])
@@ -89,41 +88,38 @@ def _fit(frame):
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def _draw(frames, times, looks, place, prediction, settings, gate):
+def _draw(frames, times, prediction, has_maps):
+    """A figure of the frames and of the classes below, and its grid with a row for the maps."""
     aspect = frames[0].shape[0] / frames[0].shape[1]
-    side = 0.75 if looks is not None else 0.02  # inches for the scale of the maps
-    picture = (_WIDTH - side - 0.1) / len(frames)
-    rows = 1 if looks is None else 2
+    side = 0.75 if has_maps else 0.02  # inches for the scale of the maps
+    width = (_WIDTH - side - 0.1) / len(frames)
+    rows = 2 if has_maps else 1
     bars = _BAR * len(prediction.labels) + 0.32
-    pictures = rows * (picture * aspect + 0.04) + 0.2
-    figure = Figure((_WIDTH, pictures + bars))
+    height = rows * (width * aspect + 0.04) + 0.2 + bars
+    figure = Figure((_WIDTH, height))
     FigureCanvasAgg(figure)
-    families, available = lettering.fonts({c for label in prediction.labels for c in label})
     grid = figure.add_gridspec(
         rows, len(frames), left=0.05 / _WIDTH, right=1 - (side + 0.05) / _WIDTH,
-        top=1 - 0.18 / (pictures + bars), bottom=bars / (pictures + bars),
-        wspace=0.03, hspace=0.04,
+        top=1 - 0.18 / height, bottom=bars / height, wspace=0.03, hspace=0.04,
     )  # fmt: skip
     for column, (frame, time) in enumerate(zip(frames, times, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         axes.imshow(frame)
         axes.set_title(f"{time:.2f} s", size=7, pad=2)
         axes.set_axis_off()
-    if looks is not None:
-        _draw_maps(figure, grid, frames, looks, place, settings, gate)
-    axes = figure.add_axes(
-        [0.32, 0.28 / (pictures + bars), 0.62, (bars - 0.32) / (pictures + bars)]
-    )
+    axes = figure.add_axes([0.32, 0.28 / height, 0.62, (bars - 0.32) / height])
+    families, available = lettering.fonts({c for label in prediction.labels for c in label})
     names = [lettering.drawable(label, available) for label in prediction.labels]
     places = np.arange(len(names))
     axes.barh(places, prediction.probabilities, color="0.35", height=0.7)
-    for label in axes.set_yticks(places, names, size=8, family=families) and axes.get_yticklabels():
+    axes.set_yticks(places, names, size=8, family=families)
+    for label in axes.get_yticklabels():
         label.set_parse_math(False)
         lettering.shorten(label, 0.3 * _WIDTH * figure.dpi, figure.canvas.get_renderer())
-    for place_of, value in zip(places, prediction.probabilities, strict=True):
+    for place, value in zip(places, prediction.probabilities, strict=True):
         inside = value > 0.9
         axes.annotate(
-            f"{value:.1%}", (value, place_of), (-3 if inside else 3, 0), size=7, va="center",
+            f"{value:.1%}", (value, place), (-3 if inside else 3, 0), size=7, va="center",
             textcoords="offset points", ha="right" if inside else "left",
             color="white" if inside else "black",
         )  # fmt: skip
@@ -131,34 +127,34 @@ def _draw(frames, times, looks, place, prediction, settings, gate):
     axes.tick_params("x", labelsize=7)
     axes.tick_params("y", length=0)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return figure, grid
 
 
-def _draw_maps(figure, grid, frames, looks, place, settings, gate):
-    full = maps.full_heat(looks.max())
+def _draw_maps(figure, grid, frames, heat, place, clip, gate):
+    """Heat maps over gray frames, in the second row of the grid, and their scale."""
+    full = maps.full_heat(heat.max())
     height, width = frames[0].shape[:2]
-    top, left, bottom, right = maps.seen_box(height, width, settings)
-    rows, columns = looks.shape[1:]
+    top, left, bottom, right = maps.seen_box(height, width, clip)
+    rows, columns = heat.shape[1:]
     cell = (right - left) / columns, (bottom - top) / rows
+    corner = left + place[1] * cell[0], top + place[0] * cell[1]
     for column, frame in enumerate(frames):
         axes = figure.add_subplot(grid[1, column])
         axes.imshow(frame.mean(axis=-1), cmap="gray", vmin=-80, vmax=400)
         shown = axes.imshow(
-            looks[column], cmap=maps.HEAT, vmin=0, vmax=full, alpha=0.7,
+            heat[column], cmap=maps.HEAT, vmin=0, vmax=full, alpha=0.7,
             extent=(left, right, bottom, top), interpolation="bicubic",
         )  # fmt: skip
-        corner = left + place[1] * cell[0], top + place[0] * cell[1]
-        for colour, line in (("black", 1.8), ("white", 0.9)):
-            axes.add_patch(Rectangle(corner, *cell, fill=False, edgecolor=colour, linewidth=line))
+        for color, line in (("black", 1.8), ("white", 0.9)):
+            axes.add_patch(Rectangle(corner, *cell, fill=False, edgecolor=color, linewidth=line))
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_axis_off()
     box = axes.get_position()
     scale = figure.add_axes([box.x1 + 0.008, box.y0, 0.012, box.height])
-    bar = figure.colorbar(
-        shown, cax=scale, ticks=[0, 1, *([round(full / 2, 1)] if full > 4 else []), full]
-    )
-    bar.ax.set_yticklabels([f"{tick:.3g}x" for tick in bar.get_ticks()], size=6)
-    bar.ax.tick_params(length=2, pad=1)
+    ticks = [0, 1, *([round(full / 2, 1)] if full > 4 else []), full]
+    bar = figure.colorbar(shown, cax=scale, ticks=ticks)
+    scale.set_yticklabels([f"{tick:.3g}x" for tick in ticks], size=6)
+    scale.tick_params(length=2, pad=1)
     bar.solids.set_alpha(1)
     name = "mean of\ngates" if gate == "mean" else f"gate {gate}"
-    bar.ax.set_title(name, size=6, loc="left", pad=4)
+    scale.set_title(name, size=6, loc="left", pad=4)

@@ -79,6 +79,7 @@ _RENAMED = {
     "lanes": "num_readers",
     "stacked": "flow_as_channels",
     "averaged": "average",
+    "least_agreement": "min_agreement",
 }
 _RENAMED_VALUES = {"before": "logits", "after": "probabilities"}  # of `average`
 

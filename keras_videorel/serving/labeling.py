@@ -1,17 +1,21 @@
 """Check one uploaded video and label it."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_videorel.data import video
-from keras_videorel.prediction import overlay
+from keras_videorel.prediction import Predictor, overlay
 
 _MAX_FRAME_RATE = 240  # of slow motion
 _MAX_PIXELS = 4096 * 2304  # of a frame
 _DRAWN_SIDE = 480  # shorter side of the annotated video: drawing larger frames takes long
 _TOLERANCE = 0.5  # seconds: a video of a minute is rarely of exactly 60.0 s
-COLORS = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in overlay.COLOURS)
+COLORS = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in overlay.COLORS)
 
 
 class Limits(NamedTuple):
@@ -21,7 +25,7 @@ class Limits(NamedTuple):
     megabytes: float = 100.0
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         return int(self.megabytes * 1e6)
 
 
@@ -40,21 +44,17 @@ class Answer(NamedTuple):
         video: File of the annotated video.
     """
 
-    best: dict
+    best: dict[str, float]
     seconds: np.ndarray
-    curves: dict
+    curves: dict[str, np.ndarray]
     video: str
 
 
-def check(path, limits):
-    """Refuse a video that is too long or cannot be decoded.
+def check(path: str | os.PathLike, limits: Limits) -> int:
+    """Refuse a video that is too long or cannot be decoded, and return its number of frames.
 
     A declared duration that is too long is believed. Otherwise the frames are decoded, no further
     than the limit, because a file may declare anything. Gradio limits the size of uploads.
-
-    Args:
-        path: The file.
-        limits: `Limits`.
 
     Raises:
         Refused: If the video is too long, has too large frames, or cannot be decoded.
@@ -72,45 +72,53 @@ def check(path, limits):
             for time in iter(reader.skip, None):
                 if time - first > longest or reader.frames > longest * _MAX_FRAME_RATE:
                     raise Refused(f"This video is too long; {advice}")
+            return reader.frames
     except video.VideoError as error:
         raise Refused(f"This file cannot be read as a video: {error.reason}.") from error
 
 
-def label(predictor, path, output, *, top=5, report=lambda share, doing: None):
+def label(
+    predictor: Predictor,
+    path: str | os.PathLike,
+    num_frames: int,
+    output: str,
+    *,
+    top: int = 5,
+    report: Callable[[float, str], Any] = lambda share, doing: None,
+) -> Answer:
     """Label a whole video, label it over time, and draw both into an annotated video.
 
-    Args:
-        predictor: A `Predictor`.
-        path: A video file that passed `check`.
-        output: The MP4 file to write.
-        top: Number of labels of the whole video.
-        report: Called with the share that is done, 0 to 1, and what is being done.
+    The file is decoded twice: for the windows, then for the whole video and the drawing.
 
-    Returns:
-        An `Answer`.
+    Args:
+        path: A video file that passed `check`.
+        num_frames: What `check` returned.
+        output: The MP4 file to write.
+        report: Called with the share that is done, 0 to 1, and what is being done.
     """
-    report(0.05, "Labeling the video")
-    prediction = predictor(path, top)
     spans, probabilities = [], []
 
     def recorded():
         for window in predictor.windows(path):
-            report(0.2, f"Labeling over time: {window.end:.0f} s")
+            report(0.1, f"Labeling over time: {window.end:.0f} s")
             spans.append((window.start, window.end))
             probabilities.append(window.probabilities)
             yield window
 
-    def drawn(frames):
-        report(0.5 + 0.5 * frames / prediction.frames, "Drawing")
+    with overlay.writer(predictor, path, output, recorded(), size=_DRAWN_SIDE) as add:
 
-    overlay.write(predictor, path, output, windows=recorded(), size=_DRAWN_SIDE, on_frame=drawn)
+        def draw(time, reader):
+            add(time, reader)
+            report(0.5 + 0.5 * reader.frames / num_frames, "Labeling the video")
+
+        prediction, _ = predictor.predict(path, num_frames, top, on_frame=draw)
     # A window's probabilities stand at its middle; the first and last reach to the video's ends.
     seconds = np.array([spans[0][0], *np.mean(spans, axis=1), spans[-1][1]])
-    courses = np.stack([probabilities[0], *probabilities, probabilities[-1]])
-    leading = overlay.colours(np.stack(probabilities))
+    curves = np.stack([probabilities[0], *probabilities, probabilities[-1]])
+    leading = overlay.colors(np.stack(probabilities))
     return Answer(
         dict(zip(prediction.labels, prediction.probabilities, strict=True)),
         seconds,
-        {predictor.labels[index]: courses[:, index] for index in leading},
+        {predictor.labels[index]: curves[:, index] for index in leading},
         output,
     )

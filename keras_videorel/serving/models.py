@@ -9,16 +9,16 @@ from keras_videorel.prediction import Predictor
 _log = logging.getLogger(__name__)
 
 
-def load_models(folder):
+def load_models(folder: str | os.PathLike) -> tuple[dict[str, Predictor], list[str]]:
     """Load each exported model of a folder.
 
     Args:
-        folder: A folder of folders written by `export`, or one such folder. Hidden folders, such as
-            an export that is being written, are left out.
+        folder: A folder of folders written by `export`, or one such folder. Hidden folders are
+            left out, because an export that is being written is one.
 
     Returns:
         `(models, broken)`: a dict from folder names to `Predictor`s, and the names of the models
-        that do not load. The log says why they do not.
+        that do not load. The log says why.
 
     Raises:
         ValueError: If no exported model of the folder loads.

@@ -13,7 +13,7 @@ from keras_videorel.data import rendering
 from keras_videorel.serving import labeling
 
 _TOP = 5
-_KEPT = 30 * 60  # seconds that uploads and results are kept
+_KEEP_SECONDS = 30 * 60  # for uploads and results
 _MAX_WAITING = 20  # requests
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 _EXAMPLE = ("right", "up")  # classes of the rendered data set, one after the other
@@ -37,34 +37,23 @@ _error = functools.partial(gr.Error, print_exception=False)  # on the page, not 
 
 
 def build(models, broken, limits, folder):
-    """Build the page.
-
-    Args:
-        models: Dict from names to `Predictor`s.
-        broken: Names of models that cannot be used.
-        limits: `labeling.Limits`.
-        folder: Folder of uploads and results.
-
-    Returns:
-        A `gradio.Blocks`. Its function `label` takes a video and the name of a model, and returns
-        labels, their course over time, and the annotated video.
-    """
+    """Build the page, a `gradio.Blocks`, as for `server.launched`; uploads go to `folder`."""
 
     def classes(model):
         return f"<p>{html.escape(', '.join(models[model].labels))}</p>"
 
     def label(video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
-        """Label a video: its most probable labels, their course, and an annotated video."""
+        """Label a video: its best labels, their curves over time, and an annotated video."""
         if video is None:
             raise _error("Choose or record a video first.")
         try:
-            labeling.check(video, limits)
+            num_frames = labeling.check(video, limits)
         except labeling.Refused as refusal:
             raise _error(str(refusal)) from None
         name = f"{pathlib.Path(video).stem}-labeled.mp4"
         answer = labeling.label(
-            models[model], video, os.path.join(tempfile.mkdtemp(dir=folder), name), top=_TOP,
-            report=lambda share, doing: progress(share, desc=doing),
+            models[model], video, num_frames, os.path.join(tempfile.mkdtemp(dir=folder), name),
+            top=_TOP, report=lambda share, doing: progress(share, desc=doing),
         )  # fmt: skip
         plot = gr.LinePlot(
             _table(answer),
@@ -74,7 +63,9 @@ def build(models, broken, limits, folder):
         )
         return answer.best, plot, gr.Video(answer.video, visible=True)
 
-    with gr.Blocks(title="videorel", analytics_enabled=False, delete_cache=(60, _KEPT)) as page:
+    with gr.Blocks(
+        title="videorel", analytics_enabled=False, delete_cache=(60, _KEEP_SECONDS)
+    ) as page:
         gr.Markdown("# What happens in this video?")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
@@ -96,7 +87,7 @@ def build(models, broken, limits, folder):
             with gr.Column(scale=3, min_width=320):
                 labels = gr.Label(label="The whole video", num_top_classes=_TOP)
                 # The plot and the annotated video appear with the first answer.
-                course = gr.LinePlot(
+                curves = gr.LinePlot(
                     x="seconds", y="probability", color="label", y_lim=[0, 1],
                     y_title="probability over time", colors_in_legend=[], height=280, visible=False,
                 )  # fmt: skip
@@ -107,8 +98,8 @@ def build(models, broken, limits, folder):
                 )  # fmt: skip
         # One video at a time: a model uses all cores.
         button.click(
-            label, [video, model], [labels, course, drawn], api_name="label", concurrency_limit=1
-        ).success(_legend, course, legend, api_visibility="private")
+            label, [video, model], [labels, curves, drawn], api_name="label", concurrency_limit=1
+        ).success(_legend, curves, legend, api_visibility="private")
         example.click(lambda: _example(folder), None, video, api_visibility="private")
         model.change(classes, model, names, api_visibility="private")
     # Without `api_open=False`, Gradio answers requests that skip the queue.
@@ -118,7 +109,7 @@ def build(models, broken, limits, folder):
 def _notes(limits, broken):
     notes = (
         f"Videos of at most {limits.seconds:g} seconds and {limits.megabytes:g} MB. They go to the "
-        f"machine that serves this page, and are deleted there after {_KEPT // 60} minutes."
+        f"machine that serves this page, and are deleted there after {_KEEP_SECONDS // 60} minutes."
     )
     if broken:
         names = ", ".join(f"`{name}`" for name in broken)
@@ -135,7 +126,7 @@ def _example(folder):
 
 
 def _table(answer):
-    """The curves of an answer as a table, for the plot."""
+    """The curves of an answer as a table for the plot."""
     table = pd.DataFrame(answer.curves, index=pd.Index(answer.seconds, name="seconds"))
     table = table.melt(var_name="label", value_name="probability", ignore_index=False)
     return table.reset_index()

@@ -13,14 +13,20 @@ from keras_videorel.serving.labeling import Limits
 from keras_videorel.serving.models import load_models
 
 
-def serve(folder, *, host="127.0.0.1", port=7860, limits=None):
+def serve(
+    folder: str | os.PathLike,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    limits: Limits | None = None,
+) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
         folder: A folder of exported models.
         host: Address to listen on; by default of this machine alone.
         port: Port to listen on; 0 for any that is free.
-        limits: `Limits`; the default ones if None.
+        limits: `Limits`, those of `Limits()` by default.
 
     Raises:
         ImportError: If Gradio is not installed.
@@ -41,9 +47,8 @@ def serve(folder, *, host="127.0.0.1", port=7860, limits=None):
 def launched(models, broken=(), limits=None, *, host="127.0.0.1", port=None):
     """Launch the page and yield its address.
 
-    Uploads and results lie in a folder of their own, which only this user can read and which is
-    deleted at the end. Gradio's default is one folder for all programs and users, whose files any
-    request may name.
+    Uploads and results lie in a temporary folder that only this user can read. Gradio's default is
+    one folder for all programs and users, and a request may name any file in it.
 
     Args:
         models: Dict from names to `Predictor`s.

@@ -48,7 +48,8 @@ def run(tmp_path, monkeypatch, capsys):
 
 def test_every_file_is_compared_and_measured(run, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="the interpreter of LiteRT is not installed")
-    status, printed = run("--formats=saved_model,stream", "--samples=5")
+    older = "--least_agreement=0.9"  # now --min_agreement
+    status, printed = run("--formats=saved_model,stream", "--samples=5", older)
     assert status == 0, printed.err
     formats = read_json(tmp_path / "m" / "export.json")["formats"]
     assert set(formats) == {"saved_model.pb", "stream"}

@@ -13,7 +13,7 @@ import pytest
 from keras_videorel import cli
 from keras_videorel.data import video
 from keras_videorel.prediction import live
-from tests.prediction.conftest import BLUE, RED, coloured, folder  # noqa: F401  a fixture
+from tests.prediction.conftest import BLUE, RED, colored, folder  # noqa: F401  a fixture
 from tests.videos import LOSSLESS, write_video
 
 
@@ -32,8 +32,8 @@ def videorel(folder, monkeypatch, capsys):  # noqa: F811
 @pytest.fixture
 def videos(tmp_path):
     """Two videos of one name in two folders, and one that is none."""
-    for name, colour in (("a/clip", RED), ("b/clip", BLUE)):
-        write_video(tmp_path / f"{name}.mp4", coloured((25, colour)), **LOSSLESS)
+    for name, color in (("a/clip", RED), ("b/clip", BLUE)):
+        write_video(tmp_path / f"{name}.mp4", colored((25, color)), **LOSSLESS)
     (tmp_path / "b" / "broken.mp4").write_bytes(b"no video")
     return tmp_path
 
@@ -55,7 +55,7 @@ def test_one_bad_input_leaves_the_others_alone(videorel, videos):
 
 
 def test_over_time(videorel, tmp_path):
-    path = write_video(tmp_path / "clip.mp4", coloured((25, RED), (25, BLUE)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mp4", colored((25, RED), (25, BLUE)), **LOSSLESS)
     words = ["--over_time", "--top=1", "--window=1", "--hop=0.5", path]
     status, out, err = videorel(*words)
     assert status == 0 and not err and out[0] == f"{path} (50 frames)"
@@ -133,7 +133,7 @@ def test_a_position_outside_of_the_maps(videorel, videos):
 
 
 def test_a_camera_and_a_file_played_live(videorel, tmp_path):
-    path = write_video(tmp_path / "clip.mp4", coloured((25, BLUE)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mp4", colored((25, BLUE)), **LOSSLESS)
     before = signal.getsignal(signal.SIGINT)
     status, out, err = videorel(
         "--json", "--top=1", f"--camera={path}", "--camera=99", "--live", path, "--window=0.4"
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_live_mode(videorel, monkeypatch):
 def test_q_ends_live_mode(folder, tmp_path):  # noqa: F811
     """In a terminal the command ends by itself, and leaves the terminal as it was."""
     termios = pytest.importorskip("termios", reason="no terminals here")
-    path = write_video(tmp_path / "clip.mp4", coloured((25 * 60, BLUE), size=(16, 16)))
+    path = write_video(tmp_path / "clip.mp4", colored((25 * 60, BLUE), size=(16, 16)))
     ours, theirs = os.openpty()
     before = termios.tcgetattr(theirs)
     command = [sys.executable, "-m", "keras_videorel", "predict", f"--model={folder}", "--live"]

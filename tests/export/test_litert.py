@@ -9,7 +9,6 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
 from keras_videorel.export import export_litert
-from keras_videorel.export.litert import operators
 from keras_videorel.models import ARTNetResNet18, RelationalLSTMResNet
 from tests.export.networks import SMALL, samples_of, with_statistics
 
@@ -46,7 +45,7 @@ def run(path, samples):
     return {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
 
 
-def centred(logits):
+def centered(logits):
     return logits - logits.mean(axis=-1, keepdims=True)
 
 
@@ -60,8 +59,8 @@ def test_precisions(artnet, tmp_path, precision, size, error):
     path = tmp_path / "model.tflite"
     figures = export_litert(model, path, precision, samples, min_agreement=0)
     outputs = run(path, samples)
-    expected = centred(np.log(probabilities))
-    received = centred(outputs["logits"])
+    expected = centered(np.log(probabilities))
+    received = centered(outputs["logits"])
     assert np.abs(received - expected).max() < error * expected.std()
     softmax = np.exp(outputs["logits"]) / np.exp(outputs["logits"]).sum(-1, keepdims=True)
     np.testing.assert_allclose(outputs["probabilities"], softmax, atol=1e-5)
@@ -194,19 +193,6 @@ def test_a_file_that_disagrees_is_not_left(tmp_path):
     assert os.listdir(tmp_path) == []
     assert export_litert(model, path, "int8", real)["agreement"] > 0.97
     assert os.listdir(tmp_path) == ["model.tflite"]
-
-
-def test_operators_that_are_not_built_in():
-    from ai_edge_litert import schema_py_generated as schema
-    from flatbuffers import Builder
-
-    custom, model = schema.OperatorCodeT(), schema.ModelT()
-    custom.customCode, custom.builtinCode = "FlexSoftplus", schema.BuiltinOperator.CUSTOM
-    model.operatorCodes = [custom]
-    builder = Builder()
-    builder.Finish(model.Pack(builder))
-    with pytest.raises(ValueError, match=r"built in\. Received: FlexSoftplus"):
-        operators(bytes(builder.Output()))
 
 
 def test_errors(tmp_path):

@@ -5,7 +5,6 @@ import pathlib
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import ClassVar
 
 import keras
@@ -469,7 +468,7 @@ def test_predictor_gives_the_signatures_probabilities(
 
 
 def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
-    """Pairs of neighbours, also after a gap; the last frame repeats the field before it."""
+    """Pairs of neighbors, also after a gap; the last frame repeats the field before it."""
     pixels = np.random.default_rng(3).integers(0, 256, (20, 28, 36, 3), np.uint8)
     file = write_video(tmp_path / "noise.mp4", pixels, **LOSSLESS)
     whole = [levels for _, levels in flow.with_flow(video.read_frames(file, range(20)), "dis")]
@@ -478,8 +477,8 @@ def test_flow_of_the_frames_that_are_needed_only(tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "to_levels", lambda field: pairs.append(1) or to_levels(field))
     for wanted, expected in (([12, 3, 4, 12, 4], 3), ([19, 0, 18], 2), ([5], 1)):
         pairs.clear()
-        found = predictor.Predictor._take(
-            SimpleNamespace(stream="flow"), np.array(wanted), 20,
+        found = predictor._take(
+            np.array(wanted), 20, ClipSpec(stream="flow"),
             lambda numbers: predictor._read(file, numbers, None),
         )  # fmt: skip
         assert np.array_equal(found, [whole[index] for index in wanted])

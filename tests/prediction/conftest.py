@@ -1,4 +1,4 @@
-"""An exported model whose answers are known: its logits are colours, its relations constant."""
+"""An exported model whose answers are known: its logits are colors, its relations constant."""
 
 import keras
 import numpy as np
@@ -15,13 +15,13 @@ SHARPEST = (1, 1)  # the position that looks at one place: the upper left
 MULTIPLE = 1.75  # of uniform, mean of gates: gate i all of it, the others a quarter each
 
 
-def mean_colour(inputs):
+def mean_color(inputs):
     """Logits of a model: the mean of red, green and blue, a hundredth of it."""
     x = keras.layers.Reshape((-1, 3))(inputs)
     return keras.layers.Rescaling(0.01)(keras.layers.GlobalAveragePooling1D()(x))
 
 
-def relations():
+def attention_maps():
     """`(T, 4, 4, 4)` of a 2x2 map: uniform, but for one position and gate after the first step."""
     weights = np.full((SEGMENTS, 4, 4, 4), 0.25, np.float32)
     weights[1:, 0, SHARPEST[0] * 2 + SHARPEST[1]] = (1, 0, 0, 0)
@@ -33,14 +33,14 @@ def folder(tmp_path_factory):
     """The export: T images of 24x24 out of 28x36, mean 0, relations on 2x2 positions."""
     path = str(tmp_path_factory.mktemp("prediction") / "model")
     inputs = keras.Input((SEGMENTS, SIDE, SIDE, 3))
-    model = keras.Model(inputs, mean_colour(inputs))
+    model = keras.Model(inputs, mean_color(inputs))
     clip = clip_of(model, SEGMENTS, frame_size=FRAME_SIZE, mean=(0, 0, 0))
     export.export_saved_model(model, path, clip, LABELS, from_logits=True, clips=2)
-    _add_relations(path)
+    _add_attention_maps(path)
     return path
 
 
-def _add_relations(path):
+def _add_attention_maps(path):
     module = tf.Module()
     module.model = tf.saved_model.load(path)
     signatures = dict(module.model.signatures)
@@ -49,7 +49,7 @@ def _add_relations(path):
         input_signature=[tf.TensorSpec((None, SEGMENTS, None, None, 3), tf.uint8, "clips")]
     )
     def attend(clips):
-        maps = tf.tile(relations()[np.newaxis], [tf.shape(clips)[0], 1, 1, 1, 1])
+        maps = tf.tile(attention_maps()[np.newaxis], [tf.shape(clips)[0], 1, 1, 1, 1])
         return {"relations": maps, **signatures["clips"](clips=clips)}
 
     tf.saved_model.save(module, path, signatures={**signatures, "relations": attend})
@@ -64,9 +64,9 @@ def predictor(folder):
     return Predictor(folder)
 
 
-def coloured(*parts, size=FRAME_SIZE):
-    """Frames of `(count, colour)` one after the other."""
-    return np.concatenate([np.full((count, *size, 3), colour, np.uint8) for count, colour in parts])
+def colored(*parts, size=FRAME_SIZE):
+    """Frames of `(count, color)` one after the other."""
+    return np.concatenate([np.full((count, *size, 3), color, np.uint8) for count, color in parts])
 
 
 RED, BLUE = (250, 20, 30), (10, 40, 240)

@@ -14,12 +14,12 @@ import pytest
 from keras_videorel import ClipSpec
 from keras_videorel.data import video
 from keras_videorel.prediction import live
-from tests.prediction.conftest import BLUE, RED, coloured
+from tests.prediction.conftest import BLUE, RED, colored
 from tests.videos import LOSSLESS, write_live, write_video
 
 
 class Capture:
-    """A camera that waits for permission; a frame's grey level is its number, modulo 256."""
+    """A camera that waits for permission; a frame's gray level is its number, modulo 256."""
 
     def __init__(self, frames, permits):
         self.frames, self.permits = frames, permits
@@ -60,10 +60,10 @@ class Slow:
     def default_hop(self, frame_rate, window):
         return 1e-9
 
-    def window(self, times, frames, frame_rate=25.0, relations=True):
+    def window(self, times, frames, frame_rate=25.0, attention_maps=True):
         if len(frames) == 1:
             return None  # the first call, on nothing
-        assert list(times) == sorted(times) and not relations
+        assert list(times) == sorted(times) and not attention_maps
         self.seen.append([int(frame[0, 0, 0]) for frame in frames])
         for capture in self.captures:
             if capture.count == capture.frames:
@@ -96,7 +96,7 @@ def test_the_newest_frames_win():
 
 
 def test_a_source_that_fails_leaves_the_others_alone(predictor, tmp_path):
-    path = write_video(tmp_path / "clip.mp4", coloured((30, RED), (30, BLUE)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mp4", colored((30, RED), (30, BLUE)), **LOSSLESS)
     size = predictor.frame_size
 
     def broken():
@@ -119,11 +119,11 @@ def test_a_source_that_fails_leaves_the_others_alone(predictor, tmp_path):
     assert summaries["file as a camera"].frames == 60
     assert {w.source for w in windows} == {"file as a camera"}
     assert windows[-1].window.probabilities.argmax() == 2  # the end is blue
-    assert windows[-1].window.relations is None
+    assert windows[-1].window.attention_maps is None
 
 
 def test_a_camera_gives_upright_rgb_of_the_models_size(tmp_path):
-    pixels = coloured((3, RED), size=(48, 64))
+    pixels = colored((3, RED), size=(48, 64))
     pixels[:, :, 32:] = BLUE
     path = write_video(tmp_path / "clip.mkv", pixels, **LOSSLESS)
     reader = live.CameraReader(cv2.VideoCapture(str(path)), (24, 32))
@@ -154,7 +154,7 @@ def test_an_endless_source_can_be_ended(after):
 
 def test_recordings_play_at_their_own_pace(predictor, tmp_path, monkeypatch):
     """A file is not read ahead of its time: each frame waits for it."""
-    path = write_video(tmp_path / "clip.mp4", coloured((12, RED)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mp4", colored((12, RED)), **LOSSLESS)
     waits = []
 
     class Event(threading.Event):
@@ -187,7 +187,7 @@ def test_streams_by_http(tmp_path):
     """Frames over HTTP are those of the file; a playlist there opens no file here."""
     import http.server
 
-    path = write_video(tmp_path / "clip.mkv", coloured((3, RED), (3, BLUE)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mkv", colored((3, RED), (3, BLUE)), **LOSSLESS)
     write_live(tmp_path / "live.webm", range(0, 400, 40))
     (tmp_path / "list.m3u8").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{path}\n#EXT-X-ENDLIST\n"
@@ -205,4 +205,4 @@ def test_streams_by_http(tmp_path):
                 list(video.iter_stream(f"{address}/list.m3u8"))
         finally:
             server.shutdown()
-    np.testing.assert_array_equal(frames, coloured((3, RED), (3, BLUE)))
+    np.testing.assert_array_equal(frames, colored((3, RED), (3, BLUE)))

@@ -5,21 +5,21 @@ import pytest
 
 from keras_videorel import ClipSpec
 from keras_videorel.prediction import maps
-from tests.prediction.conftest import MULTIPLE, SEGMENTS, SHARPEST, relations
+from tests.prediction.conftest import MULTIPLE, SEGMENTS, SHARPEST, attention_maps
 
-SETTINGS = {"spatial_shape": [2, 2], **ClipSpec(crop_size=24, frame_size=(28, 36)).to_json()}
+SETTINGS = {"spatial_shape": [2, 2]}
 
 
 def test_the_strongest_position_and_its_weights():
-    shown, position = maps.where_it_looks(relations(), SETTINGS)
+    shown, position = maps.select(attention_maps(), SETTINGS)
     assert position == SHARPEST
     np.testing.assert_allclose(shown[0], np.ones((2, 2)))
     np.testing.assert_allclose(shown[1:, 0, 0], MULTIPLE)
     np.testing.assert_allclose(shown.mean(axis=(1, 2)), np.ones(SEGMENTS))
-    shown, _ = maps.where_it_looks(relations(), SETTINGS, gate="i")
+    shown, _ = maps.select(attention_maps(), SETTINGS, gate="i")
     np.testing.assert_allclose(shown[2], [[4, 0], [0, 0]])
-    np.testing.assert_allclose(maps.where_it_looks(relations(), SETTINGS, gate="o")[0], 1)
-    np.testing.assert_allclose(maps.where_it_looks(relations(), SETTINGS, (0, 1))[0], 1)
+    np.testing.assert_allclose(maps.select(attention_maps(), SETTINGS, gate="o")[0], 1)
+    np.testing.assert_allclose(maps.select(attention_maps(), SETTINGS, (0, 1))[0], 1)
 
 
 def test_frames_of_clips_lie_one_below_the_other():
@@ -39,18 +39,16 @@ def test_frames_of_clips_lie_one_below_the_other():
                 for key in range(count):
                     place = key // width % height, key % width
                     expected[step][place] += weights[step, gate, query, key] / (4 * frames)
-    shown, _ = maps.where_it_looks(weights, settings, (row, column))
+    shown, _ = maps.select(weights, settings, (row, column))
     np.testing.assert_allclose(shown, expected * height * width, rtol=1e-5)
 
 
 def test_the_part_of_a_frame_that_the_model_sees():
-    assert maps.seen_box(280, 360, SETTINGS) == (20, 60, 260, 300)
-    shorter = {
-        **SETTINGS,
-        "frame_size": 32,
-        "test_scale": 0.75,
-    }  # a frame of 32x64: 24x24 from (4, 20)
-    assert maps.seen_box(64, 128, shorter) == (8, 40, 56, 88)
+    clip = ClipSpec(crop_size=24, frame_size=(28, 36))
+    assert maps.seen_box(280, 360, clip) == (20, 60, 260, 300)
+    # A frame of 32x64: 24x24 from (4, 20).
+    clip = ClipSpec(crop_size=24, frame_size=32, test_scale=0.75)
+    assert maps.seen_box(64, 128, clip) == (8, 40, 56, 88)
 
 
 def test_heat_is_none_up_to_uniform():

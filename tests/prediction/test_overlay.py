@@ -9,11 +9,11 @@ import pytest
 from keras_videorel import text as lettering
 from keras_videorel.data import video
 from keras_videorel.prediction import Predictor, overlay
-from tests.prediction.conftest import BLUE, RED, coloured
+from tests.prediction.conftest import BLUE, RED, colored
 from tests.videos import LOSSLESS, write_video
 
 SIZE = (280, 360)  # ten times what the model resizes frames to
-GREY = (110, 110, 110)
+GRAY = (110, 110, 110)
 TURNED = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)  # upright after a quarter turn
 
 
@@ -28,7 +28,7 @@ def decode(path):
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Two seconds of red, two of blue, at 15 frames a second."""
-    pixels = coloured((30, RED), (30, BLUE), size=SIZE)
+    pixels = colored((30, RED), (30, BLUE), size=SIZE)
     return write_video(tmp_path_factory.mktemp("overlay") / "source.mp4", pixels, fps=15)
 
 
@@ -52,11 +52,11 @@ def test_frames_have_their_times(written):
 
 
 def test_the_picture_lies_under_the_labels(written):
-    for index, colour in ((5, RED), (55, BLUE)):
+    for index, color in ((5, RED), (55, BLUE)):
         picture = written[2][index][1][:360]
-        np.testing.assert_allclose(picture[340, 440], colour, atol=12)  # outside of what is seen
+        np.testing.assert_allclose(picture[340, 440], color, atol=12)  # outside of what is seen
         box = picture[7:60, 7:200].astype(int)
-        assert box.mean() < 0.75 * np.mean(colour) + 20 and box.max() > 225  # dark, white letters
+        assert box.mean() < 0.75 * np.mean(color) + 20 and box.max() > 225  # dark, white letters
 
 
 def test_heat_where_the_position_looks(predictor, source, written):
@@ -85,31 +85,31 @@ def test_the_timeline(written):
         cursors.append(int(bright.argmax()))
     np.testing.assert_allclose(cursors, 7 + np.arange(60) / 60 * 447, atol=3)
     chart = written[2][-1][1][360 + 28 : 360 + 28 + 42]
-    logits = {name: np.array(colour) / 100 for name, colour in (("red", RED), ("blue", BLUE))}
+    logits = {name: np.array(color) / 100 for name, color in (("red", RED), ("blue", BLUE))}
     shares = {k: np.exp(v) / np.exp(v).sum() for k, v in logits.items()}
-    orange, sky = overlay.COLOURS[:2]  # of seven windows blue leads in four
+    orange, sky = overlay.COLORS[:2]  # of seven windows blue leads in four
     for column, key in ((20, "red"), (430, "blue")):
         pixels = chart[:, column].astype(int)
-        for colour, index in ((orange, 2), (sky, 0)):
-            found = (np.abs(pixels - colour).max(axis=-1) < 40).mean()
+        for color, index in ((orange, 2), (sky, 0)):
+            found = (np.abs(pixels - color).max(axis=-1) < 40).mean()
             assert found == pytest.approx(shares[key][index], abs=0.08), (key, index)
 
 
 @pytest.mark.parametrize("size", [(16, 20), (37, 53), (64, 400), (500, 90)])
 def test_any_size(predictor, size, tmp_path):
-    path = write_video(tmp_path / "odd.mkv", coloured((3, GREY), size=size), **LOSSLESS)
+    path = write_video(tmp_path / "odd.mkv", colored((3, GRAY), size=size), **LOSSLESS)
     overlay.write(predictor, path, str(tmp_path / "out.mp4"))
     picture = decode(tmp_path / "out.mp4")[2][-1][1]
     scale = max(360 / min(size), 1)
     assert picture.shape[1] == 2 * round(scale * size[1] / 2)
     bottom = 2 * round(scale * size[0] / 2)
-    np.testing.assert_allclose(picture[bottom - 8, -4], GREY, atol=25)
+    np.testing.assert_allclose(picture[bottom - 8, -4], GRAY, atol=25)
     assert picture[bottom + 6, 3].max() < 60  # the panel
 
 
 def test_turned_upright(predictor, tmp_path):
     """Frames that the file wants turned: red is on the right, not below."""
-    pixels = coloured((4, BLUE), size=(360, 480))
+    pixels = colored((4, BLUE), size=(360, 480))
     pixels[:, 180:] = RED
     path = write_video(tmp_path / "turned.mp4", pixels, turn=TURNED)
     upright = next(video.iter_frames(path))[1]
@@ -155,9 +155,9 @@ def test_errors(predictor, source, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["broken.mp4"]
 
 
-def test_a_model_without_relations(folder, source, tmp_path, monkeypatch):
+def test_a_model_without_attention_maps(folder, source, tmp_path, monkeypatch):
     plain = Predictor(folder)
-    monkeypatch.setattr(plain, "has_relations", False)
+    monkeypatch.setattr(plain, "has_attention_maps", False)
     overlay.write(plain, source, str(tmp_path / "out.mp4"))
     picture = decode(tmp_path / "out.mp4")[2][25][1].astype(int)
     assert np.abs(picture[100:350, 20:] - RED).max() < 20  # no heat, no frame
@@ -170,7 +170,7 @@ def test_lettering():
     lines = [lettering.mask(text, 20) for text in ("naïve", "Прыжок", "Ελλάδα ✓")]
     assert all(line.shape[0] == 30 and line.max() > 200 for line in lines)
     assert len({line.shape[1] for line in lines}) == 3
-    long = lettering.mask("a long name " * 9, 20, most=120)
+    long = lettering.mask("a long name " * 9, 20, max_width=120)
     assert 90 < long.shape[1] <= 120 and long[:, -12:].any()
     assert lettering.drawable("a\U0001f980", {"a"}) == "a\\U0001f980"
     picture = np.zeros((40, 50, 3), np.uint8)

@@ -15,18 +15,18 @@ from keras_videorel.prediction import Predictor, exported
 from keras_videorel.prediction.inputs import find_videos
 from keras_videorel.prediction.predictor import NewestFrames
 from tests.clips import clip_of
-from tests.prediction.conftest import BLUE, LABELS, RED, SEGMENTS, coloured, relations
+from tests.prediction.conftest import BLUE, LABELS, RED, SEGMENTS, attention_maps, colored
 from tests.videos import LOSSLESS, write_live, write_video
 
 
-def probabilities(colours):
-    logits = np.mean(colours, axis=0) / 100
+def probabilities(colors):
+    logits = np.mean(colors, axis=0) / 100
     return np.exp(logits) / np.exp(logits).sum()
 
 
 def test_windows_of_segments(predictor, tmp_path):
     """20 frames each, from the middles of four segments; the last window ends with the video."""
-    pixels = coloured((23, RED), (24, BLUE))
+    pixels = colored((23, RED), (24, BLUE))
     path = write_video(tmp_path / "clip.mp4", pixels, **LOSSLESS)
     windows = list(predictor.windows(path, window=0.8, hop=0.4))
     firsts = [0, 10, 20, 27]
@@ -36,14 +36,14 @@ def test_windows_of_segments(predictor, tmp_path):
         seen = [first + 2, first + 7, first + 12, first + 17]
         np.testing.assert_allclose(window.times, np.array(seen) / 25, atol=1e-6)
         np.testing.assert_allclose(window.probabilities, probabilities(pixels[seen, 0, 0]), 1e-5)
-        np.testing.assert_array_equal(window.relations, relations())
+        np.testing.assert_array_equal(window.attention_maps, attention_maps())
     assert windows[0].probabilities.argmax() == 0 and windows[-1].probabilities.argmax() == 2
-    assert [w.relations for w in predictor.windows(path, relations=False)] == [None]
+    assert [w.attention_maps for w in predictor.windows(path, attention_maps=False)] == [None]
 
 
 @pytest.mark.parametrize("frames", [1, 3, 10])
 def test_a_video_shorter_than_a_window_is_one(predictor, tmp_path, frames):
-    path = write_video(tmp_path / "clip.mp4", coloured((frames, RED)), **LOSSLESS)
+    path = write_video(tmp_path / "clip.mp4", colored((frames, RED)), **LOSSLESS)
     (window,) = predictor.windows(path, window=0.8, hop=0.4)
     assert (window.start, window.end) == (0, pytest.approx(frames / 25))
     np.testing.assert_allclose(
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_the_video(predictor):
 
 
 def test_a_whole_video_and_the_sample_in_its_middle(predictor, tmp_path):
-    pixels = coloured((20, RED), (20, BLUE), size=(56, 72))
+    pixels = colored((20, RED), (20, BLUE), size=(56, 72))
     path = write_video(tmp_path / "clip.mp4", pixels, **LOSSLESS)
     shown = []
     prediction, sample = predictor.predict(
@@ -97,15 +97,15 @@ def test_a_whole_video_and_the_sample_in_its_middle(predictor, tmp_path):
     assert sample.frames.shape == (SEGMENTS, 56, 72, 3)
     np.testing.assert_array_equal(sample.frames[:, 0, 0], [RED, RED, BLUE, BLUE])
     np.testing.assert_allclose(sample.times, np.array([5, 15, 25, 35]) / 25, atol=1e-6)
-    np.testing.assert_array_equal(sample.relations, relations())
+    np.testing.assert_array_equal(sample.attention_maps, attention_maps())
     np.testing.assert_allclose([time for time, _ in shown], np.arange(40) / 25, atol=1e-6)
     assert {reader for _, reader in shown} == {shown[0][1]}  # one pass
 
 
 def test_several_videos_and_how_they_are_shown(predictor, tmp_path):
     paths = [
-        write_video(tmp_path / f"{name}.mp4", coloured((9, colour)), **LOSSLESS)
-        for name, colour in (("a", RED), ("b", BLUE))
+        write_video(tmp_path / f"{name}.mp4", colored((9, color)), **LOSSLESS)
+        for name, color in (("a", RED), ("b", BLUE))
     ]
     found = predictor(paths, top=2)
     assert found == [predictor(path, top=2) for path in paths]
@@ -240,14 +240,14 @@ def test_litert_prepares_frames_as_the_saved_model(key, tmp_path):
 def test_the_most_exact_file_that_is_there(folder, tmp_path, monkeypatch):
     pytest.importorskip("ai_edge_litert", reason="LiteRT's interpreter is not installed")
     path = export_both(str(tmp_path / "model"), *SAMPLES["clips"])
-    video = write_video(tmp_path / "clip.mp4", coloured((9, RED), (9, BLUE), size=(40, 50)))
+    video = write_video(tmp_path / "clip.mp4", colored((9, RED), (9, BLUE), size=(40, 50)))
     shutil.copy(f"{path}/model_fp32.tflite", f"{path}/model_int8.tflite")
     whole = Predictor(path)
     assert whole.precision == "saved_model" and Predictor(path, "int8").precision == "int8"
     (tmp_path / "model" / "saved_model.pb").unlink()
     shutil.rmtree(tmp_path / "model" / "variables")
     alone = Predictor(path)
-    assert alone.precision == "fp32" and alone.labels == LABELS and not alone.has_relations
+    assert alone.precision == "fp32" and alone.labels == LABELS and not alone.has_attention_maps
     np.testing.assert_allclose(alone(video).probabilities, whole(video).probabilities, atol=1e-5)
     ours, theirs = (list(p.windows(video)) for p in (alone, whole))
     assert len(ours) == len(theirs) == 8  # clips of 4 frames, 2 apart
@@ -259,8 +259,10 @@ def test_the_most_exact_file_that_is_there(folder, tmp_path, monkeypatch):
         Predictor(path, "fp8")
     with pytest.raises(ValueError, match=r"`window` is for models of segments.*4 frames"):
         list(alone.windows(video, window=2.0))
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(OSError, match=r"model_fp32.tflite needs .*pip install 'ai-edge-litert>="):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    with pytest.raises(
+        ImportError, match=r"model_fp32.tflite .* need pip install 'ai-edge-litert>="
+    ):
         Predictor(path)
 
 

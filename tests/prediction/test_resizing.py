@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel import cli, export
+from keras_videorel import ClipSpec, cli, export
 from keras_videorel.data import pipeline, video
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.prediction import Predictor, live
 
 FRAMES, STRIDE, CROP = 8, 4, 112
@@ -59,20 +60,16 @@ def test_all_routes_resize_alike(real_clips, tmp_path, size):
     words = [f"--videos={tmp_path}/videos", f"--output={tmp_path}/shards", resize]
     words += ["--dataset=folder", "--workers=1"]
     assert cli.run("make-tfrecords", words) == 0
-    views, labels, _ = zip(
-        *pipeline.clip_views(
-            pipeline.read_info(tmp_path / "shards"), "train", clips=1, crops=1, frames=FRAMES,
-            frame_stride=STRIDE, crop_size=CROP, **NORMALIZED,
-        ).as_numpy_iterator(),
-        strict=True,
-    )  # fmt: skip
-    views = np.concatenate(views)[np.argsort(labels)]
+    clip = ClipSpec(
+        frames=FRAMES, frame_stride=STRIDE, crop_size=CROP, frame_size=size, **NORMALIZED
+    )
+    shards = read_manifest(str(tmp_path / "shards"))
+    views, labels = zip(*pipeline.centered_views(shards, clip, "train"), strict=True)
+    views = np.stack(views)[np.argsort(labels)]
     model = sees_edges(views)
     shards = tf.nn.softmax(model.predict(views, verbose=0)).numpy()
     path = str(tmp_path / "model")
-    export.export_saved_model(
-        model, path, from_logits=True, frame_size=size, clips=1, frame_stride=STRIDE, **NORMALIZED
-    )
+    export.export_saved_model(model, path, clip, from_logits=True, clips=1)
     predictor = Predictor(path)
     serve = tf.saved_model.load(path).signatures["serving_default"]
     found = {"file": [], "graph": [], "camera": []}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_videorel.prediction import Predictor
-from tests.prediction.conftest import BLUE, RED, coloured, folder  # noqa: F401
+from tests.prediction.conftest import BLUE, RED, colored, folder  # noqa: F401
 from tests.videos import LOSSLESS, write_audio, write_video
 
 
@@ -13,7 +13,7 @@ from tests.videos import LOSSLESS, write_audio, write_video
 def clip(tmp_path_factory):
     """A second of red, then a second of blue."""
     path = tmp_path_factory.mktemp("clips") / "clip.mp4"
-    return str(write_video(path, coloured((25, RED), (25, BLUE)), **LOSSLESS))
+    return str(write_video(path, colored((25, RED), (25, BLUE)), **LOSSLESS))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def bad_videos(tmp_path_factory):
     path = tmp_path_factory.mktemp("bad")
     (path / "text.mp4").write_text("not a video\n" * 9)
     (path / "empty.mp4").write_bytes(b"")
-    long = coloured((4 * 25, RED))
+    long = colored((4 * 25, RED))
     large = np.zeros((1, 3072, 4096, 3), np.uint8)
     return {
         str(path / "text.mp4"): "cannot be read as a video",

@@ -4,15 +4,16 @@ import av
 import numpy as np
 import pytest
 
+from keras_videorel.data import video
 from keras_videorel.serving import Limits, labeling
-from tests.prediction.conftest import RED, coloured
+from tests.prediction.conftest import RED, colored
 from tests.videos import write_video
 
 LIMITS = Limits(seconds=3.0)
 
 
 def test_bad_videos_are_refused_in_words(bad_videos, clip):
-    labeling.check(clip, LIMITS)
+    assert labeling.check(clip, LIMITS) == 50
     for path, reason in bad_videos.items():
         with pytest.raises(labeling.Refused) as refusal:
             labeling.check(path, LIMITS)
@@ -20,7 +21,7 @@ def test_bad_videos_are_refused_in_words(bad_videos, clip):
 
 
 def test_no_more_is_decoded_than_the_limits_allow(tmp_path, monkeypatch):
-    path = write_video(tmp_path / "bare.h264", coloured((500, RED)))
+    path = write_video(tmp_path / "bare.h264", colored((500, RED)))
     readers, opened = [], labeling.video.iter_frames
     monkeypatch.setattr(
         labeling.video,
@@ -35,7 +36,7 @@ def test_no_more_is_decoded_than_the_limits_allow(tmp_path, monkeypatch):
 def test_an_answer_is_that_of_the_predictor(color_model, clip, tmp_path):
     shares = []
     answer = labeling.label(
-        color_model, clip, str(tmp_path / "labeled.mp4"), top=2,
+        color_model, clip, labeling.check(clip, LIMITS), str(tmp_path / "labeled.mp4"), top=2,
         report=lambda share, doing: shares.append(share),
     )  # fmt: skip
     whole = color_model(clip, 2)
@@ -51,8 +52,18 @@ def test_an_answer_is_that_of_the_predictor(color_model, clip, tmp_path):
     assert shares == sorted(shares) and shares[-1] == 1.0
 
 
+def test_a_video_is_decoded_twice(color_model, clip, tmp_path, monkeypatch):
+    """Once for the windows, once for the whole video and its frames; `check` counts them."""
+    opened, iter_frames = [], video.iter_frames
+    monkeypatch.setattr(
+        video, "iter_frames", lambda *a, **k: opened.append(a[0]) or iter_frames(*a, **k)
+    )
+    labeling.label(color_model, clip, 50, str(tmp_path / "labeled.mp4"))
+    assert opened == [clip, clip]
+
+
 def test_large_frames_are_drawn_smaller(color_model, tmp_path):
-    path = write_video(tmp_path / "large.mp4", coloured((3, RED), size=(960, 1280)))
-    answer = labeling.label(color_model, str(path), str(tmp_path / "labeled.mp4"))
+    path = write_video(tmp_path / "large.mp4", colored((3, RED), size=(960, 1280)))
+    answer = labeling.label(color_model, path, 3, str(tmp_path / "labeled.mp4"))
     with av.open(answer.video) as container:
         assert container.streams.video[0].width == 640

@@ -1,4 +1,8 @@
-"""What a relational LSTM looks at, as an output of its network."""
+"""The attention maps of a relational LSTM as an output of its network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -6,18 +10,18 @@ from keras import ops
 from keras_videorel.layers import RelationalLSTM, UnfoldSegments
 
 
-def layer_of(model):
-    """The relational LSTM of a functional model, the first if there are more, or `None`."""
+def relational_lstm_of(model: keras.Model) -> RelationalLSTM | None:
+    """The first relational LSTM of a functional model, if there is one."""
     return next((layer for layer in model.layers if isinstance(layer, RelationalLSTM)), None)
 
 
-def sizes(model):
+def feature_map_sizes(model: keras.Model) -> dict:
     """The feature map of a model's relational LSTM, a dict that is empty if there is none.
 
     `spatial_shape` is `[rows, columns]`; a network of clips has `feature_times` maps of
     `rows / feature_times` rows below each other, earliest first.
     """
-    layer = layer_of(model)
+    layer = relational_lstm_of(model)
     if layer is None:
         return {}
     rows, columns = layer.cell.spatial_shape
@@ -36,13 +40,14 @@ def sizes(model):
     return {"spatial_shape": [rows, columns], "feature_times": times}
 
 
-def with_relations(model):
+def with_attention_maps(model: keras.Model) -> Callable:
     """A function from samples to the model's output and the weights of r(X_t, H_{t-1}) (Eq. 2, 3).
 
-    They are float32 `(batch, T, 4, positions, positions)`: for each step t and gate (i, f, g, o) a
-    row for each position of X_t, which sums to 1 over the positions of H_{t-1}.
+    The weights are float32 `(batch, T, 4, positions, positions)`: for each step t and gate (i, f,
+    g, o) a row for each position of X_t, which sums to 1 over the positions of H_{t-1}.
     """
-    layer = layer_of(model)
+    layer = relational_lstm_of(model)
+    assert layer is not None
     positions = layer.cell.positions
     features = keras.Model(model.input, [model.output, layer.input])
 
