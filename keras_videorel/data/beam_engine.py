@@ -2,29 +2,34 @@
 
 import contextlib
 import threading
+from collections.abc import Callable, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 
 from keras_videorel.data.decoder import Decoder
-from keras_videorel.data.shard_writer import write_shard
+from keras_videorel.data.shard_writer import Conversion, Shard, write_shard
 
 _POLL_SECONDS = 5.0
 
 
-def run(shards, conversion, options, advance):
-    """Write shards of a `Conversion`; `advance` gets numbers of clips, as shards are written.
+def run(
+    shards: Sequence[Shard],
+    conversion: Conversion,
+    options: Sequence[str],
+    advance: Callable[[int], None],
+) -> None:
+    """Write shards; `advance` is called with the number of clips of each shard that is written.
 
     The workers need this package and the paths of `conversion`: a shared or a remote file system.
-    `options` are those of the pipeline and its runner, as words of a command line; a `ValueError`
-    if one is not Beam's. Where the pipeline fails (`OSError`), shards that are whole stay.
+    `options` are flags of Beam's pipeline and runner; a `ValueError` if Beam does not know one.
+    If the pipeline fails (`OSError`), finished shards stay.
     """
     try:
-        # Workers tell hundreds of lines of their own affairs, unless the caller wants them to.
-        quiet = ["--default_sdk_harness_log_level=WARNING"]
-        options = PipelineOptions([*quiet, *options])
-        options.view_as(SetupOptions).save_main_session = False
-        pipeline = beam.Pipeline(options=options)
+        # By default workers log hundreds of lines about themselves.
+        flags = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *options])
+        flags.view_as(SetupOptions).save_main_session = False
+        pipeline = beam.Pipeline(options=flags)
     except (SystemExit, ValueError) as error:  # argparse ends the program
         raise ValueError(f"the options after -- must be Beam's: {error}") from None
     (
@@ -42,7 +47,7 @@ def run(shards, conversion, options, advance):
 
 
 class _WriteShard(beam.DoFn):
-    """Writes shards; with a decoding process for each thread of the worker."""
+    """Writes shards, with a decoding process for each thread of the worker."""
 
     def __init__(self, conversion):
         self._conversion = conversion
@@ -65,7 +70,7 @@ class _WriteShard(beam.DoFn):
 
 @contextlib.contextmanager
 def _watched(shards, conversion, advance):
-    """Looks which shards are there, now and then: no runner tells it in a way that all have."""
+    """Poll which shards are there: Beam has no progress report that all runners support."""
     missing = {shard.name: len(shard.clips) for shard in shards}
     ended = threading.Event()
 

@@ -2,19 +2,26 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from keras_videorel.data.decoder import Decoder
-from keras_videorel.data.shard_writer import write_shard
+from keras_videorel.data.shard_writer import Conversion, Shard, write_shard
 
 
-def run(shards, conversion, num_workers, advance):
-    """Write shards of a `Conversion`; `advance` is called after each clip, by a thread at a time.
+def run(
+    shards: Sequence[Shard],
+    conversion: Conversion,
+    num_workers: int,
+    advance: Callable[[], None],
+) -> None:
+    """Write shards; `advance` is called after each clip, by one thread at a time.
 
-    The work is done in the decoding processes; the threads only pass their JPEGs on to the files.
-    If a shard cannot be written (`OSError`), the others in the making are given up.
+    The decoding processes do the work. The threads only write their JPEGs to the files. If a shard
+    cannot be written (`OSError`), the unfinished ones are abandoned.
     """
-    pending, decoders, lock, stopped = deque(shards), [], threading.Lock(), threading.Event()
+    pending, lock, stopped = deque(shards), threading.Lock(), threading.Event()
+    decoders: list[Decoder] = []
 
     def one_more():
         with lock:
@@ -39,6 +46,6 @@ def run(shards, conversion, num_workers, advance):
             stopped.set()
             for decoder in decoders:
                 decoder.close()
-    # An error ends the others, too, which is not what went wrong.
+    # `done` holds the first error. Those of the threads that it stopped are of no interest.
     for job in done:
         job.result()
