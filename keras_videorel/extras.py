@@ -1,4 +1,4 @@
-"""Libraries that single commands need, by the name of the extra in `setup.cfg`."""
+"""Libraries of the extras in `setup.cfg`."""
 
 import importlib
 
@@ -21,15 +21,7 @@ def pip_install(extra):
 
 
 def check_importable(what, extra):
-    """Refuse to go on without the libraries of an extra.
-
-    Args:
-        what: What needs them, a plural.
-        extra: A key of `LIBRARIES`.
-
-    Raises:
-        ImportError: If one cannot be imported; one line that says how to install it.
-    """
+    """Raise an `ImportError` that tells how to install an extra that `what`, a plural, need."""
     for module in LIBRARIES[extra]:
         try:
             importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Files, local and remote, and writing them so that a reader never sees half of one.
+"""Local and remote files, and atomic writes.
 
 A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs://`) goes through
 `tf.io.gfile`, every other one through the operating system; errors are `OSError` either way.
@@ -21,7 +21,7 @@ from keras_videorel.extras import pip_install
 
 _PLUG_INS = ("s3", "az", "hdfs", "viewfs", "har")  # of tensorflow-io
 
-# The functions of `tf.io.gfile` for local paths, whose names need not be text, without TensorFlow.
+# The functions of `tf.io.gfile` for local paths, whose names need not be text.
 _LOCAL = types.SimpleNamespace(
     exists=os.path.exists,
     isdir=os.path.isdir,
@@ -36,7 +36,7 @@ _LOCAL = types.SimpleNamespace(
 
 @contextlib.contextmanager
 def _system(path):
-    """`tf.io.gfile`, or its like for a local path; errors are `OSError`."""
+    """`tf.io.gfile`, or its functions for a local path; errors are `OSError`."""
     if not is_remote(path):
         yield _LOCAL
         return
@@ -65,7 +65,7 @@ def is_remote(path):
 
 
 def absolute(path):
-    """A path that does not depend on the working folder."""
+    """A path that does not depend on the working directory."""
     path = os.fspath(path)
     return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
 
@@ -76,7 +76,7 @@ def join(folder, path):
 
 
 def literal_folders(pattern):
-    """A pattern of `glob` in which the names of existing folders are literal, brackets too."""
+    """A pattern of `glob` in which the names of existing folders are escaped."""
     head, tail = os.fspath(pattern), []
     while glob.has_magic(head) and not os.path.isdir(head):
         head, name = os.path.split(head)
@@ -85,7 +85,7 @@ def literal_folders(pattern):
 
 
 def check_text(name, path):
-    """Refuse a path that is not UTF-8 text, where TensorFlow is to write."""
+    """Refuse a path that is not UTF-8 text, to which TensorFlow cannot write."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -94,11 +94,10 @@ def check_text(name, path):
 
 @contextlib.contextmanager
 def plain_path(path):
-    """A path that TensorFlow reads as it is.
+    """A path that TensorFlow reads literally.
 
-    Its checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths must be UTF-8
-    text (TensorFlow 2.21): a local path with either gets a link of a plain name, for as
-    long as the block lasts.
+    TensorFlow 2.21's checkpoint reader takes brackets, `*` and `?` for a pattern, and its paths
+    must be UTF-8 text. Other local paths get a link with a plain name, inside the block.
     """
     if is_remote(path) or not re.search(r"[\[\]{}*?\\\udc80-\udcff]", os.fspath(path)):
         yield path
@@ -111,10 +110,7 @@ def plain_path(path):
 
 @contextlib.contextmanager
 def local_copy(path, folder):
-    """A local path to a file, or a folder of files, for programs that know no others.
-
-    A remote one is copied into the local `folder` for as long as the block lasts.
-    """
+    """A local path to a file or folder, inside the block; of a remote one a copy in `folder`."""
     if not is_remote(path):
         yield path
         return
@@ -145,29 +141,22 @@ def is_folder(path):
 
 
 def list_folder(path):
-    """Names of what lies in a folder, sorted; nothing for a folder that is not there."""
+    """Sorted names in a folder; none if the folder does not exist."""
     with _system(path) as system:
         return sorted(name.rstrip("/") for name in system.listdir(path)) if exists(path) else []
 
 
 def matching(folder, pattern):
-    """Files that a pattern of `fnmatch` matches by its last part, as the pattern names them.
-
-    Relative patterns start from `folder`.
-    """
+    """Paths that a pattern, whose last part may have wildcards, matches below `folder`."""
     parent, name = os.path.split(pattern)
     names = list_folder(join(folder, parent))
-    if name in names:  # a name with brackets that is one
+    if name in names:  # a name with brackets
         return [pattern]
     return [os.path.join(parent, found) for found in fnmatch.filter(names, name)]
 
 
 def entries(path):
-    """`(names of folders, names of files)` in a folder, both sorted; links count as their targets.
-
-    Raises:
-        OSError: If the folder cannot be listed.
-    """
+    """`(names of folders, names of files)` in a folder, both sorted; links are followed."""
     folders, names = [], []
     if is_remote(path):
         with _system(path) as system:
@@ -185,13 +174,10 @@ def entries(path):
 
 
 def walk(path, skip=lambda name: False, known=()):
-    """Yield `(folder, names of files)` of a folder and all folders below, linked ones too.
+    """Yield `(folder, names of files)` of a folder and all folders below; links are followed.
 
-    A folder that several links lead to comes once, so that loops of links end. Folders whose name
-    `skip` is true of, and the `known` ones, such as those that `path` lies in, are left out.
-
-    Raises:
-        OSError: If a folder cannot be listed.
+    Each folder comes once, so that loops of links end. Folders for whose name `skip` is true, and
+    the `known` ones, are left out.
     """
 
     def identity(folder):
@@ -209,7 +195,7 @@ def walk(path, skip=lambda name: False, known=()):
         folders, names = entries(folder)
         yield folder, names
         below = [os.path.join(folder, name) for name in folders if not skip(name)]
-        # Links wait, so that a folder goes under its own name where it has one.
+        # Links come last, so that a folder comes under its own name if it can.
         linked += filter(os.path.islink, below)
         pending += [inner for inner in reversed(below) if not os.path.islink(inner)]
 
@@ -230,7 +216,7 @@ def size(path):
 
 
 def fingerprint(path):
-    """`[bytes, time of the last change in ns]` of a file, of all in a folder; None for neither."""
+    """`[bytes, time of the last change in ns]` of a file or of all files in a folder, or None."""
     try:
         if not is_folder(path):
             return _size_and_time(path)
@@ -243,9 +229,9 @@ def fingerprint(path):
 
 @contextlib.contextmanager
 def opened(path, mode="r", newline=None):
-    """A UTF-8 text file; names of files in it need not be text (`surrogateescape`).
+    """An open UTF-8 text file; names of files in it need not be text (`surrogateescape`).
 
-    A local file that was written is on the disk when the block ends; a remote one is written then.
+    At the end of the block a local file is on the disk, and a remote one is written.
     """
     if is_remote(path):
         with _system(path) as system, system.GFile(path, f"{mode}b") as file:
@@ -262,17 +248,14 @@ def opened(path, mode="r", newline=None):
             os.fsync(file.fileno())
 
 
-def read_bytes(path, most=-1):
+def read_bytes(path, max_bytes=-1):
     """All of a file, or its first bytes."""
     with _system(path) as system, system.GFile(path, "rb") as file:
-        return file.read(most)
+        return file.read(max_bytes)
 
 
 def read_text(path):
-    """All of a text file, without the byte order mark that some programs begin it with.
-
-    UTF-8, or UTF-16 if a mark says so; names of files in it need not be text (`surrogateescape`).
-    """
+    """All of a text file without a byte order mark, in UTF-8, or UTF-16 if the mark says so."""
     content = read_bytes(path)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
@@ -280,12 +263,7 @@ def read_text(path):
 
 
 def read_json(path):
-    """The content of a JSON file.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not JSON: empty, or cut short.
-    """
+    """The content of a JSON file; a `ValueError` if it is not valid JSON."""
     with opened(path) as file:
         text = file.read()
     try:
@@ -295,20 +273,20 @@ def read_json(path):
 
 
 def make_folder(path):
-    """Make a folder and those above it; nothing happens if it is there."""
+    """Make a folder and its parents; nothing happens if it exists."""
     with _system(path) as system:
         system.makedirs(path)
 
 
 def remove(path):
-    """Delete a file or a whole folder; nothing happens if there is none."""
+    """Delete a file or a whole folder; nothing happens if it does not exist."""
     with contextlib.suppress(FileNotFoundError), _system(path) as system:
         folder = system.isdir(path) and not os.path.islink(path)
         (system.rmtree if folder else system.remove)(path)
 
 
 def rename(path, target):
-    """Give a file another name, in the place of what has it."""
+    """Rename a file, and replace an existing one."""
     with _system(target) as system:
         system.rename(path, target, overwrite=True)
 
@@ -317,9 +295,8 @@ def rename(path, target):
 def atomic_write(path):
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
-    The temporary name is hidden and keeps the extension; a killed process leaves at most that
-    behind, and the next to write `path` clears it. Folders work too; an older folder of that name
-    is replaced.
+    It has the same extension, and may become a file or a folder. A killed process leaves it
+    behind, and the next one that writes `path` deletes it.
     """
     path = absolute(path)
     folder, name = os.path.split(path)
@@ -343,7 +320,7 @@ def write_json(path, content):
 
 
 def check_replaceable(path, manifest):
-    """Refuse to write over a folder that does not hold `manifest`, a file of its kind."""
+    """Refuse to replace a folder that does not hold the file `manifest`."""
     if exists(path) and not exists(os.path.join(path, manifest)):
         raise ValueError(
             "`path` must be a new folder or an older export; what it holds would be lost. "
@@ -352,11 +329,7 @@ def check_replaceable(path, manifest):
 
 
 def preallocate(path, size):
-    """Make a local file of `size` bytes, for a writer that cannot bear a full disk.
-
-    Raises:
-        OSError: If there is not that much room; where the system cannot tell (macOS), never.
-    """
+    """Make a local file of `size` bytes; an `OSError` if the disk is full (not on macOS)."""
     with open(path, "wb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)

@@ -1,7 +1,7 @@
-"""Keras knows the package's layers as soon as both are imported, in whichever order.
+"""Registers the package's layers with Keras as soon as both are imported, in any order.
 
-`keras.saving.load_model` finds the classes of a file among those that were registered, and does not
-import the module that a file names.
+`keras.saving.load_model` finds the classes of a file only if they are registered: it does not
+import the modules that the file names.
 """
 
 import importlib
@@ -9,12 +9,12 @@ import importlib.abc
 import importlib.util
 import sys
 
-# What the models need is whole when the last of these has run: they may import each other.
+# Modules that the models need. They import each other, so that the last one to end counts.
 _BEFORE_THE_MODELS = ("keras", "keras_videorel.ops", "keras_videorel.layers")
 
 
 class _Registration(importlib.abc.MetaPathFinder):
-    """Registers when Keras, which takes seconds to import, is imported by somebody else."""
+    """Registers when Keras, which takes seconds to import, is imported by other code."""
 
     def __init__(self):
         self._looking = False
@@ -23,7 +23,7 @@ class _Registration(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         if fullname not in _BEFORE_THE_MODELS or self._looking:
             return None
-        self._looking = True  # for what the other finders find
+        self._looking = True  # so that only the other finders answer
         try:
             spec = importlib.util.find_spec(fullname)
         finally:
@@ -51,7 +51,7 @@ def register():
 
 
 def register_with_keras():
-    """Register now if Keras is there, or else when it comes."""
+    """Register now if Keras is imported, and otherwise when it is."""
     if "keras" in sys.modules:
         register()
     else:

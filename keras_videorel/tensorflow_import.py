@@ -6,14 +6,13 @@ import sys
 
 
 def import_tensorflow():
-    """Import TensorFlow with its notices on stderr left out.
+    """Import TensorFlow without its notices on stderr, which would bury one-line errors.
 
-    TensorFlow 2.21 writes them before it looks at `TF_CPP_MIN_LOG_LEVEL`, once in each process;
-    they would bury progress bars and one-line errors.
+    TensorFlow 2.21 writes them before it reads `TF_CPP_MIN_LOG_LEVEL`, once in each process.
     """
     if "tensorflow" in sys.modules:
         return
-    # What is written later: no GPU, optimizer passes that do not apply to a graph.
+    # For later notices: no GPU, optimizer passes that do not apply to a graph.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

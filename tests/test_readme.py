@@ -1,8 +1,13 @@
 """The README's Python, run as written."""
 
+import os
 import re
+import shutil
 
 import numpy as np
+import pytest
+
+from tests.videos import moving_square, write_video
 
 
 def blocks(root):
@@ -44,5 +49,24 @@ def test_a_config_of_ones_own(root):
     assert config.data.crop_size / 64 == 7 / 8  # of the shorter side of the shards before it
 
 
+@pytest.mark.slow
+def test_from_videos_to_labels_in_a_notebook(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for split, count in (("train", 8), ("test", 2)):
+        for label, step in (("left", -1), ("right", 1)):
+            folder = tmp_path / "videos" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                frames = moving_square(36 + i, 56, 56)
+                write_video(folder / f"{i}.mp4", frames[::step])
+    shutil.copy("videos/test/left/1.mp4", "a.mp4")
+    shutil.copy("videos/test/right/1.mp4", "b.mp4")
+    names = run(root, "ClipSpec")
+    assert names["train"].class_names == ["left", "right"]
+    assert int(names["train"].cardinality()) == 4 and int(names["test"].cardinality()) == 1
+    assert set(os.listdir("saved_models/mine")) >= {"saved_model.pb", "model_int8.tflite"}
+    assert "top1" in capsys.readouterr().out
+
+
 def test_every_block_is_run(root):
-    assert len(blocks(root)) == 4
+    assert len(blocks(root)) == 5

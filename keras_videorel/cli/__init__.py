@@ -1,7 +1,7 @@
 """The command line: `videorel COMMAND --flags`, and `tools/COMMAND.py --flags` in a checkout.
 
-Each command is a module of this package with a docstring (its help text), `FLAGS = Flags()` with
-its flags and a function `main(arguments)` that gets the words that are not flags. It may also have
+Each command is a module of this package with a docstring, its help text, with its flags,
+`FLAGS = Flags()`, and with a function `main(arguments)` of the words that are not flags. Optional:
 
     TAKES_WORDS       True, if words that are not flags are expected
     TAKES_CONFIG      True, if `FLAGS.config` is a config whose keys are flags
@@ -9,8 +9,8 @@ its flags and a function `main(arguments)` that gets the words that are not flag
     INTERRUPTED       a line for Ctrl-C, which becomes exit status 130
     more_help         a function that gives the end of its help text
 
-Bad input is a `ValueError` or an `OSError` anywhere below `main`, a missing extra an `ImportError`;
-it becomes one line on stderr and exit status 2. VIDEOREL_TRACEBACK=1 shows where it came from.
+A `ValueError` or an `OSError` (bad input) or an `ImportError` (a missing extra) becomes one line on
+stderr and exit status 2. VIDEOREL_TRACEBACK=1 shows the traceback.
 """
 
 import importlib
@@ -44,10 +44,7 @@ def _definer(define):
 
 
 class Flags(flags.FlagValues):
-    """The flags of a command. Defines one a line: `FLAGS.string("output", None, "Folder.")`.
-
-    Methods take absl's arguments: name, default, help, and `lower_bound=1`, `required=True`.
-    """
+    """The flags of a command: `FLAGS.string("output", None, "Folder.")`, with absl's arguments."""
 
     string = _definer(flags.DEFINE_string)
     strings = _definer(flags.DEFINE_multi_string)  # given any number of times
@@ -61,8 +58,7 @@ class Flags(flags.FlagValues):
 def run(command, argv=None):
     """Run `"make-tfrecords"` or another command and return its exit status.
 
-    `argv` are the words after the command's name, those of this process by default. A process may
-    run any number of commands.
+    `argv` are the words after the command's name, by default those of this process.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
@@ -91,7 +87,7 @@ def run(command, argv=None):
             raise
         return _fail(command, _named(module.FLAGS, error), 2)
     finally:
-        for name in set(module.FLAGS) - own:  # the config of a run
+        for name in set(module.FLAGS) - own:  # the config of this run
             delattr(module.FLAGS, name)
         module.FLAGS.unparse_flags()
 
@@ -99,7 +95,7 @@ def run(command, argv=None):
 def exit(status):
     """End the process with an exit status."""
     if "tensorflow_io" in sys.modules:
-        # Its S3 file system aborts when the interpreter tears it down, after all is done.
+        # Its S3 file system aborts when the interpreter shuts down.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
@@ -107,7 +103,7 @@ def exit(status):
 
 
 def _parse(module, words):
-    """The words of a command that are not flags."""
+    """Parse the flags of a command; the words that are not flags."""
     takes_config = getattr(module, "TAKES_CONFIG", False)
     takes_words = getattr(module, "TAKES_WORDS", False)
     end = words.index("--") if "--" in words else len(words)
@@ -143,7 +139,7 @@ def _parse(module, words):
 
 
 def _present_flag(flag_values, word):
-    """A word of a command line, with the present name of a flag that has an older one."""
+    """A word of a command line; a flag under its present name."""
     from keras_videorel.runs.config import present_name
 
     match = re.fullmatch(r"--?(\w+)(=.*)?", word, re.DOTALL)
@@ -152,19 +148,19 @@ def _present_flag(flag_values, word):
 
 
 def _keys_like(error):
-    """The flags of keys of a config that an unknown flag may mean: that end in its name."""
+    """The flags of keys of a config that an unknown flag may mean."""
     from keras_videorel.runs.config_files import keys
 
     known = [f"--config.{key}" for key in keys()]
     exact = [flag for flag in known if flag.endswith(f".{error.flagname}")]
-    if exact or "Did you mean" in str(error):  # flags of the command come first
+    if exact or "Did you mean" in str(error):  # absl suggests a flag of the command
         return exact
     close = did_you_mean(error.flagname, [flag.split(".")[-1] for flag in known])
     return [flag for flag in known if f"mean {flag.split('.')[-1]}?" in close]
 
 
 def _named(flag_values, error):
-    """An error, or its message with the flag that names the file that it is about."""
+    """An error, or its message with the flag that names its file."""
     file = getattr(error, "filename", None)
     if not isinstance(file, str) or not error.strerror:
         return error
@@ -183,15 +179,15 @@ def _named(flag_values, error):
 
 
 def _parse_config(flag_values, words):
-    """Parse the flags of a command and those of the keys of its config, which becomes `config`.
+    """Parse the flags of a command, and those of the keys of its config.
 
-    The config is that of the file `--config`, or without that flag of the trained run `--workdir`.
-    The keys that were set become the flag `config_keys`.
+    The config of the file `--config`, or in a command without that flag of the run `--workdir`,
+    becomes the flag `config`, and the keys that were set become the flag `config_keys`.
     """
     from keras_videorel.runs import config_files, workdir
     from keras_videorel.runs.config import base, check_config
 
-    # `--config.KEY` is no flag before the config is read.
+    # `--config.KEY` is not a flag before the config is read.
     own = [word for word in words if not word.startswith(("--config.", "-config."))]
     flag_values(own, known_only=True)
     if "config" not in flag_values:
@@ -244,6 +240,15 @@ def _flag_help(flag_values):
         f"  --{flag.name:<{width}}  {flag.help}"
         + (f" Default: {flag.default_as_str}." if flag.default is not None else "")
         for flag in own
+    )
+
+
+def table(rows):
+    """Lines of rows of text: the first column aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([f"{first:{widths[0]}}", *map(str.rjust, cells, widths[1:])]).rstrip()
+        for first, *cells in rows
     )
 
 

@@ -2,9 +2,9 @@
 
     videorel evaluate --workdir runs/artnet --config.eval.clips=25 --config.eval.crops=10
 
-The logits of a video's views are averaged, or with --config.eval.average=probabilities what they
-are after the softmax. Without a GPU, and without these flags, a config of more than 10 views is
-evaluated on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
+The logits of a video's views are averaged, or with --config.eval.average=probabilities their
+probabilities. Without a GPU, and without these flags, a config of more than 10 views is evaluated
+on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
 """
 
 from keras_videorel.cli import Flags
@@ -15,7 +15,6 @@ FLAGS.string("workdir", None, "Folder of a trained run.", required=True)
 FLAGS.string("scores", None, "Optional .npz file for every video's scores.")
 FLAGS.string("report", None, "Optional folder for a page to look at, report.html.")
 FLAGS.string("split", "test", "Split of the shards to evaluate on.")
-
 
 CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minutes a video
 
@@ -49,7 +48,7 @@ def _tell(results):
 
 
 def _fewer_views(config, named):
-    """On a machine without a GPU take fewer views than the config says, and tell it."""
+    """Without a GPU take fewer views than the config says, and tell it."""
     import tensorflow as tf
 
     views = config.eval.clips, config.eval.crops

@@ -25,7 +25,7 @@ that folder is replaced.
 import shlex
 import sys
 
-from keras_videorel.cli import Flags
+from keras_videorel.cli import Flags, table
 
 TAKES_CONFIG = True
 FLAGS = Flags()
@@ -90,11 +90,7 @@ def _table(figures):
     rows = [["", *columns]]
     for name, found in figures.items():
         rows.append([name, *(_cell(found.get(column)) for column in columns)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+    return table(rows)
 
 
 def _cell(value):

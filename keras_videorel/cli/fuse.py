@@ -18,7 +18,7 @@ files as there are models, of other clips: the weights with the highest top-1 th
 import os
 import shlex
 
-from keras_videorel.cli import Flags
+from keras_videorel.cli import Flags, table
 from keras_videorel.evaluation import fusion, score_files, significance
 from keras_videorel.files import exists
 
@@ -27,15 +27,8 @@ NEEDS_TENSORFLOW = False
 FLAGS = Flags()
 FLAGS.strings("scores", [], "File of scores, with or without :WEIGHT.")
 FLAGS.strings("fold", [], "Instead: the files of one official split, between spaces.")
-FLAGS.strings(
-    "against", [], "Files of the model to compare with, between spaces; once for each fold."
-)
-FLAGS.strings(
-    "search",
-    [],
-    "File of scores of validation clips to choose the weights on, one for each model in the same "
-    "order.",
-)
+FLAGS.strings("against", [], "Files of another model, between spaces; once for each fold.")
+FLAGS.strings("search", [], "File of validation clips to choose a model's weight on, in order.")
 FLAGS.boolean("softmax", False, "Sum after the softmax.")
 FLAGS.string("output", None, "File for the fused scores, of one fold.")
 FLAGS.string("report", None, "Folder for a page with figures.")
@@ -46,37 +39,36 @@ FLAGS.integer("seed", 0, "Seed of these.", lower_bound=0)
 
 
 def main(arguments):
-    splits, baseline_splits = _parse_models()
-    count = len(splits[0][0])
-    names = row_names([path for paths, _ in (splits[0], *baseline_splits[:1]) for path in paths])
+    folds, their_folds = _parse_models()
+    count = len(folds[0][0])
+    names = row_names([path for paths, _ in (folds[0], *their_folds[:1]) for path in paths])
     names, their_name = names[:count], " + ".join(names[count:])
     our_name = "fused" if count > 1 else names[0]
 
-    members = _read(splits)
+    members = _read(folds)
     if FLAGS.search:
-        found = _search(splits, [one for files in members for one in files])
-        splits = [(paths, found) for paths, _ in splits]
-    fused = _fuse(members, splits)
+        found = _search(folds, [scores for files in members for scores in files])
+        folds = [(paths, found) for paths, _ in folds]
+    fused = _fuse(members, folds)
     rows = {our_name: fused}
     for name, *files in zip(names, *members, strict=True):
         rows.setdefault(name, files)
-    baseline = comparison = None
+    baseline = None
     sampling = FLAGS.resamples, FLAGS.seed
-    if baseline_splits:
-        theirs = _fuse(_read(baseline_splits, fused[0].classes), baseline_splits)
+    if their_folds:
+        theirs = _fuse(_read(their_folds, fused[0].classes), their_folds)
         rows.setdefault(their_name, theirs)
-        baseline = their_name, theirs
-        comparison = significance.compare(fused, theirs, *sampling)
+        baseline = their_name, theirs, significance.compare(fused, theirs, *sampling)
     results = [significance.measure(name, row, *sampling) for name, row in rows.items()]
     published = _published(results)
 
-    weights = {}  # as text: one for all splits, or that of each
+    weights = {}  # as text: one weight for all folds, or that of each
     for place, name in enumerate(names if count > 1 else ()):
-        each = (f"{one.settings['fused'][place]['weight']:.3g}" for one in fused)
+        each = (f"{scores.settings['fused'][place]['weight']:.3g}" for scores in fused)
         weights[name] = "/".join(dict.fromkeys(each))
     _print_table(results, weights, fused, published)
-    if comparison:
-        _print_comparison(comparison, our_name, their_name)
+    if baseline:
+        _print_comparison(baseline[2], our_name, their_name)
     if FLAGS.output:
         score_files.write_scores(FLAGS.output, fused[0])
         print(f"scores  {FLAGS.output}")
@@ -89,7 +81,6 @@ def main(arguments):
             fused,
             results=results,
             baseline=baseline,
-            comparison=comparison,
             published=published,
             thumbnail=report.video_thumbnails(FLAGS.videos) if FLAGS.videos else None,
         )
@@ -107,26 +98,26 @@ def row_names(paths):
 
 
 def _parse_models():
-    """`(paths, weights)` of each split, of the model and of the one to compare with."""
+    """`(paths, weights)` of each fold, of the model and of the one to compare with."""
     if bool(FLAGS.scores) == bool(FLAGS.fold):
         given = "both" if FLAGS.scores else "neither"
         raise ValueError(f"one of `scores` and `fold` must name files. Received: {given}")
-    splits = [_parse_files("scores", FLAGS.scores)] if FLAGS.scores else _parse_folds("fold")
-    if FLAGS.output and len(splits) > 1:
+    folds = [_parse_files("scores", FLAGS.scores)] if FLAGS.scores else _parse_folds("fold")
+    if FLAGS.output and len(folds) > 1:
         raise ValueError(
-            f"`output` is for one fold. Received: {FLAGS.output} with {len(splits)} folds"
+            f"`output` is for one fold. Received: {FLAGS.output} with {len(folds)} folds"
         )
-    baseline = _parse_folds("against")
-    if baseline and len(baseline) != len(splits):
+    theirs = _parse_folds("against")
+    if theirs and len(theirs) != len(folds):
         raise ValueError(
-            f"`against` must be given once for each of the {len(splits)} folds. "
-            f"Received: {len(baseline)} times"
+            f"`against` must be given once for each of the {len(folds)} folds. "
+            f"Received: {len(theirs)} times"
         )
-    return splits, baseline
+    return folds, theirs
 
 
 def _parse_folds(flag):
-    splits = []
+    folds = []
     for text in FLAGS[flag].value:
         try:
             words = shlex.split(text)
@@ -134,53 +125,55 @@ def _parse_folds(flag):
             raise ValueError(f"`{flag}`: {error}. Received: {text!r}") from None
         if not words:
             raise ValueError(f"`{flag}` must name files. Received: {text!r}")
-        splits.append(_parse_files(flag, words))
-    counts = sorted({len(paths) for paths, _ in splits})
+        folds.append(_parse_files(flag, words))
+    counts = sorted({len(paths) for paths, _ in folds})
     if len(counts) > 1:
         raise ValueError(
             f"every `{flag}` must name as many files as the others. Received: {counts}"
         )
-    return splits
+    return folds
 
 
 def _parse_files(flag, words):
     """Paths and weights of words `PATH` or `PATH:WEIGHT`; None for no weights."""
-    paths, weights = [], []
-    for word in words:
-        path, _, weight = word.rpartition(":")
-        try:
-            weights.append(float(weight) if path and not exists(word) else None)
-        except ValueError:
-            weights.append(None)
-        paths.append(word if weights[-1] is None else path)
-    if len({weight is None for weight in weights}) > 1:
+    pairs = [(word, None) if exists(word) else _parse_weighted(word) for word in words]
+    paths, weights = map(list, zip(*pairs, strict=True))
+    if 0 < weights.count(None) < len(weights):
         raise ValueError(
             f"`{flag}` must give all files a weight, or none. Received: {' '.join(words)}"
         )
     return paths, None if None in weights else weights
 
 
-def _read(splits, classes=None):
-    """The scores of all files of all splits, their classes in the order of the first."""
-    members = [[score_files.read_scores(path) for path in paths] for paths, _ in splits]
+def _parse_weighted(word):
+    path, _, weight = word.rpartition(":")
+    try:
+        return (path, float(weight)) if path else (word, None)
+    except ValueError:
+        return word, None
+
+
+def _read(folds, classes=None):
+    """The scores of all files of all folds, their classes in the order of the first."""
+    members = [[score_files.read_scores(path) for path in paths] for paths, _ in folds]
     classes = members[0][0].classes if classes is None else classes
-    return [[fusion.with_classes(one, classes) for one in files] for files in members]
+    return [[fusion.with_classes(scores, classes) for scores in files] for files in members]
 
 
-def _fuse(members, splits):
+def _fuse(members, folds):
     return [
         fusion.fuse(files, weights, FLAGS.softmax, paths)
-        for files, (paths, weights) in zip(members, splits, strict=True)
+        for files, (paths, weights) in zip(members, folds, strict=True)
     ]
 
 
-def _search(splits, reported):
-    given = [weights for _, weights in splits if weights is not None]
+def _search(folds, reported):
+    given = next((weights for _, weights in folds if weights is not None), None)
     if given:
-        raise ValueError(f"`search` chooses the weights. Received: weights {given[0]} too")
-    if len(FLAGS.search) != len(splits[0][0]):
+        raise ValueError(f"`search` chooses the weights. Received: weights {given} too")
+    if len(FLAGS.search) != len(folds[0][0]):
         raise ValueError(
-            f"`search` must be given once for each of the {len(splits[0][0])} models. "
+            f"`search` must be given once for each of the {len(folds[0][0])} models. "
             f"Received: {len(FLAGS.search)} files"
         )
     searched = [score_files.read_scores(path) for path in FLAGS.search]
@@ -193,17 +186,13 @@ def _published(results):
     means = {result.name: result.mean["top1"] for result in results}
     rows = []
     for word in FLAGS.paper:
-        name, _, percent = word.rpartition(":")
-        try:
-            value = float(percent)
-        except ValueError:
-            value = -1.0
-        if name not in means or not 0 <= value <= 100:
+        name, percent = _parse_weighted(word)
+        if name not in means or percent is None or not 0 <= percent <= 100:
             raise ValueError(
                 f"`paper` must be ROW:PERCENT, the row one of {', '.join(means)}. "
                 f"Received: {word!r}"
             )
-        rows.append((name, means[name], value / 100))
+        rows.append((name, means[name], percent / 100))
     return rows
 
 
@@ -220,10 +209,7 @@ def _print_table(results, weights, fused, published):
         top1 = f"{mean['top1']:.2%} [{low:.2f}, {high:.2f}]"
         others = (f"{mean[key]:.2%}" for key in names)
         rows.append((name, weights.get(name, ""), top1, *others, paper.get(name, "")))
-    first, *widths = (max(map(len, cells)) for cells in zip(*rows, strict=True))
-    for name, *cells in rows:
-        cells = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        print("  ".join([f"{name:{first}}", *cells]).rstrip())
+    print(table(rows))
     if len(fused) > 1:
         each = ", ".join(f"{found['top1']:.2%}" for found in results[0].splits)
         print(f"\ntop-1 of {results[0].name} in the folds: {each}")

@@ -20,6 +20,8 @@ import datetime
 
 from absl import flags
 
+from keras_videorel.cli import Flags, table
+
 PROBLEMS_SHOWN = 20
 LABELS_SHOWN = 10
 KEYS = {
@@ -29,31 +31,26 @@ KEYS = {
     "path": "path of the clip (clip/data_path)",
 }
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("shards", None, "Folder of the shards.", required=True, flag_values=FLAGS)
-flags.DEFINE_boolean("verify", True, "Decode all frames.", flag_values=FLAGS)
-flags.DEFINE_boolean("all", False, "Print the counts of all classes.", flag_values=FLAGS)
-flags.DEFINE_string("report", None, "CSV file for all problems.", flag_values=FLAGS)
-flags.DEFINE_string("contact_sheet", None, "PNG for frames of random clips.", flag_values=FLAGS)
+FLAGS = Flags()
+FLAGS.string("shards", None, "Folder of the shards.", required=True)
+FLAGS.boolean("verify", True, "Decode all frames.")
+FLAGS.boolean("all", False, "Print the counts of all classes.")
+FLAGS.string("report", None, "CSV file for all problems.")
+FLAGS.string("contact_sheet", None, "PNG for frames of random clips.")
 flags.DEFINE_alias("sheet", "contact_sheet", flag_values=FLAGS)
-flags.DEFINE_integer("clips", 12, "Clips on the sheet.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of their choice.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_multi_string(
+FLAGS.integer("clips", 12, "Clips on the sheet.", lower_bound=1)
+FLAGS.integer("seed", 0, "Seed of their choice.", lower_bound=0)
+FLAGS.strings(
     "train",
     None,
-    "Of shards without dataset.json: files of the training split, absolute or in the folder; the "
-    "name may have wildcards",
-    flag_values=FLAGS,
+    "For shards without dataset.json: files of the training split, absolute or in the folder; the "
+    "name may have wildcards.",
 )
-flags.DEFINE_multi_string("test", None, "Likewise, of the test split", flag_values=FLAGS)
-flags.DEFINE_string(
-    "labels", None, "Likewise: file of the names of the classes, one a line.", flag_values=FLAGS
-)
+FLAGS.strings("test", None, "Likewise, files of the test split.")
+FLAGS.string("labels", None, "Likewise, file of the names of the classes, one a line.")
 for _name, _what in KEYS.items():
-    flags.DEFINE_string(f"{_name}_key", None, f"Likewise: key of the {_what}.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "describe", None, "Folder for the dataset.json and labels.txt of these.", flag_values=FLAGS
-)
+    FLAGS.string(f"{_name}_key", None, f"Likewise, key of the {_what}.")
+FLAGS.string("describe", None, "Folder for the dataset.json and labels.txt of these shards.")
 
 
 def main(arguments):
@@ -100,9 +97,6 @@ def _manifest():
     return inspection.foreign_manifest(FLAGS.shards, FLAGS.labels, patterns, keys)
 
 
-# --- What is printed ------------------------------------------------------------------------
-
-
 def _print_counts(manifest, clips):
     from keras_videorel.data import inspection
 
@@ -123,12 +117,12 @@ def _print_counts(manifest, clips):
         numbers = [f"{own[name]:,}" for name in ("shards", "clips", "frames")]
         sizes = [f"{size / 1e6:,.1f}", f"{size / max(len(found), 1) / 1e3:,.1f}"]
         rows.append((split, *numbers, str(duration), *sizes))
-    _print_table(rows)
+    print(f"\n{table(rows)}")
 
     shown = manifest.labels if FLAGS.all else manifest.labels[:LABELS_SHOWN]
     per_label = {split: own["clips_per_label"] for split, own in counts.items()}
     rows = [(label[:40], *(f"{own[label]:,}" for own in per_label.values())) for label in shown]
-    _print_table([("clips of", *counts), *rows])
+    print(f"\n{table([('clips of', *counts), *rows])}")
     if len(shown) < len(manifest.labels):
         print(f"... and {len(manifest.labels) - len(shown):,} more labels (--all prints them)")
     for split, own in per_label.items():
@@ -143,15 +137,6 @@ def _print_range(name, form, values):
     if values:
         low, median, high = map(form.format, np.quantile(values, (0, 0.5, 1)))
         print(f"{name}: {low} to {high}, median {median}")
-
-
-def _print_table(rows):
-    """A table under an empty line: names to the left, the rest to the right."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    print()
-    for name, *values in rows:
-        cells = [f"{value:>{width}}" for value, width in zip(values, widths[1:], strict=True)]
-        print("  ".join([name.ljust(widths[0]), *cells]))
 
 
 def _print_problems(problems, clips):

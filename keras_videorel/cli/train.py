@@ -70,10 +70,9 @@ def main(arguments):
 
 def _last_accuracy(folder):
     """A line with the accuracy of the last epoch of a run."""
-    from keras_videorel.reporting import figures
     from keras_videorel.runs import workdir
 
-    columns = figures.read_log(workdir.log_path(folder))
+    columns = workdir.read_log(folder)
     names = {"top1": "of training", "val_top1": "of validation, one view a clip"}
     found = [f"{columns[k][-1][1]:.2%} {name}" for k, name in names.items() if columns.get(k)]
     return f"top-1       {', '.join(found) or 'not known: the log is gone'}"

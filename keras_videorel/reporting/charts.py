@@ -1,9 +1,6 @@
 """Charts of results. Each function draws one matplotlib figure; `save` and `svg` write it."""
 
-import contextlib
-import csv
 import io
-import math
 
 import matplotlib
 import numpy as np
@@ -13,7 +10,7 @@ from keras_videorel.files import atomic_write
 from keras_videorel.reporting.html import printable
 from keras_videorel.text import fonts
 
-CURVES = {  # columns of the CSV log: what they are called and multiplied with
+CURVES = {  # columns of the log of `fit`: their titles, and the factors of their values
     "loss": ("loss (cross entropy + L2)", 1),
     "top1": ("top-1 accuracy (%)", 100),
     "learning_rate": ("learning rate", 1),
@@ -25,37 +22,17 @@ _STYLE = {
     "legend.frameon": False,
     "text.parse_math": False,  # names of classes may hold dollar signs
     "svg.fonttype": "none",  # text stays text, in whatever fonts the reader has
-    "svg.hashsalt": "videorel",  # equal charts are equal files
+    "svg.hashsalt": "videorel",  # the same chart gives the same file
 }
 _NAME_LENGTH = 36
 
 
-def read_log(path):
-    """Columns of the CSV log of `fit`.
-
-    Args:
-        path: The file. Incomplete rows and fields that are not numbers are left out.
-
-    Returns:
-        A dict from names to lists of `(epoch, value)`, epochs counted from 1.
-    """
-    columns = {}
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.DictReader(file):
-            numbers = {}
-            for name, text in row.items():
-                with contextlib.suppress(TypeError, ValueError):
-                    numbers[name] = float(text)
-            epoch = numbers.pop("epoch", None)
-            if epoch is not None and math.isfinite(epoch):
-                for name, number in numbers.items():
-                    columns.setdefault(name, []).append((int(epoch) + 1, number))
-    return columns
-
-
 @matplotlib.rc_context(_STYLE)
 def curves(columns):
-    """Loss, accuracy and learning rate over the epochs, as `read_log` gives them."""
+    """Loss, accuracy and learning rate over the epochs.
+
+    `columns` is a dict from the columns of the log of `fit` to lists of `(epoch, value)`.
+    """
     panels = [key for key in CURVES if columns.get(key)] or ["loss"]
     figure = Figure((3.8 * len(panels), 3.2), layout="constrained")
     for axes, key in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -80,12 +57,7 @@ def curves(columns):
 
 @matplotlib.rc_context(_STYLE)
 def confusion(counts, labels):
-    """A confusion matrix: rows are the true classes, columns the predicted ones.
-
-    Args:
-        counts: Integers `(classes, classes)`.
-        labels: Names of the classes.
-    """
+    """A confusion matrix: rows are the true classes, columns the predicted ones."""
     counts = np.asarray(counts)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = min(0.3 if len(labels) <= 30 else 0.14, 38 / len(labels))  # inches; at most 4,600 pixels
@@ -120,11 +92,11 @@ def confusion(counts, labels):
 
 @matplotlib.rc_context(_STYLE)
 def class_accuracy(labels, *models, names=()):
-    """Bars of the classes' accuracies, from top to bottom.
+    """Bars of the classes' accuracies from top to bottom, for one model or several.
 
     Args:
         labels: Names of the classes.
-        *models: Accuracies under one model or under several, fractions `(classes,)`.
+        *models: For each model the accuracy of each class, a fraction.
         names: Names of the models, for a legend.
     """
     row = min(0.04 + 0.17 * len(models), 100 / max(len(labels), 1))  # inches

@@ -1,7 +1,7 @@
 """An HTML page that stands alone: no script, no other file, no network.
 
-Text is escaped unless it is `Html` already. What is wider than the screen scrolls in a box of its
-own.
+Text is escaped unless it is `Html` already. Content that is wider than the screen scrolls in a box
+of its own.
 """
 
 import base64
@@ -30,14 +30,8 @@ def join(content, between=""):
 def element(name, /, *content, **attributes):
     """An element: `element("td", "a < b", class_="left")`.
 
-    Args:
-        name: Its name.
-        *content: `Html`, or text, which is escaped.
-        **attributes: Escaped too; `_` stands for `-`, one at the end is dropped; those that are
-            `None` are left out.
-
-    Returns:
-        `Html`.
+    In the names of attributes `_` stands for `-`, and one at the end is dropped. Attributes that
+    are `None` are left out.
     """
     words = [name] + [
         f'{key.rstrip("_").replace("_", "-")}="{join([value])}"'
@@ -53,11 +47,8 @@ def document(title, lead, sections):
 
     Args:
         title: Its title.
-        lead: The line under it.
+        lead: The line under the title.
         sections: List of `(heading, content)`, the content a list of `Html` and text.
-
-    Returns:
-        The page as text.
     """
     links, parts = [], []
     for number, (heading, content) in enumerate(sections, 1):
@@ -71,7 +62,7 @@ def document(title, lead, sections):
 
 
 def breakable(name):
-    """A name that may break before its capitals and after its underlines and slashes."""
+    """A name that may break before its capitals and after its underscores and slashes."""
     return join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[_/])", name), Html("<wbr>"))
 
 
@@ -85,10 +76,10 @@ def table(caption, heads, rows, left=(0,), long=False):
     """A table in a box.
 
     Args:
-        caption: What it shows.
+        caption: Its caption.
         heads: Heads of the columns.
-        rows: Lists of cells; the first of a row is its head.
-        left: Indices of the columns of text, which stand at the left.
+        rows: Lists of cells; the first cell is the head of the row.
+        left: Indices of the columns that are aligned to the left.
         long: Whether it scrolls in a frame of its own.
     """
     kinds = ["left" if column in left else None for column in range(len(heads))]
@@ -125,13 +116,6 @@ def details(summary, content):
 
 
 def image(content, kind, alt, **attributes):
-    """A picture inside the page, from the bytes of its file.
-
-    Args:
-        content: The bytes.
-        kind: `"jpeg"` or `"svg+xml"`.
-        alt: What it shows, in words.
-        **attributes: More attributes of the element.
-    """
+    """A picture inside the page, from the bytes of a `"jpeg"` or `"svg+xml"` file."""
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return element("img", src=source, alt=alt, **attributes)

@@ -1,5 +1,6 @@
-"""A run's report: one HTML page that stands alone, and its charts as PNG files beside it."""
+"""A report of results: one HTML page that stands alone, and its charts as PNG files beside it."""
 
+import contextlib
 import csv
 import importlib.metadata
 import json
@@ -16,6 +17,7 @@ from keras_videorel.files import atomic_write, opened
 from keras_videorel.reporting import charts, html
 from keras_videorel.reporting.html import breakable, element, join
 
+HARDEST = 12  # clips with pictures
 _ROWS = 2000  # of a table; a browser takes long to lay out more
 _LONG = 60  # classes; a table of more scrolls in a frame
 _GAINS = 10  # classes each way, as in Fig. 3 of Relational LSTM
@@ -25,37 +27,30 @@ _PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy", "av", "opencv-contr
 def write_report(
     folder,
     title,
-    splits,
+    folds,
     *,
     results=None,
     baseline=None,
-    comparison=None,
     published=(),
     log=None,
     thumbnail=None,
-    hardest=12,
     config=None,
-    environment=None,
     training_clips=None,
 ):
     """Write `report.html`, its charts, and `clips.csv` with every clip into a folder.
 
     Args:
-        folder: The folder; made if it is not there. What an earlier report left is replaced.
+        folder: The folder, which is made if it does not exist. An older report is replaced.
         title: Title of the page.
-        splits: List of `Scores` of the model, one for each split.
-        results: List of `significance.Result`: the model's own first, then those of others to
-            show beside it. Measured from `splits` by default.
-        baseline: Optional `(name, splits)` of another model on the same clips, for the classes
-            with the largest gains.
-        comparison: The `significance.Comparison` with it; made by default.
-        published: Rows `(name, ours, paper)` beside the paper's: fractions, or None where there
-            is none.
-        log: Optional path of the CSV log of `fit`.
+        folds: List of `Scores` of the model, one for each fold.
+        results: List of `significance.Result`: that of the model first, then those of other
+            models to show beside it. Measured from `folds` by default.
+        baseline: Optional `(name, folds, comparison)` of another model on the same clips, for the
+            classes with the largest gains. `comparison` is a `significance.Comparison`.
+        published: Rows `(name, ours, paper)`, each a fraction or None.
+        log: Optional columns of the log of `fit`, see `charts.curves`.
         thumbnail: Optional function from a clip's path to the bytes of a JPEG, or None.
-        hardest: Number of clips of highest loss to show.
         config: Optional config, as a dict.
-        environment: Dict of what it ran on; `environment_facts()` by default.
         training_clips: Optional dict from names of classes to their clips in training.
 
     Returns:
@@ -66,35 +61,32 @@ def write_report(
         OSError: If a file cannot be read or written.
     """
     if results is None:
-        results = [significance.measure(title, splits)]
-    scores = _together(splits)
+        results = [significance.measure(title, folds)]
+    scores = _together(folds)
     clips = list(_ranked(scores))
     lead = f"{len(scores.paths):,} videos of {len(scores.classes):,} classes"
-    if len(splits) > 1:
-        lead += f" in {len(splits)} splits: results are their means, the rest is of all together"
+    if len(folds) > 1:
+        lead += f" in {len(folds)} folds: results are their means, the rest is of all together"
     names = metrics.names(len(scores.classes))
     sections = [("Results", _results(results, names, scores))]
     if published:
         sections.append(("Beside the paper", _published(published)))
     if baseline is not None:
-        name, theirs = baseline
-        if comparison is None:
-            comparison = significance.compare(splits, theirs)
+        name, theirs, comparison = baseline
         content = _comparison(
             folder, comparison, names, scores, results[0].name, _together(theirs), name
         )
         sections.append((f"Compared with {name}", content))
-    columns = {} if log is None else charts.read_log(log)
-    if columns:
-        sections.append(("Training", _curves(folder, columns)))
-    facts = environment_facts() if environment is None else environment
+    if log:
+        sections.append(("Training", _curves(folder, log)))
+    environment = html.table("What this ran on", ["", ""], _environment(), left=(0, 1))
     sections += [
         ("Classes", _classes(folder, scores, training_clips)),
         ("Confusions", _confusions(folder, scores)),
-        ("Hardest clips", _hardest(clips[:hardest], thumbnail)),
+        ("Hardest clips", _hardest(clips[:HARDEST], thumbnail)),
         ("All clips", _clips(folder, clips)),
-        ("Scores and config", _origin(splits, config)),
-        ("Environment", [html.table("What this ran on", ["", ""], facts.items(), left=(0, 1))]),
+        ("Scores and config", _origin(folds, config)),
+        ("Environment", [environment]),
     ]
     path = os.path.join(folder, "report.html")
     with atomic_write(path) as temporary, opened(temporary, "w") as file:
@@ -102,28 +94,26 @@ def write_report(
     return path
 
 
-def environment_facts():
-    """Versions and machine, as a dict of text."""
-    facts = {"keras_videorel": keras_videorel.__version__, "python": platform.python_version()}
+def _environment():
+    """Versions and machine, pairs of text."""
+    yield "keras_videorel", keras_videorel.__version__
+    yield "python", platform.python_version()
     for package in _PACKAGES:
-        try:
-            facts[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    facts["system"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return facts
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield package, importlib.metadata.version(package)
+    yield "system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
 def video_thumbnails(folder, height=120, count=3):
     """Thumbnails of video files, for `write_report`.
 
     Args:
-        folder: The folder that the clips' paths start from.
+        folder: The folder that the clips' paths are relative to.
         height: Height of a frame in pixels.
-        count: Frames side by side, at equal distances in time.
+        count: Number of frames side by side, at equal distances in time.
 
     Returns:
-        A function from a path to the bytes of a JPEG, or to None where no such video decodes.
+        A function from a path to the bytes of a JPEG, or None if the video does not decode.
     """
 
     def draw(path):
@@ -139,27 +129,19 @@ def video_thumbnails(folder, height=120, count=3):
 
 
 def strip(frames, height=120):
-    """A JPEG of frames side by side.
-
-    Args:
-        frames: uint8 `(frames, height, width, 3)`, RGB.
-        height: Height of the picture in pixels.
-
-    Returns:
-        Bytes.
-    """
+    """The bytes of a JPEG, `height` pixels high, of RGB frames side by side."""
     picture = np.concatenate(list(frames), axis=1)[:, :, ::-1]
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
 
 
-def _together(splits):
-    """The videos of all splits as one `Scores`."""
-    return splits[0]._replace(
-        paths=[path for scores in splits for path in scores.paths],
-        labels=np.concatenate([scores.labels for scores in splits]),
-        logits=np.concatenate([scores.logits for scores in splits]),
+def _together(folds):
+    """The videos of all folds as one `Scores`."""
+    return folds[0]._replace(
+        paths=[path for scores in folds for path in scores.paths],
+        labels=np.concatenate([scores.labels for scores in folds]),
+        logits=np.concatenate([scores.logits for scores in folds]),
     )
 
 
@@ -182,10 +164,12 @@ def _results(results, names, scores):
         return join([_percent(result.mean[key]), element("small", interval(result, key))])
 
     remarks = {k: f"{interval(first, k)}; chance {_percent(by_chance[k])}" for k in names}
-    most = _percent(np.bincount(scores.labels).max() / len(scores.labels))
+    majority = _percent(np.bincount(scores.labels).max() / len(scores.labels))
     parts = [
         html.tiles([(name, _percent(first.mean[k]), remarks[k]) for k, name in names.items()]),
-        element("p", f"Always naming the most frequent class is right for {most} of the videos."),
+        element(
+            "p", f"Always naming the most frequent class is right for {majority} of the videos."
+        ),
     ]
     heads = ["", *names.values()]
     if len(results) > 1:
@@ -193,10 +177,10 @@ def _results(results, names, scores):
         parts.append(html.table("All models, with 95% bootstrap intervals", heads, rows))
     if len(first.splits) > 1:
         rows = [
-            [f"split {number}", *(_percent(found[key]) for key in names)]
+            [f"fold {number}", *(_percent(found[key]) for key in names)]
             for number, found in enumerate(first.splits, 1)
         ]
-        parts.append(html.table(f"Splits of {first.name}", heads, rows))
+        parts.append(html.table(f"Folds of {first.name}", heads, rows))
     text = (
         "Intervals are 95% percentile intervals of resampled videos: they say how much the results "
         "depend on which videos were tested, not how much on the training's seed."
@@ -330,10 +314,7 @@ def _confusions(folder, scores):
     )
     parts = [element("p", text), _chart(figure, alt, long=len(scores.classes) > 30)]
     if rows:
-        caption, heads = (
-            "Pairs of classes, the most frequent first",
-            ("true", "taken for", "videos"),
-        )
+        caption, heads = "The most frequent pairs of classes", ("true", "taken for", "videos")
         parts += [
             element("h3", "Most frequent confusions"),
             html.table(caption, heads, rows, left=(0, 1), long=len(rows) > 15),
@@ -388,16 +369,16 @@ def _clips(folder, clips):
     return [element("p", text), html.details(f"{len(shown):,} clips", table)]
 
 
-def _origin(splits, config):
+def _origin(folds, config):
     parts = []
-    for number, scores in enumerate(splits, 1):
+    for number, scores in enumerate(folds, 1):
         settings = dict(scores.settings)
         members = settings.pop("fused", None) or [{"config_hash": scores.config_hash, **settings}]
         heads = list(dict.fromkeys(key for member in members for key in member))
         heads.sort(key=lambda key: key != "name")
         rows = [[_brief(key, member.get(key, "")) for key in heads] for member in members]
         caption = "How the scores were made"
-        caption += f", split {number}" if len(splits) > 1 else ""
+        caption += f", fold {number}" if len(folds) > 1 else ""
         caption += "; summed after the softmax" if settings.get("softmax") else ""
         text = [i for i, key in enumerate(heads) if isinstance(members[0].get(key), str)]
         parts.append(html.table(caption, [h.replace("_", " ") for h in heads], rows, left=text))

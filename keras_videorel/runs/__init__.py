@@ -7,8 +7,8 @@
     runs.evaluate(config, "runs/mine")
     runs.export(config, "runs/mine", "saved_models/mine")
 
-Config files import `keras_videorel.runs.config`, which needs ml_collections alone: the functions
-load when they are used.
+Config files import `keras_videorel.runs.config`, which needs no TensorFlow: the functions load
+when they are used.
 """
 
 import importlib

@@ -17,7 +17,13 @@ import sys
 
 from ml_collections import ConfigDict
 
-from keras_videorel.checks import check_choice, check_integer, check_number, did_you_mean
+from keras_videorel.checks import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_numbers,
+    did_you_mean,
+)
 from keras_videorel.clip_spec import MEAN, TEST_SCALE, ClipSpec
 
 # The rows of ARTNet's Table 2, by the names that config arguments use.
@@ -41,41 +47,28 @@ RELATIONAL_LSTMS = {
 
 
 def table2_key(model, variant=""):
-    """The key of a row of ARTNet's Table 2: `"artnet", "d"` and `"artnet_d"` are `"artnet_d"`.
+    """The key in `VIDEO_RESNETS`: `"artnet", "d"` and `"artnet_d"` both give `"artnet_d"`.
 
-    Args:
-        model: One of `VIDEO_RESNETS`, or `"artnet"` or `"relation"`.
-        variant: `"s"` or `"d"` (default), for `"artnet"` and `"relation"` alone.
+    `variant` is `"s"` or `"d"` (default). Only for `"artnet"` and `"relation"`.
     """
     if model in ("artnet", "relation"):
         return f"{model}_{check_choice('variant', variant or 'd', ('s', 'd'))}"
     if variant:
         raise ValueError(
-            "`variant` is for model=artnet and model=relation alone. "
+            "`variant` is only for model=artnet and model=relation. "
             f"Received: model={model}, variant={variant}"
         )
     return check_choice("model", model, VIDEO_RESNETS)
 
 
 def video_resnet(key, width=64, dropout=0.2):
-    """The `model` of a config: a row of ARTNet's Table 2.
-
-    Args:
-        key: One of `VIDEO_RESNETS`.
-        width: Channels of conv1.
-        dropout: Rate before the classifier.
-    """
+    """The `model` of a config: a row of ARTNet's Table 2, one of `VIDEO_RESNETS`."""
     check_choice("model", key, VIDEO_RESNETS)
     return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
 def relational_lstm(key="two_branch", **arguments):
-    """The `model` of a config: the two-branch network, one of its branches, or TSN.
-
-    Args:
-        key: One of `RELATIONAL_LSTMS`.
-        **arguments: Further arguments of the constructor.
-    """
+    """The `model` of a config: one of `RELATIONAL_LSTMS`, and arguments of its constructor."""
     check_choice("model", key, RELATIONAL_LSTMS)
     return {**RELATIONAL_LSTMS[key], **arguments}
 
@@ -83,7 +76,7 @@ def relational_lstm(key="two_branch", **arguments):
 # Older names of keys, of arguments of config files and of flags, which work for one release.
 _RENAMED = {
     "split": "fold",
-    "num_readers": "num_readers",
+    "lanes": "num_readers",
     "stacked": "flow_as_channels",
     "averaged": "average",
 }
@@ -91,15 +84,9 @@ _RENAMED_VALUES = {"before": "logits", "after": "probabilities"}  # of `average`
 
 
 def present_name(known, name, value=None):
-    """The present name and value of a setting that may have an older name; a line tells of it.
+    """`(name, value)` of a setting under its present name; a line tells of an older one.
 
-    Args:
-        known: Names that are valid now.
-        name: A name.
-        value: Its value.
-
-    Returns:
-        `(name, value)`: as they are, unless `known` has only the new name.
+    A name that is in `known`, the valid names, is left as it is.
     """
     new = _RENAMED.get(name)
     if name in known or new not in known:
@@ -113,7 +100,7 @@ def _tell_once(line):
     print(line, file=sys.stderr)
 
 
-class _Config(ConfigDict):
+class Config(ConfigDict):
     """A `ConfigDict` whose keys can be set by their older names."""
 
     def __setitem__(self, key, value):
@@ -121,9 +108,9 @@ class _Config(ConfigDict):
 
 
 def as_config(values):
-    """A locked config of a dict of values and of groups of them, which are dicts."""
-    groups = {k: _Config(v) if isinstance(v, dict) else v for k, v in values.items()}
-    return _Config(groups).lock()
+    """A locked config of a dict of values and of groups, which are dicts."""
+    groups = {k: Config(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return Config(groups).lock()
 
 
 def base(model=None):
@@ -131,10 +118,10 @@ def base(model=None):
 
     Args:
         model: Dict with the `name` of a constructor in `keras_videorel.models` and its
-            arguments, other than `classes` and `input_shape`.
+            arguments, except `classes` and `input_shape`.
 
     Returns:
-        A locked `ConfigDict`: setting a key that is not there is an error.
+        A locked `ConfigDict`: setting an unknown key is an error.
     """
     model = video_resnet("artnet_d") if model is None else model
     return as_config(
@@ -229,38 +216,29 @@ _CHOICES = {
 
 
 def check_config(config):
-    """Check the values of a config.
-
-    Raises:
-        ValueError: If a value is out of bounds, or no number.
-    """
-    for least, keys in _INTEGERS.items():
+    """Raise a `ValueError` if a value of a config is out of bounds."""
+    for min_value, keys in _INTEGERS.items():
         for key in keys:
-            check_integer(f"config.{key}", config[key], least)
+            check_integer(f"config.{key}", config[key], min_value)
     for key, bounds in _NUMBERS.items():
         group, _, name = key.partition(".")
         value = config[group].get(name)
         if value is None and group == "model":  # not an argument of that network
             continue
-        values = value if isinstance(value, tuple) else (value,)
-        if not values and name != "decay_epochs":
-            raise ValueError(f"`config.{key}` must hold a number at least. Received: ()")
-        for number in values:
-            check_number(f"config.{key}", number, **bounds)
+        if not isinstance(value, tuple):
+            check_number(f"config.{key}", value, **bounds)
+        elif value or key != "train.decay_epochs":
+            check_numbers(f"config.{key}", value, **bounds)
     for key, choices in _CHOICES.items():
         check_choice(f"config.{key}", config[key], choices)
 
 
 def clip_spec(config, frame_size=None):
-    """The `ClipSpec` of a config.
+    """The `ClipSpec` of a config, for stored frames of `frame_size`.
 
-    By default a test view is 7/8 of the shorter side, as in both papers; or the nearest share that
-    crops of `crop_scales` have, so that a network is tested at a scale that it was trained at.
-    Where the stream is flow, the base config's mean, that of RGB, is replaced by that of flow.
-
-    Args:
-        config: A config as `base` makes it.
-        frame_size: Size of the stored frames, where it is known.
+    By default a test view is 7/8 of the shorter side, as in both papers, or the nearest share
+    within `crop_scales`, so that a network is tested at a scale that it was trained at. For flow
+    the base config's mean, that of RGB, is replaced by that of flow.
     """
     data, scales = config.data, config.data.crop_scales
     is_default = data.stream == "flow" and data.mean == MEAN["rgb"]
@@ -285,7 +263,7 @@ def config_hash(config):
 
 
 class ArgumentError(ValueError):
-    """A wrong argument of a config file, the part after the colon."""
+    """An error in the argument of a config file, the part after the colon, or in its result."""
 
 
 def parse_argument(argument, **defaults):
@@ -293,11 +271,11 @@ def parse_argument(argument, **defaults):
 
     Args:
         argument: The text after the colon, or `None`.
-        **defaults: Every key with its default, whose type the value takes; or with a tuple of
-            the values that it may take, the default first.
+        **defaults: Each key with its default value, of the type that the key takes; or with a
+            tuple of all values that it may have, the default first.
 
     Raises:
-        ArgumentError: If a key is unknown, or its value not of its type or not one of its choices.
+        ArgumentError: If a key or a value is not valid.
     """
     values = {k: v[0] if isinstance(v, tuple) else v for k, v in defaults.items()}
     for part in filter(None, (argument or "").split(",")):

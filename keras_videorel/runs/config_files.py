@@ -1,6 +1,7 @@
 """Config files and `--config.KEY=VALUE`: loading, changing, listing; errors of one line."""
 
 import ast
+import contextlib
 import inspect
 import os
 import re
@@ -26,7 +27,7 @@ def load(text):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has an error: file, line, and what is wrong there.
+        ValueError: If the file has an error, with the file and the line.
     """
     path, colon, argument = os.fspath(text).partition(":")
     if not os.path.isfile(path):
@@ -39,10 +40,17 @@ def load(text):
     try:
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), vars(module))
-        config = _call(getattr(module, "get_config", None), [argument] if colon else [])
+        if not callable(get_config := getattr(module, "get_config", None)):
+            raise ArgumentError("a config file must have a function get_config()")
+        config = get_config(*[argument] if colon else [])
+        if not isinstance(config, ConfigDict):
+            raise ArgumentError(
+                "get_config() must return a config (is `return config` missing?). "
+                f"Received: {config!r}"
+            )
+        _check_keys(config)
     except SyntaxError as error:
-        where = error.filename or path
-        where += "" if error.lineno is None else f", line {error.lineno}"
+        where = path if error.lineno is None else f"{error.filename}, line {error.lineno}"
         line = f": {error.text.strip()}" if error.text else ""
         raise ValueError(f"{where}: {error.msg}{line}") from error
     except ArgumentError as error:
@@ -54,35 +62,11 @@ def load(text):
             raise
         where = f"{path}, line {lines[-1]}" if lines else path
         raise ValueError(f"{where}: {_reason(error)}") from error
-    try:
-        _check_keys(config)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     return config.lock()
 
 
-def _call(get_config, arguments):
-    """The config that `get_config` returns for the text after the colon, or without it."""
-    if not callable(get_config):
-        raise ArgumentError("a config file must have a function get_config()")
-    signature = inspect.signature(get_config)
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        raise ArgumentError(
-            f"get_config{signature} must take the argument after the colon, FILE.py:ARGUMENT, if "
-            f"there is one ({error}). Received: {arguments[0] if arguments else 'none'}"
-        ) from None
-    config = get_config(*arguments)
-    if not isinstance(config, ConfigDict):
-        raise ArgumentError(
-            f"get_config() must return a config (is `return config` missing?). Received: {config!r}"
-        )
-    return config
-
-
 def _reason(error):
-    """What is wrong, for an error in a config file: of `ConfigDict` without its whole content."""
+    """The message of an error in a config file; `ConfigDict` appends its whole content."""
     while error.args and isinstance(error.args[0], Exception):  # ConfigDict wraps its errors
         error = error.args[0]
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
@@ -95,15 +79,11 @@ def _reason(error):
 def override(config, words):
     """Set the keys of a config that words like `--config.train.epochs=20` name.
 
-    Args:
-        config: The config, which is changed.
-        words: Words of a command line.
-
     Returns:
         `(others, keys)`: the words that are not such flags, and the keys that were set.
 
     Raises:
-        ValueError: If there is no such key, or the value does not fit.
+        ValueError: If there is no such key, or the value is not of its type.
     """
     others, keys = [], []
     words = iter(words)
@@ -141,12 +121,12 @@ def describe(config):
 
 
 def keys():
-    """The keys of the base config but for those of its model."""
+    """The keys of the base config except those of its model."""
     return [key for key, _ in _items(base()) if not key.startswith("model.")]
 
 
 def _meanings():
-    """The comments in the source of `base`, by the keys in their lines."""
+    """The comments in the source of `base`, a dict from the keys in their lines."""
     found, groups = {}, []
     for line in inspect.getsource(base).splitlines():
         if match := re.match(r'\s+"(\w+)": (\{$)?(?:.*?  # (.*))?', line):
@@ -188,14 +168,14 @@ def _find(config, key):
 
 
 def _no_key(config, key, node, groups):
-    """The line that tells that a group lacks a key, and what it has."""
+    """The error message of a key that its group lacks."""
     where = ".".join(["config", *groups])
     close = _close(key.split(".")[-1], config, node)
     return f"there is no key config.{key}{close}; the keys of {where}: {', '.join(node)}"
 
 
 def _close(name, config, node=()):
-    """Text that suggests a key for a name that a group of the config lacks."""
+    """A suggestion for a name that a group of the config lacks."""
     known = {key.split(".")[-1]: key for key, _ in _items(config)}
     if name in known:
         return f" (did you mean config.{known[name]}?)"
@@ -203,7 +183,7 @@ def _close(name, config, node=()):
 
 
 def _check_keys(config):
-    """Refuse keys that `base` lacks, and the lack of others: a config that was unlocked."""
+    """Refuse unknown and missing keys, which a file can make by `config.unlock()`."""
     known = base(model=config.get("model"))
     for key, _ in _items(config):
         if not key.startswith("model."):
@@ -219,7 +199,7 @@ _TYPES = {int: "an integer", float: "a number", bool: "true or false", tuple: "v
 
 
 def _parsed(key, old, text):
-    """The value that a text stands for, of the type of the one before."""
+    """The value of a text, of the type of the old value."""
     try:
         if isinstance(old, bool):
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
@@ -231,16 +211,10 @@ def _parsed(key, old, text):
                 return tuple(word.strip(" '\"") for word in words.split(","))
             return ast.literal_eval(f"({words},)") if words else ()
         if old is None:
-            return _literal(text)
+            with contextlib.suppress(ValueError, SyntaxError):
+                return ast.literal_eval(text)
     except (ValueError, KeyError, SyntaxError):
         raise ValueError(
             f"`config.{key}` must be {_TYPES[type(old)]}. Received: {text!r}"
         ) from None
     return text
-
-
-def _literal(text):
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -1,37 +1,39 @@
-"""What a run would take: data, model, memory and time, without writing anything."""
+"""The cost of a run: data, model, memory and time, without writing anything."""
 
+from __future__ import annotations
+
+import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_videorel.runs import trainer, workdir
 from keras_videorel.training.distribution import distributed
 
 
-def dry_run(config, folder=None, model=None, override=False):
-    """What a run would take: data, model, memory and time, by steps on random samples.
+def dry_run(
+    config: ConfigDict,
+    folder: str | os.PathLike | None = None,
+    model: keras.Model | Callable[[], keras.Model] | None = None,
+    override: bool = False,
+) -> str:
+    """Lines that tell the data, model, memory and time of a run, from steps on random samples.
 
-    A large batch is not tried whole: its cost is that of 4 and of 8 clips on each device, continued
-    in a straight line.
-
-    Args:
-        config: As of `train`.
-        folder: As of `train`; None: not looked at.
-        model: As of `train`; a `keras.Model` is left as it is.
-        override: As of `train`.
-
-    Returns:
-        Lines of text.
+    The cost of a large batch is extrapolated from those of 4 and of 8 clips on each device. The
+    arguments are those of `train`; a `keras.Model` is left as it is.
 
     Raises:
         ValueError, OSError: On bad input, as `train`.
     """
     weights = config.model.get("weights")
     is_download = weights == "imagenet" or "://" in (weights or "")
+    train = config.train
     with distributed() as distribution:
         info, reader_ids, steps = trainer.prepare(config, distribution, model)
         trainer.training_batches(config, info, reader_ids)  # which checks their settings
@@ -43,45 +45,36 @@ def dry_run(config, folder=None, model=None, override=False):
             )
             if folder is not None:
                 workdir.open_run(folder, config, info, write=False, override=override)
-        plan = trainer.describe_plan(config, info, steps, distribution)
-        part = config.train.batch_size // config.train.accumulation_steps // distribution.devices
-        seconds, memory = _cost(
-            trained, part, config.train.batch_size // part // distribution.workers
-        )
-        hours = seconds * steps * config.train.epochs / 3600
+        part = train.batch_size // train.accumulation_steps // distribution.devices
+        parts = train.batch_size // part // distribution.workers
+        seconds, memory = _cost(trained, part, parts)
+        hours = seconds * steps * train.epochs / 3600
         counts = ", ".join(f"{count} {split}" for split, count in info.clips.items())
         return (
             f"data        {info.path}: {counts}; {len(info.labels)} classes; "
             f"frames of {info.frame_size}\n"
             f"samples     {model.input_shape[1:]}\n"
             f"model       {model.name}: {model.count_params():,} parameters\n"
-            f"{plan}\n"
+            f"{trainer.describe_plan(config, info, steps, distribution)}\n"
             f"memory      about {memory / 1e9:.1f} GB\n"
             f"time        about {_rounded(seconds)} s a step, without reading the data; "
-            f"{steps} steps x {config.train.epochs} epochs: {_rounded(hours)} hours\n"
+            f"{steps} steps x {train.epochs} epochs: {_rounded(hours)} hours\n"
             "nothing was written"
         )
 
 
 def _rounded(value):
-    """A number with two digits, or as a whole one."""
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def _cost(model, part, parts):
-    """Seconds of a training step, and bytes in use at its peak.
-
-    Args:
-        model: The compiled model.
-        part: Clips that a device computes at a time.
-        parts: How many of these are in this process's share of a batch.
-    """
+    """Seconds and peak bytes of a training step on `parts` times `part` clips of one device."""
     rng, measured = np.random.default_rng(0), []
     sizes = (part,) if part <= 8 else (4, 8)
     for size in sizes:
         clips = rng.standard_normal((size * parts, *model.input_shape[1:]), np.float32)
         labels = rng.integers(0, model.output_shape[-1], len(clips))
-        model.train_on_batch(clips, labels)  # the first one traces
+        model.train_on_batch(clips, labels)  # the first step traces
         start = time.perf_counter()
         model.train_on_batch(clips, labels)
         measured.append((time.perf_counter() - start, _peak_memory()))
@@ -92,7 +85,7 @@ def _cost(model, part, parts):
 
 
 def _peak_memory():
-    """Bytes: the most that the GPU, or without one this process, has had in use."""
+    """Peak bytes in use, of the GPU or without one of this process."""
     if tf.config.list_physical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,13 +1,18 @@
-"""A run's newest checkpoint on the test views of its shards: metrics, scores, a report."""
+"""Evaluation of a run: metrics, scores, a report."""
+
+from __future__ import annotations
 
 import heapq
 import json
 import os
+from collections.abc import Callable
 
+import keras
 import numpy as np
+from ml_collections import ConfigDict
 
 from keras_videorel.data import pipeline
-from keras_videorel.data.manifest import read_content, read_manifest
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import score_files
 from keras_videorel.evaluation.metrics import confusion_matrix, losses
 from keras_videorel.evaluation.videos import video_metrics, video_scores
@@ -19,14 +24,14 @@ from keras_videorel.runs.networks import load_model
 
 
 def evaluate(
-    config,
-    folder,
-    scores_path=None,
-    split="test",
-    report_folder=None,
-    on_results=None,
-    model=None,
-):
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    scores_path: str | os.PathLike | None = None,
+    split: str = "test",
+    report_folder: str | os.PathLike | None = None,
+    on_results: Callable[[dict], None] | None = None,
+    model: keras.Model | Callable[[], keras.Model] | None = None,
+) -> dict:
     """Evaluate a run's newest checkpoint on the test views of its shards.
 
     Args:
@@ -35,12 +40,12 @@ def evaluate(
         scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.score_files`.
         split: The split to read.
         report_folder: Optional folder for `report.html` and its charts.
-        on_results: Optional function, called with what is returned before it is written, so that
-            it is not lost where that fails.
-        model: As of `train`, where the run was trained with one.
+        on_results: Optional function, called with the results before they are written, so that
+            they are not lost if that fails.
+        model: The model that was given to `train`, if one was.
 
     Returns:
-        A dict: the metrics of `accuracy`, `videos`, `views`, `epochs`, `chance`.
+        A dict: the metrics of `evaluation.evaluate_videos`, and `epochs`.
 
     Raises:
         ValueError, OSError: On bad input, with one line that says what to do.
@@ -62,10 +67,8 @@ def evaluate(
         info.clips.get(split),
         hardest,
     )
-    results = {
-        **video_metrics(logits, targets, config.eval.clips, config.eval.crops),
-        "epochs": epochs,
-    }
+    results = video_metrics(logits, targets, config.eval.clips, config.eval.crops)
+    results["epochs"] = epochs
     if on_results is not None:
         on_results(results)
     settings = {
@@ -86,8 +89,8 @@ def evaluate(
             report_folder,
             os.path.basename(os.path.abspath(folder)),
             [scores],
-            log=workdir.log_path(folder),
-            thumbnail=hardest.thumbnail,
+            log=workdir.read_log(folder),
+            thumbnail=hardest.pictures.get,
             config=json.loads(config.to_json()),
             training_clips=_training_clips(folder),
         )
@@ -102,34 +105,31 @@ def _training_clips(folder):
     """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
     data = workdir.read_config(folder).data
     try:
-        content = read_content(data.path)
-        if data.fold not in (0, content["options"].get("split", 1)):
-            return None
-        return content["splits"]["train"]["clips_per_label"]
+        info = read_manifest(data.path, data.fold)
+        # Classes are counted only in the fold that the shards are named by.
+        return None if info.fold else info.content["splits"]["train"]["clips_per_label"]
     except (OSError, ValueError, KeyError):
         return None
 
 
 class _HardestClips:
-    """Keeps pictures of the videos of highest loss, from their views: `on_video`."""
+    """Keeps pictures of the videos of highest loss: `on_video` of `video_scores`."""
 
-    def __init__(self, data, count=12, frames=3):
-        self._data, self._count, self._frames = data, count, frames
-        self._kept = []  # a heap of (loss, path, picture)
+    def __init__(self, data, frames=3):
+        self._data, self._frames = data, frames
+        self._heap = []  # of (loss, path), the lowest loss first
+        self.pictures = {}
 
     def __call__(self, logits, label, path, views):
         loss = float(losses(logits[None], [label])[0])
-        if self._data.stream != "rgb" or (
-            len(self._kept) == self._count and loss <= self._kept[0][0]
-        ):
+        full = len(self._heap) == report.HARDEST
+        if self._data.stream != "rgb" or (full and loss <= self._heap[0][0]):
             return
+        if full:
+            self.pictures.pop(heapq.heappop(self._heap)[1], None)
+        heapq.heappush(self._heap, (loss, path))
         view = np.asarray(views[0])
         view = view.reshape(-1, *view.shape[-3:])  # (frames of all snippets, height, width, 3)
         chosen = [(2 * i + 1) * len(view) // (2 * self._frames) for i in range(self._frames)]
         pixels = view[chosen] * np.asarray(self._data.std) + np.asarray(self._data.mean)
-        picture = report.strip(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-        push = heapq.heappush if len(self._kept) < self._count else heapq.heappushpop
-        push(self._kept, (loss, path, picture))
-
-    def thumbnail(self, path):
-        return next((picture for _, kept, picture in self._kept if kept == path), None)
+        self.pictures[path] = report.strip(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))

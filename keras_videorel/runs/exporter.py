@@ -1,7 +1,13 @@
-"""The export of a run: its model, its samples, and what the model card tells of it."""
+"""The export of a run: its model, its samples, and the facts of its model card."""
+
+from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable, Sequence
+
+import keras
+from ml_collections import ConfigDict
 
 from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
@@ -13,36 +19,36 @@ from keras_videorel.runs.networks import load_model
 
 
 def export(
-    config,
-    folder,
-    output,
-    formats=("saved_model",),
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    output: str | os.PathLike,
+    formats: Sequence[str] = ("saved_model",),
     *,
-    clips=10,
-    calibration_videos=(),
-    calibration_samples=64,
-    samples=64,
-    min_agreement=None,
-    model=None,
-):
+    clips: int = 10,
+    calibration_videos: Sequence[str | os.PathLike] = (),
+    calibration_samples: int = 64,
+    samples: int = 64,
+    min_agreement: float | None = None,
+    model: keras.Model | Callable[[], keras.Model] | None = None,
+) -> tuple[keras.Model, int, dict]:
     """Export the newest checkpoint of a run.
 
     Args:
         config: The run's config.
         folder: The run's folder.
         output: The folder to write.
-        formats: As of `export.export_model`.
+        formats: See `export.export_model`.
         clips: Clips, or groups of snippets, averaged per video.
         calibration_videos: Video files for the ranges of int8, and for the comparison with the
             model, in place of the run's shards.
         calibration_samples: Samples for the ranges of int8.
         samples: Samples that each format is compared with the model on.
-        min_agreement: As of `export.export_model`.
-        model: As of `train`, where the run was trained with one.
+        min_agreement: See `export.export_model`.
+        model: The model that was given to `train`, if one was.
 
     Returns:
-        `(model, epochs, figures)`: the model, how long it was trained, and what `export_model`
-        returns.
+        `(model, epochs, figures)`: the model, for how many epochs it was trained, and what
+        `export_model` returns.
 
     Raises:
         ExportError: If formats failed; the others are written.
@@ -80,7 +86,7 @@ def export(
 
 
 def _samples_of_shards(config, folder, clip, num_calibration, num_verification):
-    """Samples `(1, ...)` for calibration and verification; `None` where the shards are gone."""
+    """Samples `(1, ...)` for calibration and verification; `None` if the shards are gone."""
     try:
         info = read_manifest(config.data.path, config.data.fold)
     except OSError as error:
@@ -105,7 +111,7 @@ def _samples_of_shards(config, folder, clip, num_calibration, num_verification):
 
 
 def _training_facts(config, folder, epochs):
-    """What the model card tells of the training."""
+    """The facts of the training for the model card."""
     data, train = config.data, config.train
     model = ", ".join(f"{key}={value}" for key, value in config.model.items() if key != "name")
     facts = {

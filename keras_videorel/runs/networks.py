@@ -21,8 +21,7 @@ def build_model(config, classes, pretrained=True):
     Args:
         config: A config as `keras_videorel.runs.config.base` makes it.
         classes: Number of classes.
-        pretrained: Whether to load the `weights` that the config names, if it does; a
-            checkpoint has its own.
+        pretrained: Whether to load the `weights` that the config names.
 
     Returns:
         A `keras.Model` from samples of `clip_spec(config).shape` to logits `(batch, classes)`.
@@ -66,7 +65,7 @@ def make_model(config, classes, model=None, pretrained=True):
 
 
 def compile_model(model, config):
-    """Compile a model as a config says, unless its user has compiled it; what to `fit`."""
+    """The model to call `fit` of: compiled by its user, or as the config says."""
     train = config.train
     if is_compiled_by_user(model):
         if train.accumulation_steps > 1:
@@ -87,7 +86,7 @@ def compile_model(model, config):
 
 
 def is_compiled_by_user(model):
-    """Whether a model came compiled to its run."""
+    """Whether a model was compiled before it was given to `train`."""
     return model.compiled and not getattr(model, "compiled_by_run", False)
 
 
@@ -119,15 +118,15 @@ def schedule(config):
 def load_model(folder, config=None, model=None):
     """The model of a run with its newest checkpoint.
 
-    Where the config has an `ema_momentum`, its weights are their moving averages.
+    If the config has an `ema_momentum`, the weights are their moving averages.
 
     Args:
         folder: The run's folder.
         config: The run's config, read from the folder by default.
-        model: As of `runs.train`.
+        model: See `runs.train`.
 
     Returns:
-        `(model, epochs)`: a `keras.Model` giving logits, and how long it was trained.
+        `(model, epochs)`: a `keras.Model` giving logits, and for how many epochs it was trained.
     """
     config = workdir.read_config(folder) if config is None else config
     if not workdir.checkpoints(folder):
@@ -152,11 +151,11 @@ def initialize(model, path, labels=None):
     Args:
         model: The `keras.Model` to initialize.
         path: The other run's folder, or a `.keras` file.
-        labels: Names of the model's classes. The classifier of a run with other names, or in
-            another order, is not taken.
+        labels: Names of the model's classes. The classifier of a run with other labels, or the
+            same in another order, is not loaded.
 
     Returns:
-        A `models.transfer.WeightsReport`: what was loaded, and what was not and why.
+        A `models.transfer.WeightsReport`.
     """
     same_classes = True
     if os.path.isdir(path):

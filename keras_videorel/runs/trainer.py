@@ -1,13 +1,17 @@
 """`model.fit` on shards, from a config: build, resume, train, log."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import os
 import sys
 import zlib
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from keras_videorel import files
 from keras_videorel.data import pipeline
@@ -26,28 +30,33 @@ from keras_videorel.training.callbacks import (
 from keras_videorel.training.distribution import distributed, synchronize_batch_normalization
 
 
-def train(config, folder, model=None, callbacks=(), override=False):
+def train(
+    config: ConfigDict,
+    folder: str | os.PathLike,
+    model: keras.Model | Callable[[], keras.Model] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    override: bool = False,
+) -> keras.Model:
     """Train a model as a config says, or resume the training that stopped in that folder.
 
     Args:
         config: A config as `keras_videorel.runs.config.base` makes it.
         folder: The run's folder, see `keras_videorel.runs.workdir`.
-        model: Your own `keras.Model`, from samples as the config takes them to logits, in place of
-            `config.model`; or a function without arguments that makes one, which several devices
-            need. A model that is compiled keeps its optimizer, loss and metrics: those of the
-            config, and its learning rates, are for a model that is not.
-        callbacks: Your own `keras.callbacks.Callback`s, which come before logs and checkpoints are
-            written.
+        model: Your own model, from samples as the config takes them to logits, in place of
+            `config.model`; or a function without arguments that makes it, which several devices
+            need. A compiled model keeps its optimizer, loss and metrics, and its learning rate.
+        callbacks: Your own callbacks. They are called before logs and checkpoints are written.
         override: Whether to resume although values of `config.data`, `config.train` or
-            `config.eval` differ from those that the run was begun with. `history.json` tells it.
+            `config.eval` differ from those that the run was begun with. `history.json` gets a note.
 
     Returns:
-        The trained `keras.Model`, giving logits.
+        The trained model, giving logits.
 
     Raises:
         ValueError, OSError: On bad input, or where another worker is lost, with one line that
             says what to do.
     """
+    folder = os.fspath(folder)
     files.check_text("workdir", folder)
     with distributed() as distribution:
         return _train(config, folder, model, callbacks, override, distribution)
@@ -60,19 +69,18 @@ def _train(config, folder, model, callbacks, override, distribution):
     with dtype_policy(config.dtype_policy), distribution.scope():
         model, trained, report = make_trained(config, folder, info, model)
         trained.optimizer.build(trained.trainable_variables)
-        # Before the chief writes the config of now.
+        # Before the chief writes the present config.
         begun = os.path.exists(os.path.join(folder, "config.json"))
         before = workdir.read_config(folder) if begun else config
         distribution.check_agreement(config=zlib.crc32(config.to_json().encode()))
         # Bad input has been refused by now, with nothing written.
         workdir.open_run(folder, config, info, distribution.chief, override)
         start = workdir.load_checkpoint(trained, folder)
-        # Another batch: as many clips of the epoch as were seen are left out.
+        # With another batch size: skip as many clips of the epoch as were seen.
         seen = start.steps * before.train.batch_size // config.train.batch_size
-        seen = min(seen, steps - 1)
-        start = start._replace(steps=seen if start.steps else 0)
+        start = start._replace(steps=min(seen, steps - 1))
     if distribution.chief:
-        workdir.truncate_log(workdir.log_path(folder), start.epochs)
+        workdir.truncate_log(folder, start.epochs)
     distribution.check_agreement(checkpoint=start.epochs, step=start.steps)
     tell = print if distribution.chief else lambda *_: None
     if report is not None:
@@ -102,24 +110,27 @@ def _train(config, folder, model, callbacks, override, distribution):
         verbose=0 if not distribution.chief else 1 if sys.stdout.isatty() else 2,
     )
     if distribution.chief:
-        curves = charts.curves(charts.read_log(workdir.log_path(folder)))
+        curves = charts.curves(workdir.read_log(folder))
         charts.save(curves, os.path.join(folder, "figures", "curves.png"))
-    distribution.check_agreement()  # the others end when the chief has written all
+    distribution.check_agreement()  # the other workers end when the chief has written all
     return model
 
 
 def prepare(config, distribution, model=None):
     """Check a config and set what it leaves open; `(info, reader_ids, steps of an epoch)`."""
     check_config(config)
-    made_apart = isinstance(model, keras.Model) and not tf.distribute.has_strategy()
-    if made_apart and distribution.devices > 1:
+    if (
+        isinstance(model, keras.Model)
+        and distribution.devices > 1
+        and not tf.distribute.has_strategy()
+    ):
         raise ValueError(
             f"`model` must be a function that makes the model, for {distribution.devices} devices. "
             f"Received: {model!r}"
         )
     batch_size, parts = config.train.batch_size, config.train.accumulation_steps
     info = read_manifest(config.data.path, config.data.fold)
-    config.data.mean = clip_spec(config).mean  # so that the run's folder tells it
+    config.data.mean = clip_spec(config).mean  # for `config.json`
     config.data.num_readers, reader_ids = distribution.readers(config.data.num_readers, batch_size)
     steps = pipeline.steps_per_epoch(info, batch_size, num_readers=config.data.num_readers)
     if batch_size % (parts * distribution.devices):
@@ -132,12 +143,8 @@ def prepare(config, distribution, model=None):
 
 
 def make_trained(config, folder, info, model=None, pretrained=True):
-    """The model that a run begins with, compiled.
-
-    Returns:
-        `(model, trained, report)`: the model, what to call `fit` of, and what was loaded from
-        another run, or None.
-    """
+    """`(model, trained, report)`: the compiled model of a new run, the model to call `fit` of, and
+    a report of weights that were loaded from another run, or None."""
     model = networks.make_model(config, len(info.labels), model, pretrained)
     if config.train.synchronized_batch_norm:
         synchronize_batch_normalization(model)
@@ -159,7 +166,7 @@ def dtype_policy(name):
 
 
 def training_batches(config, info, reader_ids, start=workdir.NOTHING):
-    """The batches of a run from a checkpoint on, without an end."""
+    """The endless batches of a run, from a checkpoint on."""
     return pipeline.training_batches(
         info,
         clip_spec(config),
@@ -200,7 +207,6 @@ def watched_split(info):
 
 def _callbacks(config, folder, info, trained, progress, callbacks, chief):
     """All callbacks of `fit`, in their order."""
-    log = workdir.log_path(folder)
 
     def advice(epoch, step):
         return (
@@ -215,13 +221,14 @@ def _callbacks(config, folder, info, trained, progress, callbacks, chief):
 
     found = [progress]
     if not networks.is_compiled_by_user(trained):
-        losses = losses_before(log, progress.epoch, config)
+        losses = losses_before(folder, progress.epoch, config)
         found.append(Schedule(networks.schedule(config), losses))
     found += [StepSeeds(config.seed, progress), StopOnNaN(progress, advice)]
     if config.train.ema_momentum:
         found.append(ValidateAverages())
     found += callbacks
-    if chief:  # the only one that writes
+    if chief:  # the only worker that writes
+        log = workdir.log_path(folder)
         found += [
             keras.callbacks.CSVLogger(log, append=True),
             keras.callbacks.TensorBoard(os.path.dirname(log), write_graph=False),
@@ -229,20 +236,20 @@ def _callbacks(config, folder, info, trained, progress, callbacks, chief):
     return [*found, Checkpoints(save, progress, config.train.checkpoint_steps)]
 
 
-def losses_before(log, epochs, config):
-    """The validation losses of the epochs that are done, from `train.csv`; or those of training."""
-    columns = charts.read_log(log) if os.path.exists(log) else {}
+def losses_before(folder, epochs, config):
+    """The validation losses, or without validation the training losses, of the first epochs."""
+    columns = workdir.read_log(folder)
     losses = [loss for _, loss in columns.get("val_loss", columns.get("loss", []))]
     if config.train.schedule == "plateau" and len(losses) != epochs:
         raise ValueError(
-            f"{log!r} must hold the losses of the {epochs} epochs that are done, since "
-            f"`config.train.schedule` is 'plateau'. Received: {len(losses)}"
+            f"{workdir.log_path(folder)!r} must hold the losses of the {epochs} epochs that are "
+            f"done, since `config.train.schedule` is 'plateau'. Received: {len(losses)}"
         )
     return losses
 
 
 def clips_of(config, info, epoch, step):
-    """The clips of a batch of training, as a line of text."""
+    """The clips of a training batch, as a line of text."""
     if config.data.service or not config.data.deterministic:
         setting = "service" if config.data.service else "deterministic=False"
         return f"not known, since `config.data.{setting}` leaves their order open"
@@ -259,7 +266,7 @@ def clips_of(config, info, epoch, step):
 
 
 def describe_plan(config, info, steps, distribution):
-    """What a run will do, in lines."""
+    """Lines that tell the device, the steps of an epoch and the validation."""
     clips, batch, watched = info.clips["train"], config.train.batch_size, watched_split(info)
     left = clips - steps * batch
     left = (

@@ -1,6 +1,6 @@
 """A run's folder: its config, checkpoints, logs and results.
 
-WORKDIR/config.json                       what was run
+WORKDIR/config.json                       the config
 WORKDIR/history.json                      which keys changed, and after which epoch
 WORKDIR/frames.json                       the `ClipSpec`: how samples are taken from videos
 WORKDIR/labels.txt                        names of the classes, in index order
@@ -8,9 +8,10 @@ WORKDIR/checkpoints/epoch-0012.weights.h5 weights and optimizer after 12 epochs
 WORKDIR/checkpoints/epoch-0012-step-000500.weights.h5  and 500 steps of the next one
 WORKDIR/logs/                             train.csv, TensorBoard events
 WORKDIR/figures/                          curves.png, confusion.png
-WORKDIR/results.json                      what evaluate measured
+WORKDIR/results.json                      the metrics of the last evaluation
 """
 
+import contextlib
 import csv
 import json
 import math
@@ -48,9 +49,9 @@ def open_run(folder, config, info, write=True, override=False):
     Args:
         folder: The folder.
         config: The run's config.
-        info: The `Manifest` of its shards: their labels and frame size are kept, so that the
-            run can be exported where the shards are not.
-        write: Whether to write what the folder lacks; a worker that does not only compares.
+        info: The `Manifest` of its shards. The run keeps their labels and frame size, so that it
+            can be exported without the shards.
+        write: Whether to write files that the folder lacks.
         override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
 
     Raises:
@@ -76,12 +77,13 @@ def _check_changes(folder, changes, override):
     refused = [change for change in changes if change[0] not in _FREE_KEYS]
     fixed = [change for change in refused if change[0].split(".")[0] not in _GROUPS]
     refused = fixed if override else refused
-    if not refused:
-        return
-    differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
-    remedy = "Choose another --workdir, or "
-    remedy += "delete that one" if fixed else "go on with these values by --override"
-    raise ValueError(f"{folder!r} holds a run of another config: {differences}. {remedy}")
+    if refused:
+        differences = "; ".join(f"{key} is {a!r} there and {b!r} here" for key, a, b in refused)
+        remedy = "delete that one" if fixed else "go on with these values by --override"
+        raise ValueError(
+            f"{folder!r} holds a run of another config: {differences}. "
+            f"Choose another --workdir, or {remedy}"
+        )
 
 
 def check_shards(folder, info):
@@ -97,16 +99,15 @@ def check_shards(folder, info):
             f"trained on: {difference}"
         )
     if info.frame_size != size:
+        own, needed = (
+            f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
+            for size in (info.frame_size, size)
+        )
         raise ValueError(
             f"the shards in {info.path!r} have frames of another size than the run in {folder!r} "
-            f"was trained on: {_size(info.frame_size)} against {_size(size)}. Make shards of that "
-            f"size from the same videos: `videorel make-tfrecords --{_size(size)}`"
+            f"was trained on: {own} against {needed}. Make shards of that size from the same "
+            f"videos: `videorel make-tfrecords --{needed}`"
         )
-
-
-def _size(size):
-    """The size of stored frames as make-tfrecords takes it."""
-    return f"short_side {size}" if isinstance(size, int) else "resize {}x{}".format(*size)
 
 
 def _note_changes(folder, changes):
@@ -135,7 +136,7 @@ def read_labels(folder):
 
 
 def read_frame_size(folder):
-    """Size of the frames that a run was trained on: `(height, width)`, or the shorter side."""
+    """Size of the stored frames of a run: `(height, width)`, or the shorter side."""
     path = os.path.join(folder, "frames.json")
     content = read_json(path)
     size = content.get("frame_size") if isinstance(content, dict) else None
@@ -149,15 +150,7 @@ def read_frame_size(folder):
 
 
 def read_clip_spec(folder, config=None):
-    """The `ClipSpec` of a run.
-
-    Args:
-        folder: The run's folder.
-        config: The run's config as a command was given it, which must take the same samples.
-
-    Raises:
-        ValueError: If the config takes others.
-    """
+    """The `ClipSpec` of a run; a `ValueError` if `config` is given and takes other samples."""
     size = read_frame_size(folder)
     clip = clip_spec(read_config(folder), size)
     if config is not None and clip_spec(config, size) != clip:
@@ -181,16 +174,10 @@ def checkpoints(folder):
 
 
 def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
-    """Save weights and optimizer; inside an epoch, also the metrics' totals. The last two are kept.
+    """Save weights and optimizer, and delete all checkpoints but the last two.
 
-    The file is written beside and renamed: a kill at any moment leaves those before it.
-
-    Args:
-        model: The compiled `keras.Model`.
-        folder: The run's folder.
-        epochs: Whole epochs done.
-        steps: Steps done of the next one.
-        metrics: Values of the metrics' variables after them.
+    Inside an epoch `metrics`, the values of the metrics' variables, are saved too. A process that
+    is killed here leaves the older checkpoints.
     """
     part = f"-step-{steps:06d}" if steps else ""
     path = os.path.join(folder, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
@@ -203,7 +190,7 @@ def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
                     file[_METRICS] = metrics
     except OSError as error:
         raise OSError(
-            f"the checkpoint {path!r} could not be written ({error}). Those before it are kept: "
+            f"the checkpoint {path!r} could not be written ({error}). Older ones are kept: "
             "make room, and the same command goes on from them"
         ) from error
     for checkpoint in checkpoints(folder)[2:]:
@@ -211,22 +198,19 @@ def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
 
 
 def _checkpoint_size(model):
-    """Bytes that a checkpoint takes, or somewhat more."""
+    """Bytes of a checkpoint, or somewhat more."""
     optimizer = model.optimizer
     stored = [*model.variables, *optimizer.variables]
-    if hasattr(optimizer, "inner_optimizer"):  # of loss scaling
-        stored += optimizer.inner_optimizer.variables  # Keras stores them twice
+    if hasattr(optimizer, "inner_optimizer"):  # loss scaling: Keras stores its variables twice
+        stored += optimizer.inner_optimizer.variables
     return sum(math.prod(v.shape) * 4 + 8192 for v in stored)
 
 
 def load_checkpoint(model, folder):
-    """Load the newest checkpoint that is whole into a model, with the optimizer if compiled.
+    """Load the newest readable checkpoint into a model, with the optimizer if compiled.
 
     Returns:
-        The `Checkpoint`; `NOTHING`, and the model as it was, if there is none.
-
-    Raises:
-        ValueError: If the checkpoints are of another model.
+        The `Checkpoint`. Without any, `NOTHING`, and the model is left as it was.
     """
     reasons = []
     for checkpoint in checkpoints(folder):
@@ -248,7 +232,7 @@ def load_checkpoint(model, folder):
 
 
 def epoch_metrics(checkpoint):
-    """The metrics' totals over the epoch that a checkpoint is inside of, or nothing."""
+    """The metrics' totals of the unfinished epoch of a checkpoint."""
     if not checkpoint.steps:
         return []
     with h5py.File(checkpoint.path) as file:
@@ -260,16 +244,25 @@ def log_path(folder):
     return os.path.join(folder, "logs", "train.csv")
 
 
-def truncate_log(path, first_epoch):
+def read_log(folder):
+    """The log of a run: a dict from columns to lists of `(epoch, value)`, epochs from 1."""
+    path, columns = log_path(folder), {}
+    header, rows = _log_rows(path) if os.path.exists(path) else ([], [])
+    for epoch, *row in rows:
+        for name, text in zip(header[1:], row, strict=True):
+            with contextlib.suppress(ValueError):  # "NA" of a metric that a row lacks
+                columns.setdefault(name, []).append((int(epoch) + 1, float(text)))
+    return columns
+
+
+def truncate_log(folder, first_epoch):
     """Drop the rows of a log that will be written again: those after the checkpoint."""
+    path = log_path(folder)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    # A kill can tear the last one.
-    whole = [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
-    kept = [row for row in whole if int(row[0]) < first_epoch]
+    header, rows = _log_rows(path)
+    kept = [row for row in rows if int(row[0]) < first_epoch]
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -277,19 +270,22 @@ def truncate_log(path, first_epoch):
         csv.writer(file).writerows([header, *kept] if kept else [])
 
 
+def _log_rows(path):
+    """`(header, rows)` of a log, without a row that a kill has torn."""
+    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    return header, [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
+
+
 def _stored_config(path):
-    """A stored config with the keys that it lacks: those that came later, at their defaults."""
+    """A stored config; keys that were introduced later have their defaults."""
     config = read_json(path)
     try:
         model = {**config["model"], "name": str(config["model"]["name"])}
         defaults = json.loads(base(model=model).to_json())
         groups = {
-            name: {
-                **defaults[name],
-                **dict(
-                    present_name(defaults[name], *item) for item in config.get(name, {}).items()
-                ),
-            }
+            name: defaults[name]
+            | dict(present_name(defaults[name], *item) for item in config.get(name, {}).items())
             for name in _GROUPS
         }
     except (KeyError, TypeError, AttributeError):

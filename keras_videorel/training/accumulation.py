@@ -1,22 +1,16 @@
-"""Training steps whose batch does not fit on a device at once."""
+"""Training steps on batches that do not fit on a device at once."""
 
 import keras
 import tensorflow as tf
 
 
 class AccumulatingModel(keras.Model):
-    """A model whose training step goes through its batch in parts, and then updates once.
+    """A functional model whose training step takes its batch in `steps` parts, and updates once.
 
-    The gradient is the mean of those of the parts: that of the whole batch, but for batch
-    normalization, which takes each part's own statistics, and moves its averages with each.
-    Keras 3.15.1's `gradient_accumulation_steps` counts parts as steps, also in its moving averages
-    of weights and where float16 skips one, and fails under `tf.distribute.MirroredStrategy`.
-
-    Args:
-        inputs: Inputs of a functional model.
-        outputs: Its outputs; the layers between are shared with that model.
-        steps: Parts of a batch, which must be a multiple of it.
-        name: Name of the model.
+    The gradient is that of the whole batch, except that batch normalization uses the statistics of
+    each part. Keras 3.15.1's `gradient_accumulation_steps` counts parts as steps, also in its
+    moving averages of weights and where float16 skips one, and fails under
+    `tf.distribute.MirroredStrategy`.
     """
 
     def __init__(self, inputs, outputs, steps, name=None):

@@ -7,16 +7,10 @@ from keras import ops
 
 
 class TrainingProgress(keras.callbacks.Callback):
-    """Where training is, for the callbacks after it: the epoch, and the steps done of it.
+    """The epoch, counted from 0, and the steps done in it, for the callbacks after this one.
 
-    When training resumes in the middle of an epoch, only the remaining steps are run, and the
-    metrics' totals of the steps before are added.
-
-    Args:
-        steps: Steps of an epoch.
-        epoch: Number of the epoch to begin with, from 0.
-        step: Steps of it that are done.
-        metrics: Values of the metrics' variables after them.
+    When training resumes in the middle of an epoch, only the remaining steps of the `steps` of an
+    epoch are run, and `metrics`, the stored values of the metrics' variables, are added.
     """
 
     def __init__(self, steps, epoch=0, step=0, metrics=()):
@@ -49,9 +43,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         save: Function of the whole epochs done, the steps done of the next one, and the values of
-            the metrics' variables after them, which are empty after a whole epoch.
+            the metrics' variables. There are none after a whole epoch.
         progress: The `TrainingProgress`.
-        every: Steps after which to save inside of an epoch; 0 for never.
+        every: Number of steps between two saves inside an epoch, or 0 for none.
     """
 
     def __init__(self, save, progress, every=0):
@@ -63,7 +57,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         done = self.progress.step
         if self.every and done % self.every == 0 and done < self.progress.steps:
-            # On several workers these are sums over all of them, which each must ask for.
+            # Several workers sum these, so that every worker must read them.
             metrics = [v.numpy() for v in self.model.metrics_variables]
             self.save(self.progress.epoch, done, metrics)
 
@@ -72,17 +66,13 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` when a step gives no number, before a checkpoint is saved.
+    """Stops with a `ValueError` at a loss or weights that are not finite, before they are saved.
 
-    The loss alone does not tell: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and
-    some poolings turn NaN into a number, but the gradients are NaN, and with them the weights. A
-    step that float16 skips has gradients that are not finite, and leaves the weights as they were:
-    it goes on.
+    The loss is not enough: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and some
+    poolings turn NaN into a number, but the gradients are NaN, and so are the next weights. A step
+    that float16 skips leaves the weights as they were, and training goes on.
 
-    Args:
-        progress: The `TrainingProgress`.
-        advice: Function of the epoch and the number of the step in it, which gives the end of the
-            error's message.
+    `advice` is a function of the epoch and the step in it that gives the end of the message.
     """
 
     def __init__(self, progress, advice):
@@ -115,12 +105,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class StepSeeds(keras.callbacks.Callback):
-    """Makes dropout a function of seed, epoch and step, so that resumed training repeats it.
-
-    Args:
-        seed: An integer.
-        progress: The `TrainingProgress`.
-    """
+    """Makes dropout a function of seed, epoch and step, so that resumed training repeats it."""
 
     def __init__(self, seed, progress):
         super().__init__()
@@ -128,7 +113,7 @@ class StepSeeds(keras.callbacks.Callback):
         self.progress = progress
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Of the model anew each time: on jax that is what brings its variables up to date.
+        # Read from the model at each step, which on jax brings its variables up to date.
         seeds = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         for place, variable in enumerate(seeds):
             key = [self.seed, place, self.progress.epoch, self.progress.step]
@@ -138,9 +123,7 @@ class StepSeeds(keras.callbacks.Callback):
 class Schedule(keras.callbacks.LearningRateScheduler):
     """Sets the rate of each epoch by `optimization.step_schedule` or `plateau_schedule`.
 
-    Args:
-        rate: Function of an epoch and of the losses of the epochs before it.
-        losses: Validation losses of the epochs that are done; without validation, training losses.
+    `losses` are those of the epochs done: of validation, or without it of training.
     """
 
     def __init__(self, rate, losses=()):
@@ -153,9 +136,9 @@ class Schedule(keras.callbacks.LearningRateScheduler):
 
 
 class ValidateAverages(keras.callbacks.Callback):
-    """Validates with the optimizer's moving averages as weights, and puts the weights back.
+    """Validates with the optimizer's moving averages as weights, and then restores the weights.
 
-    To the bit, which `SwapEMAWeights` of Keras 3.15.1 does not: it swaps by sums and differences.
+    `SwapEMAWeights` of Keras 3.15.1 swaps by sums and differences, which is not exact to the bit.
     """
 
     def on_test_begin(self, logs=None):

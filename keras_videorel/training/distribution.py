@@ -1,8 +1,7 @@
 """Data parallelism: one process or several, one device or several.
 
-A batch of the run is spread over all devices: each takes an equal part of it, and gradients are
-summed, so that the step is that of one device with the whole batch. docs/distributed.md says how to
-start it, and what is equal to what.
+Each device takes an equal part of a batch, and gradients are summed, so that a step is that of one
+device with the whole batch. docs/distributed.md says how to start several processes.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ import re
 import keras
 import tensorflow as tf
 
-# What collective operations fail with when a process, or the way to it, is gone.
+# Errors of collective operations when another process cannot be reached.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -28,7 +27,7 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
     """`MultiWorkerMirroredStrategy` that the `fit` of Keras 3.15.1 can use."""
 
     def reduce(self, reduce_op, value, axis):
-        """Reduce each value of a nest, such as a batch; scalars, such as losses, have no axis."""
+        """Reduce each value of a nest; scalars, such as losses, have no axis."""
 
         def reduced(leaf):
             scalar = self.experimental_local_results(leaf)[0].shape.rank == 0
@@ -40,12 +39,9 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 def synchronize_batch_normalization(model):
-    """Let the batch normalizations of a model take their statistics of the whole batch.
-
-    On the jax backend they always do.
-    """
+    """Let batch normalization use the statistics of the whole batch, as on jax it always does."""
     if keras.backend.backend() == "tensorflow":
-        for layer in model._flatten_layers():  # Keras has no public list of those inside layers
+        for layer in model._flatten_layers():  # Keras has no public list of nested layers
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
 
@@ -55,7 +51,7 @@ class Distribution:
 
     Attributes:
         workers: Number of processes.
-        worker: Which of them this is; 0 is the chief, the only one that writes.
+        worker: Index of this process. Only process 0, the chief, writes.
         devices: Number of devices of all processes together.
     """
 
@@ -69,21 +65,14 @@ class Distribution:
         return self.worker == 0
 
     def scope(self):
-        """The context that a model is built and compiled in."""
+        """The context to build and compile a model in."""
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
     def readers(self, num_readers, batch_size):
-        """The readers of `pipeline.training_batches`, and those of this worker.
+        """`(num_readers, reader_ids)` of this worker, for `pipeline.training_batches`.
 
-        Args:
-            num_readers: The number in the config; 1 becomes the number of workers.
-            batch_size: Samples in a batch of all devices together.
-
-        Returns:
-            `(num_readers, reader_ids)`.
-
-        Raises:
-            ValueError: If workers or devices would get unequal parts.
+        A `num_readers` of 1 becomes the number of workers. A `ValueError` if workers or devices
+        would get unequal parts of a batch, which is that of all devices together.
         """
         num_readers = self.workers if num_readers == 1 else num_readers
         if num_readers % self.workers:
@@ -100,17 +89,11 @@ class Distribution:
         return num_readers, range(self.worker * share, (self.worker + 1) * share)
 
     def validated(self, clips):
-        """How many clips validation takes: all; on the jax backend, whose devices take equal parts
-        of each batch, a multiple of their number."""
+        """The number of clips to validate on: all, or on jax a multiple of the devices."""
         return clips if self._strategy else clips // self.devices * self.devices
 
     def feed(self, batches, batch_size):
-        """What `fit` takes: in one process the dataset itself, which it spreads over devices.
-
-        Args:
-            batches: A `tf.data.Dataset` of this worker's part of each batch, or None.
-            batch_size: Samples in a batch of all devices together.
-        """
+        """The dataset for `fit`, from this worker's part of each batch of `batch_size`, or None."""
         if self.workers == 1 or batches is None:
             return batches
         if self.devices > self.workers:
@@ -135,13 +118,9 @@ class Distribution:
 def distributed():
     """The `Distribution` of this process, for the length of a run.
 
-    Over the GPUs of all workers that the variable TF_CONFIG lists; or over the devices of the
-    `tf.distribute` strategy whose scope this is called in; or over the GPUs of this machine. On
-    the jax backend over all of its devices.
-
-    Raises:
-        ValueError: If TF_CONFIG is not understood, or the backend cannot have several workers.
-        ConnectionError: From the block, if another worker is lost.
+    On TensorFlow it covers the GPUs of all workers that TF_CONFIG lists, or the devices of the
+    `tf.distribute` strategy whose scope this is called in, or the GPUs of this machine; on jax all
+    devices. Raises a `ConnectionError` from the block if another worker is lost.
     """
     workers, worker = read_tf_config()
     if keras.backend.backend() != "tensorflow":
@@ -157,7 +136,7 @@ def distributed():
             strategy = MultiWorkerStrategy()
             yield Distribution(strategy, strategy.num_replicas_in_sync, workers, worker)
         except _LOST as error:
-            # What Keras adds around it is a traceback.
+            # Keras adds a traceback around the reason.
             reason = re.search("aborted by: (.*)", error.message)
             raise ConnectionError(
                 "another worker was lost, and may have said why; start all of them again, and "
@@ -175,7 +154,7 @@ def distributed():
 
 @contextlib.contextmanager
 def _data_parallel():
-    """Number of devices that the jax backend spreads batches over."""
+    """The number of devices, over which the jax backend then distributes batches."""
     devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
     if devices == 1:
         yield 1

@@ -8,7 +8,7 @@ from keras_videorel.training.accumulation import AccumulatingModel
 
 
 class SGD(keras.optimizers.SGD):
-    """SGD that clips the gradient of the whole batch; Keras's own clips that of each device."""
+    """SGD that clips the gradient of the whole batch. Keras clips that of each device."""
 
     def _clip_gradients(self, grads):
         replica = tf.distribute.get_replica_context()
@@ -31,12 +31,11 @@ def sgd(
 
     Args:
         learning_rate: The rate of the first step.
-        momentum: Momentum.
-        nesterov: Whether the momentum is Nesterov's.
+        momentum: As of `keras.optimizers.SGD`.
+        nesterov: As of `keras.optimizers.SGD`.
         gradient_clip_norm: Largest norm of the gradient of all weights; 0 for none.
-        ema_momentum: Momentum of moving averages of the weights, updated at each step; 0 for none.
-        loss_scaling: Whether to scale the loss dynamically and to skip a step whose gradients
-            overflow, as float16 needs it.
+        ema_momentum: Momentum of moving averages of the weights; 0 for none.
+        loss_scaling: Whether to scale the loss and to skip steps that overflow, for float16.
     """
     optimizer = SGD(
         learning_rate,
@@ -55,11 +54,11 @@ def step_schedule(learning_rate, decay_epochs=(), decay_factor=0.1, warmup_epoch
     Args:
         learning_rate: The highest rate.
         decay_epochs: Epochs, from 0, that begin with a step down.
-        decay_factor: What a step multiplies the rate by.
+        decay_factor: Factor of the rate at a step down.
         warmup_epochs: Epochs of the warm-up.
 
     Returns:
-        A function of an epoch and of the losses of the epochs before it, which gives the rate.
+        The rate as a function of an epoch and the losses of the epochs before it.
     """
 
     def decays(epoch, losses):
@@ -71,18 +70,8 @@ def step_schedule(learning_rate, decay_epochs=(), decay_factor=0.1, warmup_epoch
 def plateau_schedule(learning_rate, patience, min_delta, decay_factor=0.1, warmup_epochs=0):
     """Linear warm-up, then a step down wherever the loss has saturated (ARTNet, Sec. 3.3).
 
-    The rate depends on the epoch and the losses alone, so that a resumed run has the rates of one
-    that never stopped.
-
-    Args:
-        learning_rate: The highest rate.
-        patience: See `plateaus`.
-        min_delta: See `plateaus`.
-        decay_factor: What a step multiplies the rate by.
-        warmup_epochs: Epochs of the warm-up, whose losses do not count.
-
-    Returns:
-        A function like that of `step_schedule`.
+    See `step_schedule` and `plateaus`. The losses of the warm-up do not count. The rate depends
+    only on the epoch and the losses, so that a resumed run has the rates of an uninterrupted one.
     """
 
     def decays(epoch, losses):
@@ -101,12 +90,12 @@ def _schedule(learning_rate, decays, decay_factor, warmup_epochs):
 
 
 def plateaus(losses, patience, min_delta):
-    """How often a series of losses has saturated.
+    """How often a series of losses, one for each epoch, has saturated.
 
     Args:
-        losses: The losses, one an epoch.
-        patience: Epochs without a new lowest loss that make a plateau; the next begins after it.
-        min_delta: By how much a loss must be below the lowest to be a new one.
+        losses: The losses.
+        patience: Epochs of a plateau. In a plateau no loss is a new lowest one.
+        min_delta: By how much a new lowest loss must be below the last one.
     """
     lowest, waited, found = float("inf"), 0, 0
     for loss in losses:
@@ -120,11 +109,11 @@ def plateaus(losses, patience, min_delta):
 
 
 def add_weight_decay(model, weight_decay):
-    """L2 of all matrices, as both papers train; not of biases nor of batch normalization.
+    """L2 on matrices, as in both papers, and not on biases or batch normalization.
 
-    The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w`,
-    inside the momentum: what Caffe does, and what Keras's own decoupled `weight_decay` does not.
-    It is set on the variables, not on the layers, so that a saved model does not carry it.
+    The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w` inside
+    the momentum, as in Caffe. Keras's own `weight_decay` is decoupled. The regularizer is set on
+    the variables and not on the layers, so that a saved model does not carry it.
     """
     regularizer = keras.regularizers.L2(weight_decay / 2)
     for variable in model.trainable_variables:
@@ -133,20 +122,19 @@ def add_weight_decay(model, weight_decay):
 
 
 def compile_model(model, optimizer, weight_decay=0.0, accumulation_steps=1, jit_compile="auto"):
-    """Compile with L2 of matrices, cross entropy on logits, top-1 and top-5.
+    """Compile with L2 on matrices, cross entropy on logits, top-1 and top-5.
 
-    Below six classes top-5 is left out: it would always be 1.
+    Top-5 needs six classes; with fewer it would always be 1.
 
     Args:
         model: A `keras.Model` giving logits.
         optimizer: A Keras optimizer.
         weight_decay: See `add_weight_decay`.
-        accumulation_steps: Parts that a batch is computed in, see `AccumulatingModel`.
+        accumulation_steps: Number of parts of a batch, see `AccumulatingModel`.
         jit_compile: As of `keras.Model.compile`.
 
     Returns:
-        What to call `fit` of: the model; or, where gradients are accumulated, an
-        `AccumulatingModel` of the same layers.
+        The model to call `fit` of: `model`, or an `AccumulatingModel` of the same layers.
     """
     add_weight_decay(model, weight_decay)
     if accumulation_steps > 1:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_videorel.data import flow, inspection, records, shards
+from keras_videorel.data import flow, inspection, records, shards, sources
 from keras_videorel.data.manifest import read_manifest
 from tests.clips import evaluation_views, training_batches
 from tests.videos import moving_square, write_video
@@ -130,11 +130,11 @@ def test_our_own_shards(tmp_path):
     for number, path in enumerate(paths):
         write_video(tmp_path / "videos" / path, moving_square(4 + number, 40, 48))
     videos = [
-        shards.sources.Video(path, path.split("/")[0], split)
+        sources.Video(path, path.split("/")[0], split)
         for path, split in zip(paths, ["train", "test"] * 2, strict=True)
     ]
-    options = {"root": tmp_path / "videos", "short_side": 32, "flow": "dis", "workers": 1}
-    shards.write_shards(videos, tmp_path / "shards", LABELS, shards=1, **options)
+    data, options = sources.DataSet(videos, LABELS), {"flow": "dis", "num_workers": 1}
+    shards.write_shards(data, tmp_path / "shards", tmp_path / "videos", 32, **options)
     clips, problems, different = inspect(tmp_path / "shards")
     assert problems == different == [] and [clip.size for clip in clips] == [(32, 38)] * 4
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_videorel import cli, export
 from keras_videorel.data import pipeline, video
+from keras_videorel.data.manifest import read_manifest
 from keras_videorel.prediction import Predictor, live
 
 FRAMES, STRIDE, CROP = 8, 4, 112
@@ -61,7 +62,7 @@ def test_all_routes_resize_alike(real_clips, tmp_path, size):
     assert cli.run("make-tfrecords", words) == 0
     views, labels, _ = zip(
         *pipeline.clip_views(
-            pipeline.read_info(tmp_path / "shards"), "train", clips=1, crops=1, frames=FRAMES,
+            read_manifest(tmp_path / "shards"), "train", clips=1, crops=1, frames=FRAMES,
             frame_stride=STRIDE, crop_size=CROP, **NORMALIZED,
         ).as_numpy_iterator(),
         strict=True,

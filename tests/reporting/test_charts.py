@@ -24,12 +24,6 @@ def check_names_inside(figure, *axes):
         assert box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1, label
 
 
-def test_log_of_fit(tmp_path):
-    (tmp_path / "train.csv").write_text("epoch,loss,val_loss\n0,4.5,\n1,x,5\nnan,1,1\n2,2.5\n")
-    expected = {"loss": [(1, 4.5), (3, 2.5)], "val_loss": [(2, 5.0)]}
-    assert charts.read_log(tmp_path / "train.csv") == expected
-
-
 def test_curves():
     columns = {
         "loss": [(1, 400.0), (2, np.nan), (3, 4.0)],

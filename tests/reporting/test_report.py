@@ -6,6 +6,7 @@ import html
 import html.parser
 import json
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -19,12 +20,13 @@ from keras_videorel.reporting import report
 from tests.evaluation.test_fusion import make, random_pair
 from tests.videos import moving_square, write_video
 
-LOG = """epoch,learning_rate,loss,top1,val_loss,val_top1
-0,0.1,4.5,0.1,5.25,0.125
-1,0.1,3.5,0.2,4.25,0.25
-2,0.01,2.5,0.4,3.75,0.375
-3,0.01,2.2
-"""
+LOG = {
+    "learning_rate": [(1, 0.1), (2, 0.1), (3, 0.01), (4, 0.01)],
+    "loss": [(1, 4.5), (2, 3.5), (3, 2.5), (4, 2.2)],
+    "top1": [(1, 0.1), (2, 0.2), (3, 0.4)],
+    "val_loss": [(1, 5.25), (2, 4.25), (3, 3.75)],
+    "val_top1": [(1, 0.125), (2, 0.25), (3, 0.375)],
+}
 VOID = {"meta", "link", "img", "br", "wbr"}
 
 
@@ -85,19 +87,16 @@ def models():
 @pytest.fixture(scope="module")
 def folder(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    (folder / "train.csv").write_text(LOG)
     ours, theirs = models
     path = report.write_report(
         str(folder / "out"),
         "ARTNet <s> & friends",
         [ours],
-        baseline=("TSN", [theirs]),
+        baseline=("TSN", [theirs], significance.compare([ours], [theirs])),
         published=[("Two-branch", 0.5, 0.944), ("Local", None, 0.94)],
-        log=str(folder / "train.csv"),
+        log=LOG,
         thumbnail=jpeg,
-        hardest=5,
         config={"seed": 0, "model": {"name": "</pre><b>"}},
-        environment={"python": "3.11.7"},
         training_clips={name: 10 * i for i, name in enumerate(ours.classes)},
     )
     assert path == str(folder / "out" / "report.html")
@@ -158,7 +157,7 @@ def test_the_figures_are_the_metrics(page, models):
     assert f"{100 * found.differences['top1']:+.2f}" in page.text
     assert "Two-branch 50.00% 94.40% -44.40" in page.text and "Local - 94.00% -" in page.text
     assert "80 videos of 7 classes" in page.text
-    assert "0123456789ab 25 10 test rgb" in page.text and "3.11.7" in page.text
+    assert "0123456789ab 25 10 test rgb" in page.text and platform.python_version() in page.text
 
 
 def test_classes_and_confusions(page, models):
@@ -239,7 +238,11 @@ def test_names_that_are_not_text(tmp_path):
     scores = make(np.eye(2), classes=["a", odd])._replace(paths=[odd, "b.avi"])
     theirs = scores._replace(logits=scores.logits[::-1])
     path = report.write_report(
-        str(tmp_path / odd), odd, [scores], baseline=(odd, [theirs]), config={"path": odd}
+        str(tmp_path / odd),
+        odd,
+        [scores],
+        baseline=(odd, [theirs], significance.compare([scores], [theirs])),
+        config={"path": odd},
     )
     assert "a?.avi" in Page(pathlib.Path(path).read_text("utf-8")).text
     assert b"a\xff.avi,a,a," in (tmp_path / odd / "clips.csv").read_bytes()
@@ -248,9 +251,9 @@ def test_names_that_are_not_text(tmp_path):
 def test_hardest_clips(page, models):
     ours, _ = models
     losses = metrics.losses(ours.logits, ours.labels)
-    order = np.argsort(-losses)[:5]
+    order = np.argsort(-losses)[: report.HARDEST]
     assert f"loss {losses[order[0]]:.2f}" in page.text
-    expected = [f"Frames of {ours.paths[row]}" for row in order]
+    expected = [f"Frames of {ours.paths[row]}" for row in order if ours.paths[row] != "1.avi"]
     pictures = [image for image in page.find("img") if "class" not in image]
     assert [image["alt"] for image in pictures] == expected
     for image in pictures:
@@ -273,11 +276,11 @@ def test_splits_and_other_models(tmp_path):
         for i, s in enumerate(random_pair(seed)[0] for seed in range(3))
     ]
     results = [significance.measure(name, splits, 100) for name in ("fused", "rgb")]
-    path = report.write_report(str(tmp_path), "Three", splits, results=results, environment={})
+    path = report.write_report(str(tmp_path), "Three", splits, results=results)
     page = Page(pathlib.Path(path).read_text(encoding="utf-8"))
-    assert "180 videos of 7 classes in 3 splits: results are their means" in page.text
+    assert "180 videos of 7 classes in 3 folds: results are their means" in page.text
     for number, found in enumerate(results[0].splits, 1):
-        assert f"split {number} {found['top1']:.2%} {found['top5']:.2%}" in page.text
+        assert f"fold {number} {found['top1']:.2%} {found['top5']:.2%}" in page.text
     assert "rgb" in page.text and len(page.find("img")) == len(charts_of(page)) == 2
     assert not (tmp_path / "curves.png").exists() and not (tmp_path / "gains.png").exists()
 
@@ -326,7 +329,7 @@ addEventListener("load", () => {
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium to look at pages with")
 @pytest.mark.parametrize(("scheme", "ground"), [(1, "rgb(255, 255, 255)"), (0, "rgb(20, 24, 29)")])
-def test_in_a_browser(folder, tmp_path, scheme, ground):
+def test_in_a_browser(folder, page, tmp_path, scheme, ground):
     """No sideways scrolling at desktop and phone width; colors follow the reader's theme."""
     content = html.escape((folder / "report.html").read_text(encoding="utf-8"))
     frames = [
@@ -349,5 +352,5 @@ def test_in_a_browser(folder, tmp_path, scheme, ground):
     for measured, width in zip(found, (1280, 390), strict=True):
         assert measured["width"] == width and measured["wide"] == []
         assert measured["ground"] == ground and measured["text"] != ground
-        assert measured["images"] == 10
+        assert measured["images"] == len(page.find("img")) > 10
     assert found[1]["height"] > found[0]["height"] > 1000

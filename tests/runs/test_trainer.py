@@ -13,7 +13,6 @@ from keras_videorel.data import pipeline
 from keras_videorel.data.manifest import read_manifest
 from keras_videorel.evaluation import metrics
 from keras_videorel.evaluation.videos import video_scores
-from keras_videorel.reporting import charts
 from keras_videorel.runs import networks, workdir
 from keras_videorel.runs.config import (
     base,
@@ -249,7 +248,7 @@ def test_the_val_part_is_watched(tmp_path, capsys):
     assert "after each epoch: loss and accuracy of the 3 clips of 'val'" in out
     assert "an epoch is 2 steps of 2 clips; 1 of 5 clips are left out" in out
     assert "training on the CPU" in out
-    assert len(charts.read_log(str(tmp_path / "run/logs/train.csv"))["val_top1"]) == 1
+    assert len(workdir.read_log(str(tmp_path / "run"))["val_top1"]) == 1
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
@@ -351,21 +350,30 @@ def test_config_arguments():
 
 def test_a_torn_log_is_mended(tmp_path):
     """What a kill can leave of train.csv: nothing, or half of the last row."""
-    path = tmp_path / "train.csv"
+    folder = str(tmp_path)
+    assert workdir.read_log(folder) == {}
+    workdir.truncate_log(folder, 0)
+    path = tmp_path / "logs" / "train.csv"
     rows = "epoch,loss,top1\r\n0,2.5,0.25\r\n1,2.25,0.5\r\n"
     path.write_bytes((rows + "2,2.0").encode())
-    workdir.truncate_log(str(path), 2)
+    workdir.truncate_log(folder, 2)
     assert path.read_bytes() == rows.encode()
-    workdir.truncate_log(str(path), 1)
+    workdir.truncate_log(folder, 1)
     assert path.read_bytes() == rows.split("1,2.25")[0].encode()
     path.write_bytes(b"")
-    workdir.truncate_log(str(path), 1)
+    assert workdir.read_log(folder) == {}
+    workdir.truncate_log(folder, 1)
     assert path.read_bytes() == b""
     for torn in (b"loss,top1,0.5\r\n", b"\xff\x00,1,2\r\n", b",,\r\n", b"nan,1,2\r\n"):
         path.write_bytes(rows.encode() + torn)
-        assert charts.read_log(str(path))["top1"] == [(1, 0.25), (2, 0.5)]
-        workdir.truncate_log(str(path), 2)
+        assert workdir.read_log(folder)["top1"] == [(1, 0.25), (2, 0.5)]
+        workdir.truncate_log(folder, 2)
         assert path.read_bytes() == rows.encode()
+    path.write_bytes(rows.encode() + b"2,NA,0.75\r\n")
+    assert workdir.read_log(folder) == {
+        "loss": [(1, 2.5), (2, 2.25)],
+        "top1": [(1, 0.25), (2, 0.5), (3, 0.75)],
+    }
 
 
 @pytest.mark.parametrize(

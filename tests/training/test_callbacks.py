@@ -150,7 +150,7 @@ def test_averages_are_what_is_validated_and_loaded(shards, tmp_path):
             np.sum(np.square(v)) for v in averaged.trainable_variables if v.path.endswith("kernel")
         )
     )
-    logged = trainer.losses_before(str(tmp_path / "logs/train.csv"), 3, config)[-1]
+    logged = trainer.losses_before(str(tmp_path), 3, config)[-1]
     assert logged == pytest.approx(float(tf.reduce_mean(losses)) + decay, rel=1e-5)
 
 
