@@ -30,7 +30,7 @@ def write_shards(folder, splits, labels, size, shards=2):
         folder: A `pathlib.Path`.
         splits: Dict from split to a list of `(frames, label)`, frames uint8 RGB; or `(frames,
             label, flow)`, flow levels uint8 `(frames, height, width, 2)` or None; or `(frames,
-            label, flow, sides)`, the side in each official split.
+            label, flow, folds)`, the split in each fold.
         labels: Names of the classes.
         size: `(height, width)` of the frames.
         shards: Number of shards of each split, which take the videos in turn.
@@ -42,7 +42,7 @@ def write_shards(folder, splits, labels, size, shards=2):
         writers = [tf.io.TFRecordWriter(path) for path in paths]
         for number, video in enumerate(videos):
             frames, label, *more = video
-            flow, sides = (*more, *(None, ())[len(more) :])
+            flow, folds = (*more, *(None, ())[len(more) :])
             example = tf.train.SequenceExample()
             context = example.context.feature
             context["clip/label/index"].int64_list.value.append(label)
@@ -56,10 +56,10 @@ def write_shards(folder, splits, labels, size, shards=2):
                     picture = np.dstack([field, np.full(field.shape[:2], 128, np.uint8)])
                     feature = lists["FORWARD_FLOW/image/encoded"].feature.add()
                     feature.bytes_list.value.append(jpeg(picture))
-            context["clip/splits"].bytes_list.value.extend(side.encode() for side in sides)
-            for official_split, side in enumerate(sides, 1):
-                counts = official.setdefault(str(official_split), {})
-                counts[side] = counts.get(side, 0) + 1
+            context["clip/splits"].bytes_list.value.extend(split.encode() for split in folds)
+            for fold, own in enumerate(folds, 1):
+                counts = official.setdefault(str(fold), {})
+                counts[own] = counts.get(own, 0) + 1
             writers[number % shards].write(example.SerializeToString())
         for writer in writers:
             writer.close()

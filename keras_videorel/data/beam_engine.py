@@ -21,25 +21,17 @@ def run(
     options: Sequence[str],
     advance: Callable[[int], object],
 ) -> None:
-    """Write shards; `advance` gets the number of clips of each, as they are written.
+    """Write shards; `advance` is called with the number of clips of each shard that is written.
 
     The workers need this package and the paths of `conversion`: a shared or a remote file system.
-    If the pipeline fails (`OSError`), shards that are whole stay.
-
-    Args:
-        shards: The shards.
-        conversion: What they have in common.
-        options: Options of the pipeline and its runner, as words of a command line.
-        advance: Function for the progress bar.
-
-    Raises:
-        ValueError: If an option is not Beam's.
+    `options` are flags of Beam's pipeline and runner; a `ValueError` if Beam does not know one.
+    If the pipeline fails (`OSError`), finished shards stay.
     """
     try:
-        # By default workers log hundreds of lines.
-        found = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *options])
-        found.view_as(SetupOptions).save_main_session = False
-        pipeline = beam.Pipeline(options=found)
+        # By default workers log hundreds of lines about themselves.
+        flags = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *options])
+        flags.view_as(SetupOptions).save_main_session = False
+        pipeline = beam.Pipeline(options=flags)
     except (SystemExit, ValueError) as error:  # argparse ends the program
         raise ValueError(f"the options after -- must be Beam's: {error}") from None
     (
@@ -57,7 +49,7 @@ def run(
 
 
 class _WriteShard(beam.DoFn):
-    """Writes shards; with a decoding process for each thread of the worker."""
+    """Writes shards, with a decoding process for each thread of the worker."""
 
     def __init__(self, conversion):
         self._conversion = conversion
@@ -80,7 +72,7 @@ class _WriteShard(beam.DoFn):
 
 @contextlib.contextmanager
 def _watched(shards, conversion, advance):
-    """Looks every few seconds which shards exist: runners have no common way to report it."""
+    """Poll which shards are there: Beam has no progress report that all runners support."""
     missing = {shard.name: len(shard.clips) for shard in shards}
     ended = threading.Event()
 

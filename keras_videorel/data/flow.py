@@ -16,8 +16,8 @@ from keras_videorel.checks import check_choice
 BOUND = 20.0  # pixels per frame; what moves further is stored as this
 METHODS = ("tvl1", "dis")
 
-# DIS of OpenCV 4.10 to 5.0 crashes the process at sizes such as 8x64 and 15x40: a level of its
-# pyramid is smaller than a patch.
+# Frames are padded to this: DIS of OpenCV 4.10 to 5.0 crashes the process at sizes such as 8x64 and
+# 15x40, where a level of its pyramid is smaller than a patch.
 _MIN_SIDE = 16
 _BLUE = 128  # the third channel of a stored field
 # Baker et al.: seven colors, and how many of 55 hues lie between each and the one before.
@@ -39,9 +39,10 @@ def estimator(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         whose size OpenCV's estimators remember.
     """
     if check_choice("method", method, METHODS) == "tvl1":
-        algorithm = cv2.optflow.DualTVL1OpticalFlow_create()
+        algorithm = cv2.optflow.DualTVL1OpticalFlow_create()  # type: ignore[attr-defined]
     else:
-        algorithm = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        medium = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+        algorithm = cv2.DISOpticalFlow_create(medium)  # type: ignore[attr-defined]
     size = None
 
     def estimate(first, second):
@@ -54,12 +55,11 @@ def estimator(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
             )
         height, width = size
         down, right = max(_MIN_SIDE - height, 0), max(_MIN_SIDE - width, 0)
-        if down or right:
-            first, second = (
-                cv2.copyMakeBorder(frame, 0, down, 0, right, cv2.BORDER_REPLICATE)
-                for frame in (first, second)
-            )
-        return algorithm.calc(first, second, None)[:height, :width]
+        padded = (
+            cv2.copyMakeBorder(frame, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            for frame in (first, second)
+        )
+        return algorithm.calc(*padded, None)[:height, :width]
 
     return estimate
 
@@ -75,14 +75,12 @@ def with_flow(frames: Iterable[np.ndarray], method: str) -> Iterator[tuple[np.nd
     The last frame repeats the field before it; the only frame of a video gets zeros. Two frames are
     held at most.
     """
-    estimate = estimator(method)
-    frame = picture = levels = None
+    estimate, frame, levels = estimator(method), None, None
     for next_frame in frames:
-        next_picture = gray(next_frame)
         if frame is not None:
-            levels = to_levels(estimate(picture, next_picture))
+            levels = to_levels(estimate(gray(frame), gray(next_frame)))
             yield frame, levels
-        frame, picture = next_frame, next_picture
+        frame = next_frame
     if frame is not None:
         yield frame, no_flow(frame.shape[:2]) if levels is None else levels
 
@@ -125,7 +123,7 @@ def encode_jpeg(levels: np.ndarray, quality: int) -> bytes:
 def decode_jpeg(jpeg: bytes) -> np.ndarray:
     """The levels in a JPEG of `encode_jpeg`."""
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return picture[..., :0:-1]  # of blue, green, red
+    return picture[..., :0:-1]  # type: ignore[index]  # of blue, green, red
 
 
 def color_wheel(field: np.ndarray, largest: float) -> np.ndarray:

@@ -137,20 +137,20 @@ def scan(manifest: Manifest, decode: bool = True) -> tuple[list[Clip], list[Prob
 def pictures(
     example: tf.train.SequenceExample, manifest: Manifest
 ) -> tuple[list[bytes], list[bytes] | None]:
-    """`(jpegs, flow)` of each frame, without flow None; a `ValueError` if a frame has not one."""
-    keys = [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow
-    jpegs, *flow = (_one_per_frame(example, _key(manifest, key)) for key in keys)
-    if flow and len(flow[0]) != len(jpegs):
-        raise ValueError(f"{len(jpegs)} frames, but {len(flow[0])} of flow")
-    return jpegs, flow[0] if flow else None
+    """`(jpegs, flow)`: a picture per frame each, or None for no flow.
 
-
-def _one_per_frame(example, key):
-    lists = example.feature_lists.feature_list
-    values = [feature.bytes_list.value for feature in lists[key].feature] if key in lists else []
-    if not values or any(len(value) != 1 for value in values):
-        raise ValueError(f"{key} must hold one string per frame")
-    return [value for (value,) in values]
+    A `ValueError` if there are no frames, or not one picture for each.
+    """
+    found = []
+    for key in [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow:
+        key = _key(manifest, key)
+        features = example.feature_lists.feature_list[key].feature
+        if not features or any(len(feature.bytes_list.value) != 1 for feature in features):
+            raise ValueError(f"{key} must hold one string per frame")
+        found.append([feature.bytes_list.value[0] for feature in features])
+    if len(found[-1]) != len(found[0]):
+        raise ValueError(f"{len(found[0])} frames, but {len(found[-1])} of flow")
+    return found[0], found[1] if manifest.flow else None
 
 
 def _key(manifest, key):
@@ -180,8 +180,13 @@ def _check_record(serialized, manifest, decode):
         jpegs, flow = pictures(example, manifest)
     except ValueError as error:
         return None, [str(error)]
-    texts = {first(key, "bytes_list") for key in LABEL_TEXTS}
-    problems = _check_label(label, texts - {None}, manifest.labels)
+    problems, labels = [], manifest.labels
+    if 0 <= label < len(labels):
+        texts = {first(key, "bytes_list") for key in LABEL_TEXTS} - {None, labels[label].encode()}
+        for text in (text.decode(errors="replace") for text in texts):
+            problems.append(f"label {label} is {labels[label]!r}, but the record says {text!r}")
+    else:
+        problems.append(f"label {label} is out of range: there are {len(labels)} labels")
     path_key = _key(manifest, records.CLIP_DATA_PATH)
     path = first(path_key, "bytes_list") or b""
     if not path and (manifest.keys is None or records.CLIP_DATA_PATH in manifest.keys):
@@ -199,15 +204,6 @@ def _check_record(serialized, manifest, decode):
         "seconds": None if start is None or end is None else (end - start) / 1e6,
     }
     return fields, problems
-
-
-def _check_label(label, texts, labels):
-    if not 0 <= label < len(labels):
-        return [f"label {label} is out of range: there are {len(labels)} labels"]
-    return [
-        f"label {label} is {labels[label]!r}, but the record says {text.decode(errors='replace')!r}"
-        for text in texts - {labels[label].encode()}
-    ]
 
 
 def _check_pictures(what, jpegs, size):

@@ -26,10 +26,11 @@ def run(
 ) -> None:
     """Write shards; `advance` is called after each clip, by one thread at a time.
 
-    The decoding processes do the work; the threads only pass their JPEGs on to the files. If a
-    shard cannot be written (`OSError`), the others in the making are given up.
+    The decoding processes do the work. The threads only write their JPEGs to the files. If a shard
+    cannot be written (`OSError`), the unfinished ones are abandoned.
     """
-    pending, decoders, lock, stopped = deque(shards), [], threading.Lock(), threading.Event()
+    pending, lock, stopped = deque(shards), threading.Lock(), threading.Event()
+    decoders: list[Decoder] = []
 
     def one_more():
         with lock:
@@ -54,6 +55,6 @@ def run(
             stopped.set()
             for decoder in decoders:
                 decoder.close()
-    # An error ends the others, too, which is not what went wrong.
+    # `done` holds the first error. Those of the threads that it stopped are of no interest.
     for job in done:
         job.result()

@@ -112,7 +112,7 @@ def read_content(folder: str) -> dict:
         content = files.read_json(path)
         content["options"], content["splits"]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path!r} is no manifest of shards") from None
+        raise ValueError(f"{path!r} is not a valid manifest") from None
     return content
 
 

@@ -155,7 +155,7 @@ def search_weights(
                 others = np.where(np.arange(len(parts)) == place, 0.0, 1.0)
             others /= others.sum()
             rest = _sum(parts, others)
-            for weight in sorted(grid, key=lambda w, at=weights[place]: abs(w - at)):
+            for weight in grid[np.abs(grid - weights[place]).argsort(kind="stable")]:
                 found = right(weight * part + (1 - weight) * rest)
                 if found > best:
                     best, weights = found, (1 - weight) * others

@@ -58,7 +58,7 @@ def read_scores(path: str | os.PathLike) -> Scores:
         _check(scores)
     except Exception as error:  # garbage makes zipfile, zlib, NumPy and json raise many kinds
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{str(path)!r} is no file of scores: {reason}") from error
+        raise ValueError(f"{str(path)!r} is not a file of scores: {reason}") from error
     return scores
 
 

@@ -75,7 +75,7 @@ def compare(
     found = bootstrap([*ours, *theirs], resamples, seed)
     half = len(ours)
     gains = {key: (found[key][:, :half] - found[key][:, half:]).mean(axis=1) for key in METRICS}
-    right = {}
+    right: dict[str, list[bool]] = {}
     for one, other in pairs:
         both = np.stack([metrics.ranks(s.logits, s.labels) < 1 for s in (one, other)], axis=1)
         right = {**dict(zip(one.paths, both.tolist(), strict=True)), **right}

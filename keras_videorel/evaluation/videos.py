@@ -105,7 +105,8 @@ def video_scores(
     check_choice("average", average, ("logits", "probabilities"))
     check_integer("batch_size", batch_size, min_value=1)
     score = _compiled(model)
-    scores, labels, paths, clip_scores = [], [], [], []
+    scores, labels, paths = [], [], []
+    clip_scores: list[np.ndarray] = []  # of the clips of a video so far
     with tqdm(total=total, unit="video", desc="evaluate") as bar:
         for taken, label, path in views:
             batches = range(0, len(taken), batch_size)

@@ -149,7 +149,7 @@ def test_paths_with_spaces_and_colons(folder, capsys, tmp_path):
         ([], "one of `scores` and `fold` must name files. Received: neither"),
         (["--scores=rgb1.npz", "--fold=rgb1.npz"], "Received: both"),
         (["--scores=none.npz"], "none.npz"),
-        (["--scores=bad.npz"], "'bad.npz' is no file of scores"),
+        (["--scores=bad.npz"], "'bad.npz' is not a file of scores"),
         (["--scores=rgb1.npz:1", "--scores=flow1.npz"], "must give all files a weight, or none"),
         (["--scores=rgb1.npz:-1", "--scores=flow1.npz:1"], "`weights` must be 2 finite numbers"),
         (["--scores=rgb1.npz", "--scores=rgb2.npz"], "only in 'rgb1.npz': 41 clips ('1/0.avi'"),

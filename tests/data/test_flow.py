@@ -118,7 +118,7 @@ def test_small_frames(method, size):
 
 @pytest.mark.parametrize("method", flow.METHODS)
 @pytest.mark.parametrize("levels", [(0, 0), (90, 90), (0, 255)])
-def test_frames_of_one_colour(method, levels):
+def test_frames_of_one_color(method, levels):
     first, second = (np.full((40, 48, 3), level, np.uint8) for level in levels)
     assert np.array_equal(estimate(method, first, second), np.zeros((40, 48, 2)))
 
@@ -205,7 +205,7 @@ def test_jpeg_holds_x_in_red_and_y_in_green():
 
 
 def test_jpeg_keeps_the_resolution_of_both():
-    """Stripes of one pixel in x over flat y: halved chroma would mix neighbours."""
+    """Stripes of one pixel in x over flat y: halved chroma would mix neighbors."""
     levels = np.full((32, 48, 2), 128, np.uint8)
     levels[:, ::2, 0] = 160
     found = flow.decode_jpeg(flow.encode_jpeg(levels, 95)).astype(int)
@@ -242,19 +242,19 @@ def test_real_clips(real_clips):
 
 def test_color_wheel():
     directions = np.array([[(3, 0), (0, 3), (-3, 0), (0, -3)]], np.float32)
-    picture = flow.color_wheel(directions)
+    picture = flow.color_wheel(directions, 3)
     assert picture.dtype == np.uint8 and picture.shape == (1, 4, 3)
     right, down, left, up = picture[0].tolist()
     assert right == [255, 0, 0]
     assert down[0] == 255 and down[1] > 200 and down[2] == 0
     assert left[0] == 0 and left[2] == 255
     assert up[1] == 0 and up[2] == 255
-    # Colours are continuous all around, white at rest, darkened beyond the largest.
+    # Colors are continuous all around, white at rest, full from the largest on.
     turn = np.linspace(0, 2 * np.pi, 1000)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=-1)[np.newaxis]
-    around = flow.color_wheel(circle).astype(int)[0]
+    around = flow.color_wheel(circle, 1).astype(int)[0]
     assert np.abs(np.diff(around, axis=0)).max() <= 20 and np.abs(around[0] - around[-1]).max() <= 1
-    assert np.array_equal(flow.color_wheel(np.zeros((2, 3, 2))), np.full((2, 3, 3), 255))
-    assert flow.color_wheel(np.full((2, 3, 2), 0.078)).min() > 220  # at rest, after 8 bits
-    assert flow.color_wheel(directions, largest=6)[0, 0].tolist() == [255, 128, 128]
-    assert flow.color_wheel(directions, largest=2)[0, 0].tolist() == [191, 0, 0]
+    assert np.array_equal(flow.color_wheel(np.zeros((2, 3, 2)), 1), np.full((2, 3, 3), 255))
+    assert flow.color_wheel(np.full((2, 3, 2), 0.078), 1).min() > 220  # at rest, after 8 bits
+    assert flow.color_wheel(directions, 6)[0, 0].tolist() == [255, 128, 128]
+    assert flow.color_wheel(directions, 2)[0, 0].tolist() == [255, 0, 0]

@@ -278,7 +278,7 @@ def test_without_decoding_the_first_frame_is_checked(tmp_path):
     ("name", "content", "message"),
     [
         ("dataset.json", None, "no dataset.json"),
-        ("dataset.json", '{"splits": {}}', "is no manifest of shards"),
+        ("dataset.json", '{"splits": {}}', "is not a valid manifest"),
         ("labels.txt", None, "labels.txt"),
         ("labels.txt", "left\nleft\n", "`labels` must be"),
         (TRAIN_0, None, "no shards of the 'train' split"),

@@ -532,26 +532,26 @@ def pipeline_views(info):
 
 
 @pytest.fixture(scope="module")
-def three_splits(tmp_path_factory):
-    """Videos whose label is their number, with a side in each of three official splits."""
-    sides = ["train", "test", "unused"]
+def three_folds(tmp_path_factory):
+    """Videos whose label is their number, with a split in each of three folds."""
+    splits = ["train", "test", "unused"]
     videos = collections.defaultdict(list)
     for label in range(27):
-        own = [sides[label // 9], sides[label // 3 % 3], sides[label % 3]]
+        own = [splits[label // 9], splits[label // 3 % 3], splits[label % 3]]
         videos[own[0]].append((gray_video(9, (24, 24)), label, None, own))
     folder = tmp_path_factory.mktemp("splits")
     return write_shards(folder, videos, [str(i) for i in range(27)], (24, 24))
 
 
-@pytest.mark.parametrize("split", [0, 1, 2, 3])
-def test_official_splits(three_splits, split):
-    """A video is stored once; which side it is on is chosen in reading."""
-    info = read_manifest(str(three_splits), split)
+@pytest.mark.parametrize("fold", [0, 1, 2, 3])
+def test_folds(three_folds, fold):
+    """A video is stored once; the fold that is read tells its split."""
+    info = read_manifest(str(three_folds), fold)
     assert info.clips == {"train": 9, "test": 9, "unused": 9}
-    power = {0: 9, 1: 9, 2: 3, 3: 1}[split]
+    power = {0: 9, 1: 9, 2: 3, 3: 1}[fold]
     expected = {
-        side: {label for label in range(27) if label // power % 3 == place}
-        for place, side in enumerate(("train", "test"))
+        split: {label for label in range(27) if label // power % 3 == place}
+        for place, split in enumerate(("train", "test"))
     }
     options = {"frames": 2, "crop_size": 16}
     batches = training_batches(info, 3, epochs=2, **options)
@@ -563,9 +563,9 @@ def test_official_splits(three_splits, split):
     assert len(labels) == 9 and set(labels) == expected["test"]
 
 
-def test_splits_that_are_not_there(three_splits, gray, tmp_path):
+def test_folds_that_are_not_there(three_folds, gray, tmp_path):
     with pytest.raises(ValueError, match=r"`fold` must be.*one of 1, 2, 3. Received: fold=4"):
-        read_manifest(str(three_splits), 4)
+        read_manifest(str(three_folds), 4)
     assert read_manifest(gray.path, 1).fold == 0  # there is one only
     with pytest.raises(ValueError, match=r"`fold` must be.*: 0, there is one only.*fold=2"):
         read_manifest(gray.path, 2)
@@ -597,9 +597,9 @@ def test_manifests_of_newer_versions(gray, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"options": {}}'])
-def test_a_manifest_that_is_none(content, tmp_path):
+def test_an_invalid_manifest(content, tmp_path):
     (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(ValueError, match=r"dataset.json' is no manifest of shards"):
+    with pytest.raises(ValueError, match=r"dataset.json' is not a valid manifest"):
         read_manifest(str(tmp_path))
 
 
@@ -680,7 +680,7 @@ def test_a_service_of_two_workers(tmp_path):
     del workers
 
 
-def test_a_service_that_is_none(gray):
+def test_an_invalid_service(gray):
     for address in ("localhost:5000", "grpc://localhost", "grpc://localhost:port"):
         with pytest.raises(ValueError, match=r"`service` must be.*'grpc://host:port'. Received"):
             training_batches(gray, 8, service=address)

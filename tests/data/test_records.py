@@ -140,7 +140,7 @@ def dmvr(serialized):
         )
         for key in ("image/encoded", "FORWARD_FLOW/image/encoded")
     )
-    # Zero-centred; the third channel is dropped.
+    # Zero-centered; the third channel is dropped.
     flow = (tf.image.convert_image_dtype(flow, tf.float32) * 2 - 1)[..., :2]
     index, text = context["clip/label/index"], context["clip/label/text"]
     return image, flow, tf.sparse.to_dense(index), tf.sparse.to_dense(text)
@@ -199,10 +199,14 @@ def test_frames_and_timestamps_must_match(changes):
         _encode(**changes)
 
 
-def test_paths_are_read_without_the_frames(tmp_path):
+def test_contexts_of_a_shard(tmp_path):
     path = str(tmp_path / "shard")
-    names = ["a.mp4", "\udcff.mp4", "b" * 300]
+    clips = [
+        ("a.mp4", "wäve", ()),
+        ("\udcff.mp4", "sit", ("train", "unused")),
+        ("b" * 300, "c", ()),
+    ]
     with tf.io.TFRecordWriter(path) as writer:
-        for name in names:
-            writer.write(_encode(path=name, flow=FLOW, jpegs=[b"x" * 100_000] * 3))
-    assert records.clip_paths(path) == names
+        for name, label, splits in clips:
+            writer.write(_encode(path=name, label=label, splits=splits, flow=FLOW))
+    assert list(records.clip_contexts(path)) == clips

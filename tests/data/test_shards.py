@@ -378,7 +378,7 @@ def test_foreign_folders_are_refused(folder, tmp_path):
     ):
         _write(folder, tmp_path)
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"dataset.json. is no manifest of shards"):
+    with pytest.raises(ValueError, match=r"dataset.json. is not a valid manifest"):
         _write(folder, tmp_path)
     assert len(_contents(tmp_path)) == 2
     with pytest.raises(OSError):

@@ -128,10 +128,10 @@ def test_members_that_do_not_fit():
         a, b._replace(labels=labels)
     )
     classes = [*b.classes[:3], "other", *b.classes[4:]]
-    assert "7 against 7; in one of them alone: 2 classes ('class 3', 'other')" in error(
+    assert "only in 'a.npz': 1 class ('class 3'); only in 'b.npz': 1 class ('other')" in error(
         a, b._replace(classes=classes)
     )
-    assert "7 against 6" in error(
+    assert "of the same classes. Received: only in 'a.npz': 1 class ('class 6')" in error(
         a, b._replace(classes=b.classes[:6], logits=b.logits[:, :6], labels=b.labels % 6)
     )
     twice = b._replace(paths=["0.avi", "0.avi", *b.paths[2:]])
@@ -142,7 +142,7 @@ def test_members_that_do_not_fit():
 
 
 @pytest.mark.parametrize("weights", [[1], [1, 2, 3], [-0.1, 1.1], [0, 0], [np.nan, 1], [np.inf, 1]])
-def test_weights_that_are_none(weights):
+def test_invalid_weights(weights):
     with pytest.raises(ValueError, match="`weights` must be 2 finite numbers"):
         fusion.fuse(random_pair(), weights)
 

@@ -93,7 +93,7 @@ def test_files_that_hold_no_scores(tmp_path):
     rng = np.random.default_rng(0)
     for content in (b"", b"PK\3\4", b"\x93NUMPY", b"x,y\n1,2\n", rng.bytes(5000)):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.npz' is no file of scores: \S"):
+        with pytest.raises(ValueError, match=r"a\.npz' is not a file of scores: \S"):
             read_scores(path)
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ValueError, match="a single array"):
@@ -102,7 +102,7 @@ def test_files_that_hold_no_scores(tmp_path):
     with pytest.raises(ValueError, match="it has no paths, classes"):
         read_scores(path)
     np.savez(path, paths=np.array(["a"], object), labels=[0], logits=[[0.0]], classes=["c"])
-    with pytest.raises(ValueError, match="no file of scores"):
+    with pytest.raises(ValueError, match="not a file of scores"):
         read_scores(path)
     np.savez(path, paths=[1], labels=[0], logits=[[0.0]], classes=["c"])
     with pytest.raises(ValueError, match="its paths are of type int64"):
