@@ -27,10 +27,10 @@ by the split in --fold, and config.data.fold chooses another when they are read.
 in a table, or the same text that --group_pattern finds in their file names ('(person[0-9]+)_'), or
 by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
 
-The command writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason of
-what is missing, is not a video or does not decode) and, when all is done, dataset.json. A run that
-was interrupted continues when the same command is given again. Given once more, the command adds
-videos that are new or were repaired. Words after -- go to Apache Beam.
+The command writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason
+of what is missing, is not a video or does not decode) and, when all is done, dataset.json. A run
+that was interrupted continues when the same command is given again. Given once more, the command
+adds videos that are new or were repaired. Words after -- go to Apache Beam.
 """
 
 import os

@@ -16,24 +16,13 @@ _POLL_SECONDS = 5.0
 
 
 def run(
-    shards: Sequence[Shard],
-    conversion: Conversion,
-    options: Sequence[str],
-    advance: Callable[[int], object],
+    shards: Sequence[Shard], conversion: Conversion, options: Sequence[str], advance: Callable
 ) -> None:
     """Write shards; `advance` gets the number of clips of each, as they are written.
 
     The workers need this package and the paths of `conversion`: a shared or a remote file system.
-    If the pipeline fails (`OSError`), shards that are whole stay.
-
-    Args:
-        shards: The shards.
-        conversion: What they have in common.
-        options: Options of the pipeline and its runner, as words of a command line.
-        advance: Function for the progress bar.
-
-    Raises:
-        ValueError: If an option is not Beam's.
+    `options` are words of a command line, for the pipeline and its runner; a `ValueError` if one
+    is not Beam's. If the pipeline fails (`OSError`), shards that are whole stay.
     """
     try:
         # By default workers log hundreds of lines.

@@ -723,7 +723,7 @@ def test_a_repaired_set_keeps_the_splits_that_were_drawn(folder, tmp_path):
         assert manifest["splits"]["train"]["clips"] == 9
     # What is new could be of a recording that is in another split.
     (root / "red/more.mp4").write_bytes(film)
-    with pytest.raises(ValueError, match="new, where splits are drawn: red/more.mp4"):
+    with pytest.raises(ValueError, match=r"new, where splits are drawn: red/more\.mp4"):
         write()
 
 
