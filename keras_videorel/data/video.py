@@ -194,7 +194,7 @@ class FrameReader:
         except av.error.FFmpegError:
             self._losses.breaks_off = True
         except IndexError:
-            pass  # PyAV 17 and 18, at the end of a file where a stream came up on the way
+            pass  # PyAV 17 and 18, at the end: https://github.com/PyAV-Org/PyAV/issues/692
         yield None
 
     def _from(self, first, opening):

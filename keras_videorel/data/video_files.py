@@ -64,7 +64,8 @@ def open_stream(url, time_limit):
 
 def _open(path, name, options, time_limit=None):
     try:
-        # `options=`, for decoders, crashes PyAV 17.0.1 where a stream comes up on the way.
+        # `options=`, for decoders, crashes PyAV 17.0.1 where a stream comes up on the way
+        # (https://github.com/PyAV-Org/PyAV/issues/2010).
         container = av.open(
             name, container_options=options, timeout=time_limit, metadata_errors="ignore"
         )
