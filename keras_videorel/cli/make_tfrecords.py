@@ -12,7 +12,7 @@ Data sets:
     folder   DIR/{train,val,test}/LABEL/*, or DIR/LABEL/* with --test_fraction: files of any
              name that are videos, and folders of pictures (LABEL/CLIP/000001.jpg)
     csv      a table with the columns path (relative to DIR; a file or a folder of pictures),
-             label, split (train, val or test); start and end (seconds) make a clip a segment of
+             label, split (train, val or test); start and end (seconds) if a clip is a part of
              its file; group is for --test_fraction and --val_fraction
     ucf101   the folder of classInd.txt, trainlist0N.txt and testlist0N.txt
     hmdb51   the folder of LABEL_test_splitN.txt
@@ -193,7 +193,7 @@ def _print_rejected(path):
     with files.opened(path) as file:
         lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
     missing = re.compile(rf',"?{official.MISSING}( \(.* is there\)"?)?$').search
-    # A part of a data set lacks the rest of it, which says less than the other reasons.
+    # Last, since files that were not downloaded are a less interesting reason than others.
     lines.sort(key=lambda line: missing(line) is not None)
     count = sum(missing(line) is not None for line in lines)
     print(f"rejected: {len(lines)} files ({count} of them missing), listed in {path}:")
