@@ -25,8 +25,8 @@ by the split in --fold, and config.data.fold chooses another when they are read.
 
 --test_fraction and --val_fraction keep the clips of a recording together. These are clips with the
 same group in a table, or with the same text that --group_pattern finds in their file names
-('(person[0-9]+)_'). By default, names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics' tell
-the recording.
+('(person[0-9]+)_'). By default the recording is read from names like UCF-101's (v_LABEL_g01_c02),
+HMDB-51's and Kinetics'.
 
 The command writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason
 of files that are missing, are not videos or do not decode) and at the end dataset.json. To continue
