@@ -64,7 +64,7 @@ def is_remote(path):
     return "://" in os.fspath(path)
 
 
-def absolute(path):
+def absolute(path) -> str:
     """A path that does not depend on the working directory."""
     path = os.fspath(path)
     return path.rstrip("/") if is_remote(path) else os.path.abspath(path)
@@ -173,18 +173,18 @@ def entries(path):
     return sorted(folders), sorted(names)
 
 
-def walk(path, skip=lambda name: False, known=()):
+def walk(path, skip=lambda name: False):
     """Yield `(folder, names of files)` of a folder and all folders below; links are followed.
 
-    Each folder comes once, so that loops of links end. Folders for whose name `skip` is true, and
-    the `known` ones, are left out.
+    Each folder comes once, so that loops of links end. Folders for whose name `skip` is true are
+    left out.
     """
 
     def identity(folder):
         status = os.stat(folder)
         return status.st_dev, status.st_ino
 
-    seen = {identity(folder) for folder in known}
+    seen = set()
     pending, linked = [os.fspath(path)], []
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)

@@ -5,17 +5,18 @@ both, and the `seed` of the data set, an integer of at least 0. `size` is the he
 its frames in pixels, an even number.
 """
 
+from __future__ import annotations
+
 import colorsys
 import csv
 import functools
-import io
-import json
 import math
 import multiprocessing
 import operator
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.data.local_engine import available_cores
 from keras_videorel.data.synthetic import (
     CLASSES,
     FRAMES,
@@ -35,7 +37,7 @@ from keras_videorel.data.synthetic import (
     trajectory,
     unit_vector,
 )
-from keras_videorel.files import atomic_write, write_json
+from keras_videorel.files import atomic_write, read_json, write_json
 
 SPLITS = ("train", "test")
 COLUMNS = ("path", "label", "split", "speed", "background", "disc", "square")
@@ -69,7 +71,7 @@ class Clip(NamedTuple):
 
     label: str
     split: str
-    index: int
+    index: int  # type: ignore[assignment]
     layout: Layout
     speed: float
     background: int  # texture ids
@@ -81,7 +83,7 @@ class Clip(NamedTuple):
     drift: tuple  # background velocity in pixels per frame
 
     @property
-    def path(self):
+    def path(self) -> str:
         """Path of the video in the folder of the data set, with forward slashes."""
         return f"{self.split}/{self.label}/{self.index:04d}.mp4"
 
@@ -98,7 +100,7 @@ def _draw_from(rng, intervals):
     return rng.uniform(low, high)
 
 
-def draw_clip(label, split, index, seed):
+def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
     """Draw a `Clip` from a random generator of its own."""
     check_choice("label", label, CLASSES)
     check_choice("split", split, SPLITS)
@@ -144,7 +146,7 @@ def _texture(kind, identifier, size):
     y, x = np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2, indexing="ij")
     frequency = np.maximum(np.hypot(x, y), 1e-9)
     band = np.exp(-((np.log(frequency * wavelength / SIDE) / 0.25) ** 2))
-    if split == "test" and identifier % 2:  # streaks: one orientation is favoured
+    if split == "test" and identifier % 2:  # streaks: one orientation is favored
         band *= np.exp(np.cos(2 * (np.arctan2(y, x) - rng.uniform(0, np.pi))))
     noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * band).real
     noise /= noise.std()
@@ -201,7 +203,7 @@ def _render(clip, size):
     return frames
 
 
-def render_clip(label, split, index, seed, size=112):
+def render_clip(label: str, split: str, index: int, seed: int, size: int = 112) -> np.ndarray:
     """Frames of a clip before encoding, uint8 RGB `(FRAMES, size, size, 3)`."""
     return _render(draw_clip(label, split, index, seed), _check_size(size))
 
@@ -228,7 +230,7 @@ def _encode(frames, path):
         container.mux(stream.encode())
 
 
-def write_video(path, labels, seed, size=112):
+def write_video(path: str | os.PathLike, labels: Sequence[str], seed: int, size: int = 112) -> None:
     """Write an MP4 of the first test clips of some classes, one after the other."""
     clips = [render_clip(label, "test", 0, seed, size) for label in labels]
     with atomic_write(path) as temporary:
@@ -248,31 +250,26 @@ def _start_worker():
 
 
 def _write_clips(output, clips, size, workers):
+    write = functools.partial(_write_clip, output, size=size)
     progress = functools.partial(tqdm, total=len(clips), unit="clip", desc="render")
     if workers == 1 or len(clips) <= 1:
         for clip in progress(clips):
-            _write_clip(output, clip, size)
+            write(clip)
         return
-    executor = ProcessPoolExecutor(
-        min(workers, len(clips)), multiprocessing.get_context("spawn"), _start_worker
-    )
+    context = multiprocessing.get_context("spawn")
     try:
-        jobs = [executor.submit(_write_clip, output, clip, size) for clip in clips]
-        for job in progress(as_completed(jobs)):
-            job.result()
+        with ProcessPoolExecutor(min(workers, len(clips)), context, _start_worker) as executor:
+            for _ in progress(executor.map(write, clips)):
+                pass
     except BrokenProcessPool:
         raise OSError(
             f"a rendering process died (memory may be short; workers={workers}); the same "
             "command again renders the clips that are missing"
         ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _claim(output, options):
     """Mark a folder as a render with these options; an earlier render must have the same."""
-    if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"`output` must be a folder. Received: {str(output)!r}, a file")
     record = output / "render.json"
     if not record.exists():
         foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
@@ -281,34 +278,36 @@ def _claim(output, options):
                 f"`output` holds {', '.join(foreign)} but no render.json, so it is not a render to "
                 f"complete; choose another folder. Received: {str(output)!r}"
             )
-        output.mkdir(parents=True, exist_ok=True)
         write_json(record, options)
         return
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        different = [
-            f"{name}={found[name]} there, {value} wanted"
-            for name, value in options.items()
-            if found[name] != value
-        ]
-    except (ValueError, KeyError, TypeError):
-        different = ["its render.json is not valid"]
+    found = read_json(record)
+    there = found if isinstance(found, dict) else {}
+    different = [
+        f"{name}={there.get(name)} there, {value} wanted"
+        for name, value in options.items()
+        if there.get(name) != value
+    ]
     if different:
         raise ValueError(
-            f"`output` holds a render with other options ({'; '.join(different)}); choose another "
-            f"folder or repeat its options. Received: {str(output)!r}"
+            f"`output` holds a render.json with other options ({'; '.join(different)}); choose "
+            f"another folder or repeat its options. Received: {str(output)!r}"
         )
 
 
 def write_dataset(
-    output, clips_per_class=38, test_clips_per_class=None, seed=0, size=112, workers=None
-):
+    output: str | os.PathLike,
+    clips_per_class: int = 38,
+    test_clips_per_class: int | None = None,
+    seed: int = 0,
+    size: int = 112,
+    workers: int | None = None,
+) -> Path:
     """Render the data set as `SPLIT/LABEL/NNNN.mp4` with a table of the clips, `clips.csv`.
 
     A second call with the same options renders what is missing and leaves the rest alone.
 
     Args:
-        output: Folder of the data set; made if need be.
+        output: Folder of the data set; created if needed.
         clips_per_class: Training clips per class.
         test_clips_per_class: Test clips per class; by default a third of `clips_per_class`, and
             at least 1.
@@ -317,7 +316,7 @@ def write_dataset(
         workers: Number of processes; by default one for each available core.
 
     Returns:
-        Path of `clips.csv`. Its columns are `COLUMNS`: the path relative to the folder, label,
+        Path of `clips.csv`, with the columns `COLUMNS`: the path relative to the folder, label,
         split, speed factor, and the texture ids of background, disc and square.
 
     Raises:
@@ -326,20 +325,20 @@ def write_dataset(
     clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
     if test_clips_per_class is None:
         test_clips_per_class = max(1, clips_per_class // 3)
+    counts = {
+        "train": clips_per_class,
+        "test": check_integer("test_clips_per_class", test_clips_per_class, 1),
+    }
     options = {
-        "clips_per_class": clips_per_class,
-        "test_clips_per_class": check_integer("test_clips_per_class", test_clips_per_class, 1),
+        "clips_per_class": counts["train"],
+        "test_clips_per_class": counts["test"],
         "seed": check_integer("seed", seed, 0),
         "size": _check_size(size),
         "renderer": _RENDERER,
     }
-    if workers is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        workers = os.cpu_count() if affinity is None else len(affinity(0))
-    workers = check_integer("workers", workers, 1)
-    output = Path(output)
-    _claim(output, options)
-    counts = {"train": clips_per_class, "test": options["test_clips_per_class"]}
+    workers = check_integer("workers", available_cores() if workers is None else workers, 1)
+    folder = Path(output)
+    _claim(folder, options)
     clips = [
         draw_clip(label, split, index, seed)
         for split in SPLITS
@@ -347,14 +346,14 @@ def write_dataset(
         for index in range(counts[split])
     ]
     clips.sort(key=operator.attrgetter("path"))
-    missing = [clip for clip in clips if not Path(output, clip.path).exists()]
-    _write_clips(output, missing, options["size"], workers)
-
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
-    path = output / "clips.csv"
-    with atomic_write(path) as temporary:
-        Path(temporary).write_bytes(table.getvalue().encode())
+    missing = [clip for clip in clips if not Path(folder, clip.path).exists()]
+    _write_clips(folder, missing, options["size"], workers)
+    path = folder / "clips.csv"
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
     return path

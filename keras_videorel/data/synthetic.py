@@ -32,8 +32,11 @@ Lengths are in pixels of a frame of `SIDE` x `SIDE` pixels, x to the right and y
 radians and grow clockwise on the screen. Rendering scales lengths to the frame's size.
 """
 
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -93,8 +96,8 @@ class Trajectory(NamedTuple):
     square_angle: np.ndarray  # (frames,)
 
 
-def draw_layout(rng):
-    """Draw a `Layout` from a `numpy.random.Generator`."""
+def draw_layout(rng: np.random.Generator) -> Layout:
+    """Draw a `Layout`."""
     turn = 2 * math.pi
     return Layout(
         center=tuple(rng.uniform(0, SIDE, 2).tolist()),
@@ -107,7 +110,7 @@ def draw_layout(rng):
     )
 
 
-def unit_vector(angle):
+def unit_vector(angle: np.ndarray | float) -> np.ndarray:
     """Unit vectors `(..., 2)` of angles `(...)` in radians."""
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
@@ -137,7 +140,7 @@ def _distance_table():
     return np.quantile(distances, np.linspace(0, 1, 1025))
 
 
-def distance_quantile(quantile):
+def distance_quantile(quantile: np.ndarray | float) -> np.ndarray:
     """Quantiles, of numbers in [0, 1], of the distance of the objects at a random frame.
 
     The imitation classes have this distribution, where the distance follows from home position,
@@ -211,7 +214,7 @@ def _assemble(layout, center=0.0, bearing=0.0, distance=None, disc_turn=0.0, squ
     )
 
 
-_FIRST_MEMBERS = {
+_FIRST_MEMBERS: dict[str, Callable] = {
     "left": functools.partial(_translate, (-1, 0)),
     "up": functools.partial(_translate, (0, -1)),
     "turn_cw": functools.partial(_spin, 1),
@@ -225,7 +228,7 @@ _FIRST_MEMBERS = {
 }
 
 
-def trajectory(label, layout, speed, frames=FRAMES):
+def trajectory(label: str, layout: Layout, speed: float, frames: int = FRAMES) -> Trajectory:
     """The `Trajectory` of the two objects over a clip.
 
     The same layout and speed give the members of a pair the same frames, in reverse order or, for
@@ -233,7 +236,7 @@ def trajectory(label, layout, speed, frames=FRAMES):
 
     Args:
         label: One of `CLASSES`.
-        layout: A `Layout`.
+        layout: Where the objects are.
         speed: Speed factor, above 0.
         frames: Number of frames, even and at least 2.
     """

@@ -58,11 +58,11 @@ def model_card(
     if layers.SMART in kinds:  # which says it all
         kinds -= {layers.SquarePooling, layers.SymmetricConv3D}
     network = [text for kind, text in NETWORKS.items() if kind in kinds]
-    files = [
-        (f"`{name}`", FILES[name], f"{found['bytes'] / 1e6:.1f}")
-        + (f"{found['max_error']:.1g}", f"{found['agreement']:.1%}") * ("agreement" in found)
-        for name, found in figures.items()
-    ]
+    files = []
+    for name, found in figures.items():
+        files.append([f"`{name}`", FILES[name], f"{found['bytes'] / 1e6:.1f}", "", ""])
+        if "agreement" in found:
+            files[-1][3:] = f"{found['max_error']:.1g}", f"{found['agreement']:.1%}"
     parts = [
         f"# {model.name}",
         " ".join([f"Names the action in a video, of {classes} classes.", *network]),
@@ -153,7 +153,7 @@ def _numbers(values):
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence]) -> str:
-    lines = [head, ["---"] * len(head), *([*row, *[""] * (len(head) - len(row))] for row in rows)]
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
