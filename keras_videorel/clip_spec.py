@@ -170,6 +170,7 @@ def _is_sequence(value):
 
 
 def _check_size(name, size):
+    """Return a size as an integer, a tuple of two integers, or `None`."""
     if size is None:
         return None
     if not _is_sequence(size):

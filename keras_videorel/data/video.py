@@ -95,6 +95,7 @@ class FrameReader:
         self.close()
 
     def _begin(self):
+        """Open the file at its beginning."""
         if self._time_limit is None:
             self._container, self._stream = open_file(self.path)
         else:
@@ -104,6 +105,7 @@ class FrameReader:
         self._packets = self._demux()
 
     def _find_rate(self):
+        """Frames per second, from the declared rate and the first timestamps."""
         rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
         rates = [rate for rate in rates if _MIN_RATE <= rate <= _MAX_RATE]
         likely = [rate for rate in rates if 1 <= rate <= 120]
@@ -254,6 +256,7 @@ class FrameReader:
         return True
 
     def _timed(self, pictures):
+        """Yield `(timestamp, picture)`."""
         clock = Clock(1 / self.frame_rate)
         for picture in pictures:
             yield clock(self._stated_time(picture)), picture
