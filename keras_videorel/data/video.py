@@ -193,7 +193,8 @@ class FrameReader:
         except av.error.FFmpegError:
             self._losses.breaks_off = True
         except IndexError:
-            pass  # PyAV 17 and 18 raise this at the end if a stream first appeared mid-file
+            # PyAV 17 and 18 raise this at the end: https://github.com/PyAV-Org/PyAV/issues/692
+            pass
         yield None
 
     def _from(self, first, opening):

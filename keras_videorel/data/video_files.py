@@ -59,7 +59,8 @@ def open_stream(url, time_limit):
 
 def _open(path, name, options, time_limit=None):
     try:
-        # Decoder options in `options=` crash PyAV 17.0.1 if a stream first appears mid-file.
+        # Decoder options in `options=` crash PyAV 17.0.1 if a stream first appears mid-file
+        # (https://github.com/PyAV-Org/PyAV/issues/2010).
         container = av.open(
             name, container_options=options, timeout=time_limit, metadata_errors="ignore"
         )

@@ -8,7 +8,11 @@ from keras_videorel.training.accumulation import AccumulatingModel
 
 
 class SGD(keras.optimizers.SGD):
-    """SGD that clips the gradient of the whole batch. Keras clips that of each device."""
+    """SGD that clips the gradient of the whole batch.
+
+    Keras 3.15.1 clips the gradient of each device, as its TensorFlow ancestor did:
+    https://github.com/tensorflow/tensorflow/issues/33929
+    """
 
     def _clip_gradients(self, grads):
         replica = tf.distribute.get_replica_context()
