@@ -129,10 +129,8 @@ def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
 
 @functools.lru_cache(maxsize=256)
 def _texture(kind, identifier, size):
-    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255.
-
-    Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
-    """
+    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255."""
+    # Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
     split = next(name for name in SPLITS if identifier in TEXTURES[name])
     rng = np.random.default_rng([("object", "background").index(kind), identifier])
     wavelength = _draw_from(rng, _WAVELENGTHS[kind, split])
