@@ -20,7 +20,7 @@ help:
 	@echo "make test-backends  the layers and models on the jax and torch backends"
 	@echo "make test-io        shards on S3, with a local server (Python 3.10 or 3.11)"
 	@echo "make test-oldest    a part of the tests with the oldest versions that setup.cfg allows"
-	@echo "make lint           ruff"
+	@echo "make lint           ruff, and mypy on the typed rooms"
 	@echo "make bench          the benchmarks of docs/results.md and docs/performance.md (many minutes)"
 	@echo "make study          the experiments of docs/results.md (hours)"
 	@echo "make clean          delete the demo's output and the environments"
@@ -62,6 +62,7 @@ test-oldest: $(OLDEST_VENV)/installed
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python tools/benchmark.py all

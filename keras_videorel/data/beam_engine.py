@@ -16,10 +16,7 @@ _POLL_SECONDS = 5.0
 
 
 def run(
-    shards: Sequence[Shard],
-    conversion: Conversion,
-    options: Sequence[str],
-    advance: Callable[[int], object],
+    shards: Sequence[Shard], conversion: Conversion, options: Sequence[str], advance: Callable
 ) -> None:
     """Write shards; `advance` is called with the number of clips of each shard that is written.
 

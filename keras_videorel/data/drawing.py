@@ -215,8 +215,9 @@ def _suspicions(videos, groups):
     for video in videos:
         stem = os.path.splitext(video.path.rpartition("/")[2])[0]
         head, *rest = re.split(r"(\d+)", stem)
-        named = re.search(r"[^\W\d_]", head) and not _CAMERAS.fullmatch(head)
-        if rest and named and groups[video.name] == video.path:
+        # Dates begin with a number and have three.
+        named = re.search(r"[^\W\d_]", head) or len(rest) == 4
+        if rest and named and not _CAMERAS.fullmatch(head) and groups[video.name] == video.path:
             base = head if len(rest) == 2 else head + rest.pop(0)
             families[video.label][base, re.sub(r"\d+", "#", "".join(rest))].append(video)
     pairs, others = [], set()

@@ -46,7 +46,8 @@ def read_folder(videos: str | os.PathLike, drawing: Drawing = NOTHING) -> DataSe
         for folder in splits.values()
     ):
         splits = {}
-    rejected, warnings, found = [], [], []
+    rejected: list[tuple[str, str]] = []
+    warnings, found = [], []
     if splits:
         if drawing.test is not None:
             raise ValueError(
@@ -60,14 +61,14 @@ def read_folder(videos: str | os.PathLike, drawing: Drawing = NOTHING) -> DataSe
                 f"`videos` must hold the splits train, val and test only. Received: {videos!r} "
                 f"with {', '.join(wrong)}; rename or move that folder"
             )
-        reason = "not one of the folders train, val and test"
-        rejected += [(f"{folder.path}/", reason) for folder in others]
+        rejected += [(f"{f.path}/", "not one of train, val and test") for f in others]
     for folder in (root, *splits.values()):
         for name in folder.files:
             reason = why_no_video(os.path.join(folder.place, name))
             if reason is None:
                 _refuse_misplaced(videos, folder.inner(name))
-            rejected.append((folder.inner(name), reason))
+            else:
+                rejected.append((folder.inner(name), reason))
     for parent in splits.values() or [root]:
         split = SPLITS_BY_NAME[parent.name.lower()] if splits else "train"
         for folder in parent.folders:

@@ -19,10 +19,7 @@ def available_cores() -> int:
 
 
 def run(
-    shards: Sequence[Shard],
-    conversion: Conversion,
-    num_workers: int,
-    advance: Callable[[], object],
+    shards: Sequence[Shard], conversion: Conversion, num_workers: int, advance: Callable
 ) -> None:
     """Write shards; `advance` is called after each clip, by one thread at a time.
 

@@ -6,6 +6,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from itertools import chain
 from typing import NamedTuple
 
@@ -189,7 +190,7 @@ def read_class_names(path: str | os.PathLike) -> list[str]:
     )
 
 
-def write_class_names(path: str | os.PathLike, names: list[str]) -> None:
+def write_class_names(path: str | os.PathLike, names: Iterable[str]) -> None:
     """Write a file of class names; a reader never sees half of one."""
     with files.atomic_write(path) as temporary, files.opened(temporary, "w", newline="") as file:
         file.writelines(f"{name}\n" for name in names)

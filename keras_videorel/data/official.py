@@ -55,7 +55,7 @@ def read_ucf101(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
     """
     annotations = _check_annotations(annotations)
     labels = _class_index(os.path.join(annotations, "classInd.txt"))
-    splits = {}
+    splits: dict = {}
     for number in _folds(annotations, r"(?:train|test)list0*(\d+)\.txt"):
         for split in (TRAIN, TEST):
             path = os.path.join(annotations, f"{split}list{number:02d}.txt")
@@ -68,7 +68,7 @@ def read_ucf101(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
                         "`annotations` must list videos as LABEL/NAME.avi, with labels and indices "
                         f"of classInd.txt. Received: {line!r} in {place}"
                     )
-                _add(splits, (name, label), number, split, place)
+                splits.setdefault((name, label), {})[number] = split
     return _data_set(_clips(splits), labels, videos, fold)
 
 
@@ -82,7 +82,7 @@ def read_hmdb51(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
     pattern = r"(.+)_test_split(\d+)\.txt"
     labels = sources.sorted_labels({match[1] for match in _matches(annotations, pattern)})
     ids = {"1": TRAIN, "2": TEST, "0": UNUSED}
-    splits = {}
+    splits: dict = {}
     for number in _folds(annotations, pattern):
         for label in labels:
             for place, line in _lines(os.path.join(annotations, f"{label}_test_split{number}.txt")):
@@ -93,7 +93,7 @@ def read_hmdb51(annotations: Path, videos: Path, fold: int = 1) -> DataSet:
                         f"Received: {line!r} in {place}"
                     )
                 key = (f"{label}/{name.strip()}", label)
-                _add(splits, key, number, ids[identity], place)
+                splits.setdefault(key, {})[number] = ids[identity]
     return _data_set(_clips(splits), labels, videos, fold)
 
 
@@ -112,7 +112,8 @@ def read_kinetics(
     they are, in 2 the validation part is tested on, as papers do. Otherwise there is one, tested on
     the part that is there.
     """
-    rows, contradictions = {}, []
+    rows: dict[tuple, dict] = {}
+    contradictions = []
     for path in _tables(annotations):
         for place, row in _table(path):
             first = rows.setdefault(row["clip"], row)
@@ -149,7 +150,7 @@ def read_kinetics(
         clips.append(_Clip(name, row["label"], splits, whole, row["times"], alone))
     found = _data_set(clips, labels, videos, fold)
     found = sources.with_labels(found, labels)
-    return found._replace(rejected=sorted(found.rejected + contradictions))
+    return found._replace(rejected=sorted([*found.rejected, *contradictions]))
 
 
 READERS = {"ucf101": read_ucf101, "hmdb51": read_hmdb51, "kinetics": read_kinetics}
@@ -200,15 +201,6 @@ def _class_index(path):
             )
         labels.append(label.strip())
     return labels
-
-
-def _add(splits, key, fold, split, place):
-    known = splits.setdefault(key, {}).setdefault(fold, split)
-    if known != split:
-        raise ValueError(
-            f"`annotations` must give a video one split of a fold. Received: {key[0]!r} as {known} "
-            f"and as {split} in {place}"
-        )
 
 
 def _clips(splits):

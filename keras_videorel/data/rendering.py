@@ -1,21 +1,22 @@
-"""Clips of the embedded data set (`synthetic`): drawn, encoded as H.264 MP4, listed in a table.
+"""Render the clips of the embedded data set (`synthetic`) as H.264 MP4, and list them in a table.
 
-A clip follows from its class `label`, its `split` ("train" or "test"), its `index` from 0 within
-both, and the `seed` of the data set, an integer of at least 0. `size` is the height and width of
-its frames in pixels, an even number.
+The class `label`, the `split` ("train" or "test"), the `index` from 0 in this class and split, and
+the `seed` of the data set determine a clip. `size` is the height and width of the frames in pixels,
+an even number.
 """
+
+from __future__ import annotations
 
 import colorsys
 import csv
 import functools
-import io
-import json
 import math
 import multiprocessing
 import operator
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_videorel.checks import check_choice, check_integer
+from keras_videorel.data.local_engine import available_cores
 from keras_videorel.data.synthetic import (
     CLASSES,
     FRAMES,
@@ -35,7 +37,7 @@ from keras_videorel.data.synthetic import (
     trajectory,
     unit_vector,
 )
-from keras_videorel.files import atomic_write, write_json
+from keras_videorel.files import atomic_write, read_json, write_json
 
 SPLITS = ("train", "test")
 COLUMNS = ("path", "label", "split", "speed", "background", "disc", "square")
@@ -45,8 +47,8 @@ DISC_RADIUS = (11.0, 12.5)
 SQUARE_SIDE = (17.5, 20.0)
 DRIFT = (0.1, 0.3)  # speed of the background in pixels per frame
 
-# Interleaved: no speed and no texture of a test clip occurs in training, and yet both lie within
-# the range that training covers.
+# Speeds of training and test clips interleave. Test clips have speeds and textures that training
+# clips never have, within the range of the training clips.
 SPEEDS = {
     "train": ((1.00, 1.12), (1.30, 1.42), (1.60, 1.72)),
     "test": ((1.15, 1.27), (1.45, 1.57)),
@@ -60,7 +62,7 @@ _WAVELENGTHS = {
     ("background", "test"): ((17.5, 21.5),),
 }
 
-_RENDERER = 1  # part of render.json; raise it with any change to drawing or encoding
+_RENDERER = 1  # stored in render.json; raise it after any change to drawing or encoding
 _MIN_SIZE, _MAX_SIZE = 32, 512
 
 
@@ -69,7 +71,7 @@ class Clip(NamedTuple):
 
     label: str
     split: str
-    index: int
+    index: int  # type: ignore[assignment]
     layout: Layout
     speed: float
     background: int  # texture ids
@@ -77,11 +79,11 @@ class Clip(NamedTuple):
     square: int
     disc_radius: float
     square_side: float
-    texture_offsets: np.ndarray  # (3, 2): of background, disc and square, uniform on the torus
+    texture_offsets: np.ndarray  # (3, 2); of background, disc and square, uniform on the torus
     drift: tuple  # background velocity in pixels per frame
 
     @property
-    def path(self):
+    def path(self) -> str:
         """Path of the video in the folder of the data set, with forward slashes."""
         return f"{self.split}/{self.label}/{self.index:04d}.mp4"
 
@@ -98,8 +100,8 @@ def _draw_from(rng, intervals):
     return rng.uniform(low, high)
 
 
-def draw_clip(label, split, index, seed):
-    """Draw a `Clip` from a random generator of its own."""
+def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
+    """Draw a `Clip`. Each clip has its own random generator."""
     check_choice("label", label, CLASSES)
     check_choice("split", split, SPLITS)
     index = check_integer("index", index, 0)
@@ -127,9 +129,9 @@ def draw_clip(label, split, index, seed):
 
 @functools.lru_cache(maxsize=256)
 def _texture(kind, identifier, size):
-    """Draw a tileable texture, float32 RGB `(size, size, 3)`, values from 0 to 255.
+    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255.
 
-    Objects are bright, fine and rich in contrast, backgrounds dark and coarse.
+    Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
     """
     split = next(name for name in SPLITS if identifier in TEXTURES[name])
     rng = np.random.default_rng([("object", "background").index(kind), identifier])
@@ -140,11 +142,11 @@ def _texture(kind, identifier, size):
     hsv = zip(hues, saturations, values, strict=True)
     dark, light = (np.array(colorsys.hsv_to_rgb(*each)) for each in hsv)
 
-    # Noise limited to a band of frequencies; made with the FFT, it is periodic.
+    # Noise in a band of frequencies. The FFT makes it periodic.
     y, x = np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2, indexing="ij")
     frequency = np.maximum(np.hypot(x, y), 1e-9)
     band = np.exp(-((np.log(frequency * wavelength / SIDE) / 0.25) ** 2))
-    if split == "test" and identifier % 2:  # streaks: one orientation is favoured
+    if split == "test" and identifier % 2:  # streaks: one orientation is favored
         band *= np.exp(np.cos(2 * (np.arctan2(y, x) - rng.uniform(0, np.pi))))
     noise = np.fft.ifft2(np.fft.fft2(rng.standard_normal((size, size))) * band).real
     noise /= noise.std()
@@ -158,16 +160,16 @@ def _texture(kind, identifier, size):
 
 
 def _sample(texture, x, y):
-    """Colors of a tileable texture at coordinates in its pixels, whose centers are at .5."""
+    """Colors of a tileable texture at coordinates in pixels, whose centers are at .5."""
     x, y = np.broadcast_arrays(np.float32(x - 0.5), np.float32(y - 0.5))
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def _draw_object(frame, texture, offset, center, angle, is_disc, extent):
-    """Draw a disc or a square into a frame, in place, wrapped around its borders.
+    """Draw a disc or a square into a frame, in place, wrapped around the frame's borders.
 
-    Lengths are in pixels of the frame: `offset` is the object's center (x, y) within the texture,
-    `center` its center in the frame, `extent` the radius or half the side.
+    Lengths are in pixels of the frame. `offset` is the object's center (x, y) in the texture,
+    `center` its center in the frame, and `extent` the radius or half the side.
     """
     size = len(frame)
     reach = math.ceil(extent * (1 if is_disc else math.sqrt(2))) + 1
@@ -201,15 +203,15 @@ def _render(clip, size):
     return frames
 
 
-def render_clip(label, split, index, seed, size=112):
+def render_clip(label: str, split: str, index: int, seed: int, size: int = 112) -> np.ndarray:
     """Frames of a clip before encoding, uint8 RGB `(FRAMES, size, size, 3)`."""
     return _render(draw_clip(label, split, index, seed), _check_size(size))
 
 
 # --- Files ----------------------------------------------------------------------------------
 
-# Every block of every frame gets the same quantizer, so that the coding error, which a single frame
-# shows, follows the motion as little as possible. One thread makes the bytes repeatable.
+# All blocks of all frames have the same quantizer, so that coding errors in a single frame reveal
+# as little as possible about its motion. One thread makes the bytes reproducible.
 _ENCODER = {
     "preset": "veryfast",
     "qp": "16",
@@ -228,8 +230,8 @@ def _encode(frames, path):
         container.mux(stream.encode())
 
 
-def write_video(path, labels, seed, size=112):
-    """Write an MP4 of the first test clips of some classes, one after the other."""
+def write_video(path: str | os.PathLike, labels: Sequence[str], seed: int, size: int = 112) -> None:
+    """Write an MP4 with the first test clip of each class in `labels`, one after the other."""
     clips = [render_clip(label, "test", 0, seed, size) for label in labels]
     with atomic_write(path) as temporary:
         _encode(np.concatenate(clips), temporary)
@@ -243,36 +245,31 @@ def _write_clip(output, clip, size):
 
 
 def _start_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and ends this process
-    cv2.setNumThreads(1)  # the processes share the cores already
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    cv2.setNumThreads(1)  # each core has its own process
 
 
 def _write_clips(output, clips, size, workers):
+    write = functools.partial(_write_clip, output, size=size)
     progress = functools.partial(tqdm, total=len(clips), unit="clip", desc="render")
     if workers == 1 or len(clips) <= 1:
         for clip in progress(clips):
-            _write_clip(output, clip, size)
+            write(clip)
         return
-    executor = ProcessPoolExecutor(
-        min(workers, len(clips)), multiprocessing.get_context("spawn"), _start_worker
-    )
+    context = multiprocessing.get_context("spawn")
     try:
-        jobs = [executor.submit(_write_clip, output, clip, size) for clip in clips]
-        for job in progress(as_completed(jobs)):
-            job.result()
+        with ProcessPoolExecutor(min(workers, len(clips)), context, _start_worker) as executor:
+            for _ in progress(executor.map(write, clips)):
+                pass
     except BrokenProcessPool:
         raise OSError(
             f"a rendering process died (memory may be short; workers={workers}); the same "
             "command again renders the clips that are missing"
         ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _claim(output, options):
-    """Mark a folder as a render with these options; an earlier render must have the same."""
-    if output.exists() and not output.is_dir():
-        raise NotADirectoryError(f"`output` must be a folder. Received: {str(output)!r}, a file")
+    """Write the options to a folder. Raise a `ValueError` if it holds other options or files."""
     record = output / "render.json"
     if not record.exists():
         foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
@@ -281,65 +278,68 @@ def _claim(output, options):
                 f"`output` holds {', '.join(foreign)} but no render.json, so it is not a render to "
                 f"complete; choose another folder. Received: {str(output)!r}"
             )
-        output.mkdir(parents=True, exist_ok=True)
         write_json(record, options)
         return
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        different = [
-            f"{name}={found[name]} there, {value} wanted"
-            for name, value in options.items()
-            if found[name] != value
-        ]
-    except (ValueError, KeyError, TypeError):
-        different = ["its render.json is not valid"]
+    found = read_json(record)
+    there = found if isinstance(found, dict) else {}
+    different = [
+        f"{name}={there.get(name)} there, {value} wanted"
+        for name, value in options.items()
+        if there.get(name) != value
+    ]
     if different:
         raise ValueError(
-            f"`output` holds a render with other options ({'; '.join(different)}); choose another "
-            f"folder or repeat its options. Received: {str(output)!r}"
+            f"`output` holds a render.json with other options ({'; '.join(different)}); choose "
+            f"another folder or repeat its options. Received: {str(output)!r}"
         )
 
 
 def write_dataset(
-    output, clips_per_class=38, test_clips_per_class=None, seed=0, size=112, workers=None
-):
+    output: str | os.PathLike,
+    clips_per_class: int = 38,
+    test_clips_per_class: int | None = None,
+    seed: int = 0,
+    size: int = 112,
+    workers: int | None = None,
+) -> Path:
     """Render the data set as `SPLIT/LABEL/NNNN.mp4` with a table of the clips, `clips.csv`.
 
-    A second call with the same options renders what is missing and leaves the rest alone.
+    A second call with the same options renders only the missing clips.
 
     Args:
-        output: Folder of the data set; made if need be.
+        output: Folder of the data set; created if needed.
         clips_per_class: Training clips per class.
-        test_clips_per_class: Test clips per class; by default a third of `clips_per_class`, and
-            at least 1.
+        test_clips_per_class: Test clips per class. Default: a third of `clips_per_class`, at
+            least 1.
         seed: Seed of the data set.
         size: Height and width of the frames.
-        workers: Number of processes; by default one for each available core.
+        workers: Number of processes. Default: one per available core.
 
     Returns:
-        Path of `clips.csv`. Its columns are `COLUMNS`: the path relative to the folder, label,
+        Path of `clips.csv`, with the columns `COLUMNS`: the path relative to the folder, label,
         split, speed factor, and the texture ids of background, disc and square.
 
     Raises:
-        ValueError: If the folder holds something else, such as a render with other options.
+        ValueError: If an argument is out of range, or `output` holds other files or a render with
+            other options.
     """
     clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
     if test_clips_per_class is None:
         test_clips_per_class = max(1, clips_per_class // 3)
+    counts = {
+        "train": clips_per_class,
+        "test": check_integer("test_clips_per_class", test_clips_per_class, 1),
+    }
     options = {
-        "clips_per_class": clips_per_class,
-        "test_clips_per_class": check_integer("test_clips_per_class", test_clips_per_class, 1),
+        "clips_per_class": counts["train"],
+        "test_clips_per_class": counts["test"],
         "seed": check_integer("seed", seed, 0),
         "size": _check_size(size),
         "renderer": _RENDERER,
     }
-    if workers is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        workers = os.cpu_count() if affinity is None else len(affinity(0))
-    workers = check_integer("workers", workers, 1)
-    output = Path(output)
-    _claim(output, options)
-    counts = {"train": clips_per_class, "test": options["test_clips_per_class"]}
+    workers = check_integer("workers", available_cores() if workers is None else workers, 1)
+    folder = Path(output)
+    _claim(folder, options)
     clips = [
         draw_clip(label, split, index, seed)
         for split in SPLITS
@@ -347,14 +347,14 @@ def write_dataset(
         for index in range(counts[split])
     ]
     clips.sort(key=operator.attrgetter("path"))
-    missing = [clip for clip in clips if not Path(output, clip.path).exists()]
-    _write_clips(output, missing, options["size"], workers)
-
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
-    path = output / "clips.csv"
-    with atomic_write(path) as temporary:
-        Path(temporary).write_bytes(table.getvalue().encode())
+    missing = [clip for clip in clips if not Path(folder, clip.path).exists()]
+    _write_clips(folder, missing, options["size"], workers)
+    path = folder / "clips.csv"
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(clip, column) for column in COLUMNS] for clip in clips)
     return path

@@ -7,19 +7,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from keras_videorel import files
 from keras_videorel.data import drawing, manifest, pictures
 from keras_videorel.data.decoder import Settings
-from keras_videorel.data.manifest import (
-    FOLD_SPLITS,
-    LABELS,
-    MANIFEST,
-    SCHEMA_VERSION,
-    SPLITS,
-    Manifest,
-)
+from keras_videorel.data.manifest import FOLD_SPLITS, LABELS, MANIFEST, SCHEMA_VERSION, SPLITS
 from keras_videorel.data.pictures import FRAME_RATE
 from keras_videorel.data.shard_writer import Conversion, Shard
 from keras_videorel.data.sources import DataSet, Video
@@ -41,7 +34,7 @@ def make_options(
     size = encoding.size
     counts = {split: sum(v.split == split for v in data.videos) for split in SPLITS}
     counts = {split: n for split, n in counts.items() if n or split in ("train", "test")}
-    options = {
+    options: dict = {
         "schema_version": SCHEMA_VERSION,
         "size": None if isinstance(size, int) else size,
         "short_side": size if isinstance(size, int) else None,
@@ -99,35 +92,32 @@ def clips_of(
 
 # --- The same options -----------------------------------------------------------------------
 
-_COMPARED = (
-    "size", "short_side", "jpeg_quality", "flow", "split", "seed", "frame_rate", "shards", "videos",
-)  # fmt: skip
-
 
 def read_options(path: str, output: str) -> dict:
     """The options in a JSON file."""
     try:
-        options = {"frame_rate": FRAME_RATE, **files.read_json(path)["options"]}
-        return {name: options[name] for name in ("schema_version", *_COMPARED)}
+        options = files.read_json(path)["options"]
+        options["shards"], options["videos"]["count"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(
             f"`output` holds a {os.path.basename(path)} that does not describe shards; choose "
             f"another folder. Received: {output!r}"
         ) from None
+    return {"frame_rate": FRAME_RATE, **options}
 
 
 def check_same(found: dict, options: dict, any_shards: bool, output: str, others: str = "") -> None:
-    """Refuse other options than `found`, which the shards in `output` were made with.
+    """Refuse options that differ from `found`, which the shards in `output` were made with.
 
     With `any_shards`, their number may differ. `others` says how the videos differ.
     """
-    wanted, different = {"frame_rate": FRAME_RATE, **options}, []
-    for name, there in found.items():
-        here = wanted[name]
+    different = []
+    for name, here in {"frame_rate": FRAME_RATE, **options}.items():
+        there = found.get(name)
         if here == there or (name == "shards" and any_shards):
             continue
         if name == "videos":
-            there, here = there["count"], f"{here['count']} other ones"
+            there, here = found[name]["count"], f"{here['count']} other ones"
         name = {"split": "fold", "videos": "videos or labels"}.get(name, name)
         different.append(f"{name}: {_shown(there)} there, {_shown(here)} wanted")
     if different:
@@ -145,18 +135,18 @@ def _shown(value):
 
 
 def describe(
-    shards: Iterable[Shard],
+    shards: list[Shard],
     data: DataSet,
     options: dict,
     conversion: Conversion,
     before: dict | None = None,
-) -> Manifest:
+) -> manifest.Manifest:
     """Write what describes shards that are whole.
 
     `before` is the content of `dataset.json` if the shards are added to a data set; those without
     a clip are then removed.
     """
-    older = before or {}
+    older, labels = before or {}, list(data.labels or ())
     splits, folds = dict(older.get("splits", {})), dict(older.get("official_splits", {}))
     retry = {"files": {}, "splits": {}, **older.get("retry", {})}
     rejected, notes = [*map(tuple, data.rejected)], [*older.get("notes", ())]
@@ -172,7 +162,7 @@ def describe(
             continue
         added.append(shard.name)
         counts = {"clips": 0, "frames": 0, "shards": 0, "clips_per_label": {}}
-        _count(splits.setdefault(shard.split, counts), report, data.labels)
+        _count(splits.setdefault(shard.split, counts), report, labels)
         for fold, counts in report["official_splits"].items():
             total = folds.setdefault(fold, dict.fromkeys(FOLD_SPLITS, 0))
             for split, count in counts.items():
@@ -190,9 +180,10 @@ def describe(
     with files.atomic_write(path) as temporary, files.opened(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([("path", "reason"), *sorted(rejected)])
-    manifest.write_manifest(conversion.output, content, data.labels)
+    manifest.write_manifest(conversion.output, content, labels)
     files.remove(conversion.work)
-    return finished(conversion.output)
+    content = manifest.read_content(conversion.output)
+    return manifest.manifest_of(conversion.output, content, labels)
 
 
 def _count(counts, report, labels):
@@ -205,7 +196,7 @@ def _count(counts, report, labels):
         counts["clips_per_label"][label] = clips
 
 
-def finished(output: str) -> Manifest | None:
+def finished(output: str) -> manifest.Manifest | None:
     """The `Manifest` of a finished data set; None if there is none."""
     if not files.exists(os.path.join(output, MANIFEST)):
         return None

@@ -8,7 +8,7 @@ another version.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from keras_videorel import files, tensorflow_import
 from keras_videorel.data import manifest, pictures, shard_plan
@@ -107,11 +107,7 @@ def _compare(data, shards, rejected, output):
 
 
 def add(
-    data: DataSet,
-    videos: Sequence[Video],
-    summary: dict,
-    conversion: Conversion,
-    write: Callable[[list[Shard]], None],
+    data: DataSet, videos: list[Video], summary: dict, conversion: Conversion, write: Callable
 ) -> Manifest:
     """Write `videos` of a data set to further shards, with `write`; see `shard_plan.summary`."""
     output, rejected = conversion.output, shard_plan.read_rejected(conversion.output)

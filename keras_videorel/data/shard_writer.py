@@ -63,10 +63,7 @@ class Conversion(NamedTuple):
 
 
 def write_shard(
-    shard: Shard,
-    conversion: Conversion,
-    decoder: Decoder,
-    advance: Callable[[], object] = lambda: None,
+    shard: Shard, conversion: Conversion, decoder: Decoder, advance: Callable = lambda: None
 ) -> dict:
     """Write a shard and a report of it, a JSON file.
 

@@ -162,11 +162,12 @@ def write_shards(
     options = shard_plan.make_options(data, encoding, fold, seed, num_shards, num_workers)
     write = functools.partial(_write_missing, conversion, engine, num_workers, beam_options)
     lock = os.path.join(conversion.work, "lock")
-    if files.exists(os.path.join(output, MANIFEST)):
+    finished = shard_plan.finished(output)
+    if finished is not None:
         again = shard_repair.find_changes(data, options, num_shards is None, conversion)
         if again is None:
             files.remove(conversion.work)  # of a run that was stopped at the very end
-            return shard_plan.finished(output)
+            return finished
         files.make_folder(conversion.work)
         with _lock(lock, output):
             _clean(conversion.work, keep=("lock",))

@@ -45,7 +45,9 @@ def read_csv(
             f"Received: {annotations!r}, which is no file"
         )
     columns = ("path", "label") if drawing.test is not None else ("path", "label", "split")
-    found, groups, lines, find = [], {}, {}, _file_finder(videos)
+    found, find = [], _file_finder(videos)
+    groups: dict[str, str] = {}
+    lines: dict[tuple, int] = {}
     for place, line, row in read_table(annotations, columns, ("split", "start", "end", "group")):
         if not row["path"] or not row["label"]:
             raise ValueError(

@@ -214,7 +214,7 @@ def test_bad_words_of_the_others(work, exported, tmp_path):
     assert "clip" in error_of(result)
     result = videorel("evaluate", "--workdir", work / "run", "--config.eval.crops=7")
     assert "crops` must be" in error_of(result)
-    assert "no exported model" in error_of(videorel("predict", "--model", tmp_path, "a.mp4"))
+    assert "is not an exported model" in error_of(videorel("predict", "--model", tmp_path, "a.mp4"))
     assert "at least one video" in error_of(videorel("predict", "--model", exported))
     result = videorel("evaluate", "--workdir", work / "run", "--config.data.path", other(work))
     assert "other classes" in error_of(result)

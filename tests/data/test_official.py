@@ -86,7 +86,6 @@ def test_one_list_is_one_fold(tmp_path):
         ({"classInd.txt": "1 Zumba\n3 Archery\n"}, "number the classes from 1"),
         ({"trainlist01.txt": "Zumba/v.avi 2\n"}, "labels and indices of classInd.txt"),
         ({"trainlist01.txt": "Juggling/v.avi 1\n"}, "Received: 'Juggling/v.avi 1' in .*line 1"),
-        ({"testlist01.txt": UCF["trainlist01.txt"]}, "as train and as test"),
     ],
 )
 def test_lists_that_contradict_each_other(tmp_path, change, message):

@@ -534,7 +534,7 @@ def test_a_render_with_other_options_is_refused(rendered, options, difference):
 
 def test_foreign_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="`output` must be a folder"):
+    with pytest.raises(OSError, match="File exists"):
         rendering.write_dataset(tmp_path / "file")
     (tmp_path / "other" / "train").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"holds train but no render\.json"):

@@ -365,7 +365,7 @@ def docstring(root, name):
 def test_wrong_arguments(root):
     wrong = {
         "kinetics.py:model=artnet,variant=x": "`variant` must be one of s, d. Received: 'x'",
-        "kinetics.py:model=c3d,variant=s": "`variant` is for model=artnet and model=relation",
+        "kinetics.py:model=c3d,variant=s": "`variant` is only for model=artnet and model=relation",
         "kinetics.py:model=resnet": "`model` must be one of c2d, .*Received: 'resnet'",
         "kinetics.py:modality=depth": "`modality` must be one of rgb, flow. Received: 'depth'",
         "kinetics.py:segments=3": "`segments` must be one of 1, 2. Received: '3'",
