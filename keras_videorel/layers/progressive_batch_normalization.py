@@ -93,20 +93,20 @@ class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
         # mean is large. So the moving mean, which is the same on all devices, is subtracted first.
         shape = [1] * len(inputs.shape)
         shape[self.axis] = -1
-        centred = inputs - ops.reshape(moving_mean, shape)
+        centered = inputs - ops.reshape(moving_mean, shape)
         step = 1.0 - self.momentum
         if mask is None:
-            mean, variance = self._global_moments(centred)
+            mean, variance = self._global_moments(centered)
         else:
             valid = ops.cast(ops.expand_dims(ops.cast(mask, "bool"), -1), dtype)
             valid = ops.broadcast_to(valid, ops.shape(inputs))
             # `where`, because masked values may be NaN.
-            centred = ops.where(valid > 0, centred, 0.0)
+            centered = ops.where(valid > 0, centered, 0.0)
             share, _ = self._global_moments(valid)
             step = step * ops.cast(share > 0, dtype)
             share = ops.where(share > 0, share, 1.0)
-            mean = self._global_moments(centred)[0] / share
-            square = self._global_moments(ops.square(centred))[0] / share
+            mean = self._global_moments(centered)[0] / share
+            square = self._global_moments(ops.square(centered))[0] / share
             variance = ops.maximum(square - ops.square(mean), 0.0)
         self.moving_mean.assign(moving_mean + step * mean)
         self.moving_variance.assign(moving_variance + step * (variance - moving_variance))
