@@ -1,7 +1,7 @@
 """keras_videorel: Relational LSTM and ARTNet for video action recognition, in Keras 3.
 
-Importing it is light: its parts, `keras_videorel.layers` and so on, load when they are first used.
-Its layers are registered with Keras, so that `keras.saving.load_model` finds them.
+Its parts, such as `keras_videorel.layers`, load when they are first used. Its layers are registered
+with Keras, so that `keras.saving.load_model` finds them.
 """
 
 from keras_videorel import lazy

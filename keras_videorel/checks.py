@@ -1,4 +1,4 @@
-"""Checks of arguments: one line that names the argument, what was expected, what came."""
+"""Checks of arguments. Errors are one line: the argument, the expected and the received value."""
 
 import difflib
 import math
@@ -57,10 +57,10 @@ def check_choice(name, value, choices):
 
 
 def did_you_mean(word, known):
-    """`" (did you mean NAME?)"`, or nothing where no name is like `word`.
+    """`" (did you mean NAME?)"` for the name closest to `word`, or `""`.
 
-    Names are alike by their letters, by their initials (`lr`, `learning_rate`), or where one is
-    in the other.
+    Names are close if their letters are similar, if one is the initials of the other (`lr`,
+    `learning_rate`), or if one contains the other.
     """
     word, known = str(word), [str(name) for name in known]
     close = difflib.get_close_matches(word, known, 1, 0.6)

@@ -1,4 +1,4 @@
-"""How a sample is taken from a video."""
+"""`ClipSpec`: how a sample is taken from a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_videorel.checks import check_choice, check_integer, check_number, che
 if typing.TYPE_CHECKING:
     import keras
 
-# The mean of the channels of each stream. Flow at rest has the level in the middle of 0 to 255.
+# Mean of each channel, by stream. The level of flow at rest is in the middle of 0 to 255.
 MEAN = {"rgb": (123.0, 117.0, 104.0), "flow": (127.5, 127.5)}
 # The share of a frame's shorter side that a test view shows: 112 of 128 pixels in ARTNet (Sec.
 # 3.3), 224 of 256 in the relational LSTM (Sec. 5.2).
@@ -21,11 +21,11 @@ _REQUIRED = ("segments", "frames", "frame_stride", "frame_size", "crop_size")
 
 @dataclasses.dataclass(frozen=True)
 class ClipSpec:
-    """How a sample, a clip or the snippets of some segments, is taken from a video.
+    """How a sample is taken from a video: one clip, or one snippet from each of several segments.
 
-    Training, evaluation, export and prediction must take samples in the same way, so they all
-    take one `ClipSpec`. An exported model carries its own (`export.json`). A `.keras` file does
-    not: keep the `ClipSpec` and the class names with it.
+    Training, evaluation, export and prediction must sample in the same way, so all of them take
+    a `ClipSpec`. An exported model stores it in `export.json`. A `.keras` file does not store it,
+    so keep the `ClipSpec` and the class names with the file.
 
     ```python
     clip = keras_videorel.ClipSpec(frames=8, frame_stride=4, crop_size=48)
@@ -34,21 +34,21 @@ class ClipSpec:
     ```
 
     Args:
-        stream: `"rgb"` for frames, or `"flow"` for optical flow, whose field i goes from frame i
-            to the next.
-        segments: 0 for a clip; T > 0 for a snippet of each of T equal segments of the video.
-        frames: Frames, or fields, in a clip or snippet.
-        frame_stride: Step between them.
-        crop_size: Height and width of a sample, an integer or a pair.
-        mean: Mean of the channels, (R, G, B) or (x, y), which is subtracted. Default: `MEAN` of
-            the stream.
-        std: Divisor of the channels, a number or one for each channel.
-        flow_as_channels: Whether the fields of a snippet of flow are channels of one image
-            (two-stream networks; relational LSTM, Sec. 3) and not a clip (ARTNet).
-        frame_size: `(height, width)` of the frames before they are cropped, or an integer: their
-            shorter side. `None`: the size of the frames in the shards.
-        test_scale: The share of a frame's shorter side that a test view shows, resized to
-            `crop_size`. 7/8 in both papers.
+        stream: `"rgb"` for frames or `"flow"` for optical flow. Flow field i describes the motion
+            from frame i to frame i + 1.
+        segments: 0 for a clip. T > 0 divides the video into T equal segments and takes a snippet
+            from each.
+        frames: Frames (or flow fields) in a clip or snippet.
+        frame_stride: Step from one frame of a clip to the next.
+        crop_size: Height and width of a sample in pixels: an integer or a pair.
+        mean: Number to subtract from each channel, (R, G, B) or (x, y). Default: `MEAN[stream]`.
+        std: Number to divide the channels by, or one number per channel.
+        flow_as_channels: Whether the flow fields of a snippet become the channels of one image
+            (two-stream networks; relational LSTM, Sec. 3) or stay a clip (ARTNet).
+        frame_size: `(height, width)` of the frames before cropping, or an integer for the shorter
+            side. `None` takes the size of the frames in the shards.
+        test_scale: Share of a frame's shorter side that a test view shows. The view is resized to
+            `crop_size`. Both papers use 7/8.
     """
 
     stream: str = "rgb"
@@ -94,22 +94,22 @@ class ClipSpec:
 
     @property
     def num_frames(self) -> int:
-        """Frames of a sample, over all segments."""
+        """Frames of a sample, summed over the segments."""
         return max(self.segments, 1) * self.frames
 
     @property
     def has_stacks(self) -> bool:
-        """Whether the fields of a snippet are channels of one image."""
+        """Whether the flow fields of a snippet are the channels of one image."""
         return self.stream == "flow" and self.segments > 0 and self.flow_as_channels
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of a sample: a model's input without the batch.
+        """Shape of a sample, which is the input shape of a model without the batch axis.
 
         - `(frames, height, width, channels)` for a clip,
         - `(segments, height, width, channels)` for snippets of one frame,
         - `(segments, frames, height, width, channels)` for longer snippets,
-        - `(segments, height, width, 2 * frames)`, x1, y1, x2, y2, ..., for stacks of flow.
+        - `(segments, height, width, 2 * frames)` for stacked flow, with channels x1, y1, x2, y2...
         """
         height, width = self.crop_size  # type: ignore[misc]  # a pair after __post_init__
         if self.has_stacks:
@@ -119,7 +119,7 @@ class ClipSpec:
         return (*segments, *frames, height, width, self.channels)
 
     def with_frame_size(self) -> ClipSpec:
-        """This spec; without a `frame_size`, with one whose test view has `crop_size` pixels."""
+        """This spec with a `frame_size`. The default makes a test view `crop_size` pixels large."""
         if self.frame_size is not None:
             return self
         shorter = max(round(min(self.shape[-3:-1]) / self.test_scale), 1)
@@ -132,7 +132,7 @@ class ClipSpec:
         return dataclasses.replace(self, frame_size=shorter)
 
     def check_model(self, model: keras.Model) -> None:
-        """Raise a `ValueError` if a Keras model does not take samples of this shape."""
+        """Raise a `ValueError` if the input shape of `model` is not the shape of a sample."""
         if tuple(model.input_shape[1:]) != self.shape:
             raise ValueError(
                 f"`model` must take samples of the shape of `clip`, {self.shape}. "
@@ -140,16 +140,16 @@ class ClipSpec:
             )
 
     def to_json(self) -> dict:
-        """Its values as a dict that JSON can hold."""
+        """The fields as a dict that JSON can store."""
         values = dataclasses.asdict(self).items()
         return {k: list(value) if isinstance(value, tuple) else value for k, value in values}
 
     @classmethod
     def from_json(cls, values: dict) -> ClipSpec:
-        """The `ClipSpec` of a dict of `to_json`; other keys are ignored.
+        """Make a `ClipSpec` from a dict of `to_json`. Unknown keys are ignored.
 
         Raises:
-            ValueError: If the dict lacks a key, or a value is out of range.
+            ValueError: If a key is missing or a value is out of range.
         """
         missing = [key for key in _REQUIRED if not isinstance(values, dict) or key not in values]
         if missing:
@@ -157,7 +157,7 @@ class ClipSpec:
         names = [field.name for field in dataclasses.fields(cls)]
         clip = cls(**{name: values[name] for name in names if name in values})
         if "test_scale" not in values and clip.frame_size is not None:
-            # Older exports lack this key and cut `crop_size` pixels of a frame.
+            # Older exports lack this key. They cropped `crop_size` pixels without resizing.
             size = clip.frame_size
             shorter = size if isinstance(size, int) else min(size)
             scale = min(1.0, min(clip.shape[-3:-1]) / shorter)
@@ -170,7 +170,7 @@ def _is_sequence(value):
 
 
 def _check_size(name, size):
-    """A pair of integers as a tuple, an integer, or `None`."""
+    """Return a size as an integer, a tuple of two integers, or `None`."""
     if size is None:
         return None
     if not _is_sequence(size):

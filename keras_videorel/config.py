@@ -1,3 +1,3 @@
-"""The config's old address, for one release: it is `keras_videorel.runs.config`."""
+"""The old name of `keras_videorel.runs.config`, for one release."""
 
 from keras_videorel.runs.config import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Libraries of the extras in `setup.cfg`."""
+"""The libraries of the extras in `setup.cfg`."""
 
 import importlib
 
@@ -16,12 +16,12 @@ LIBRARIES = {
 
 
 def pip_install(extra):
-    """The command that installs the libraries of an extra, wherever this package came from."""
+    """The command that installs the libraries of an extra."""
     return "pip install " + " ".join(f"'{library}'" for library in LIBRARIES[extra].values())
 
 
 def check_importable(what, extra):
-    """Raise an `ImportError` that tells how to install an extra that `what`, a plural, need."""
+    """Raise an `ImportError` with `pip_install(extra)` if `what` (a plural) lack a library."""
     for module in LIBRARIES[extra]:
         try:
             importlib.import_module(module)

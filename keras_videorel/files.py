@@ -1,7 +1,7 @@
 """Local and remote files, and atomic writes.
 
-A path with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`, `hdfs://`) goes through
-`tf.io.gfile`, every other one through the operating system; errors are `OSError` either way.
+`tf.io.gfile` handles paths with a scheme (`gs://`, and with the extra `[io]` `s3://`, `az://`,
+`hdfs://`), and the operating system handles all others. Both raise `OSError`.
 """
 
 import codecs
@@ -71,7 +71,7 @@ def absolute(path) -> str:
 
 
 def join(folder, path):
-    """A path below a folder, unless it is absolute or has a scheme of its own."""
+    """`path` below `folder`, unless `path` is absolute or has a scheme."""
     return path if is_remote(path) else os.path.join(folder, path)
 
 
@@ -110,7 +110,7 @@ def plain_path(path):
 
 @contextlib.contextmanager
 def local_copy(path, folder):
-    """A local path to a file or folder, inside the block; of a remote one a copy in `folder`."""
+    """A local path to a file or folder, inside the block. A remote one is copied to `folder`."""
     if not is_remote(path):
         yield path
         return
@@ -141,13 +141,13 @@ def is_folder(path):
 
 
 def list_folder(path):
-    """Sorted names in a folder; none if the folder does not exist."""
+    """Sorted names in a folder, or an empty list if the folder does not exist."""
     with _system(path) as system:
         return sorted(name.rstrip("/") for name in system.listdir(path)) if exists(path) else []
 
 
 def matching(folder, pattern):
-    """Paths that a pattern, whose last part may have wildcards, matches below `folder`."""
+    """Paths below `folder` that match a pattern with wildcards in its last part."""
     parent, name = os.path.split(pattern)
     names = list_folder(join(folder, parent))
     if name in names:  # a name with brackets
@@ -156,7 +156,7 @@ def matching(folder, pattern):
 
 
 def entries(path):
-    """`(names of folders, names of files)` in a folder, both sorted; links are followed."""
+    """Sorted `(names of folders, names of files)` in a folder. Links are followed."""
     folders, names = [], []
     if is_remote(path):
         with _system(path) as system:
@@ -174,7 +174,7 @@ def entries(path):
 
 
 def walk(path, skip=lambda name: False):
-    """Yield `(folder, names of files)` of a folder and all folders below; links are followed.
+    """Yield `(folder, names of files)` of a folder and all folders below. Links are followed.
 
     Each folder comes once, so that loops of links end. Folders for whose name `skip` is true are
     left out.
@@ -216,7 +216,7 @@ def size(path):
 
 
 def fingerprint(path):
-    """`[bytes, time of the last change in ns]` of a file or of all files in a folder, or None."""
+    """`[bytes, time of the last change in ns]` of a file or a folder's files, or None."""
     try:
         if not is_folder(path):
             return _size_and_time(path)
@@ -229,9 +229,9 @@ def fingerprint(path):
 
 @contextlib.contextmanager
 def opened(path, mode="r", newline=None):
-    """An open UTF-8 text file; names of files in it need not be text (`surrogateescape`).
+    """An open UTF-8 text file. File names in it need not be text (`surrogateescape`).
 
-    At the end of the block a local file is on the disk, and a remote one is written.
+    At the end of the block, a local file is on the disk and a remote file is written.
     """
     if is_remote(path):
         with _system(path) as system, system.GFile(path, f"{mode}b") as file:
@@ -249,13 +249,13 @@ def opened(path, mode="r", newline=None):
 
 
 def read_bytes(path, max_bytes=-1):
-    """All of a file, or its first bytes."""
+    """All bytes of a file, or the first `max_bytes`."""
     with _system(path) as system, system.GFile(path, "rb") as file:
         return file.read(max_bytes)
 
 
 def read_text(path):
-    """All of a text file without a byte order mark, in UTF-8, or UTF-16 if the mark says so."""
+    """A text file in UTF-8, or in UTF-16 if it has that byte order mark, without the mark."""
     content = read_bytes(path)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
@@ -273,20 +273,20 @@ def read_json(path):
 
 
 def make_folder(path):
-    """Make a folder and its parents; nothing happens if it exists."""
+    """Make a folder and its parents, unless they exist."""
     with _system(path) as system:
         system.makedirs(path)
 
 
 def remove(path):
-    """Delete a file or a whole folder; nothing happens if it does not exist."""
+    """Delete a file or a whole folder, if it exists."""
     with contextlib.suppress(FileNotFoundError), _system(path) as system:
         folder = system.isdir(path) and not os.path.islink(path)
         (system.rmtree if folder else system.remove)(path)
 
 
 def rename(path, target):
-    """Rename a file, and replace an existing one."""
+    """Rename a file. An existing `target` is replaced."""
     with _system(target) as system:
         system.rename(path, target, overwrite=True)
 
@@ -296,7 +296,7 @@ def atomic_write(path):
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
     It has the same extension, and may become a file or a folder. A killed process leaves it
-    behind, and the next one that writes `path` deletes it.
+    behind. The next process that writes `path` deletes it.
     """
     path = absolute(path)
     folder, name = os.path.split(path)

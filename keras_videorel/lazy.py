@@ -1,4 +1,4 @@
-"""Parts of a package that load when they are first used."""
+"""Packages whose parts load when they are first used."""
 
 import importlib
 

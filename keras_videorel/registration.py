@@ -1,7 +1,7 @@
-"""Registers the package's layers with Keras as soon as both are imported, in any order.
+"""Register the package's layers with Keras as soon as both are imported, in any order.
 
-`keras.saving.load_model` finds the classes of a file only if they are registered: it does not
-import the modules that the file names.
+`keras.saving.load_model` does not import the modules that a file names. It finds only classes that
+are registered.
 """
 
 import importlib
@@ -9,12 +9,12 @@ import importlib.abc
 import importlib.util
 import sys
 
-# Modules that the models need. They import each other, so that the last one to end counts.
+# Modules that the models import. They import each other, so the models wait for the last one.
 _BEFORE_THE_MODELS = ("keras", "keras_videorel.ops", "keras_videorel.layers")
 
 
 class _Registration(importlib.abc.MetaPathFinder):
-    """Registers when Keras, which takes seconds to import, is imported by other code."""
+    """Registers when other code imports Keras, since importing Keras here would take seconds."""
 
     def __init__(self):
         self._looking = False

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its start-up notices."""
+"""Import TensorFlow without its start-up notices."""
 
 import importlib
 import os
@@ -6,7 +6,7 @@ import sys
 
 
 def import_tensorflow():
-    """Import TensorFlow without its notices on stderr, which would bury one-line errors.
+    """Import TensorFlow without its notices on stderr, among which one-line errors get lost.
 
     TensorFlow 2.21 writes them before it reads `TF_CPP_MIN_LOG_LEVEL`, once in each process.
     """

@@ -1,15 +1,15 @@
 """The command line: `videorel COMMAND --flags`, and `tools/COMMAND.py --flags` in a checkout.
 
-Each command is a module of this package with a docstring, its help text, with its flags,
-`FLAGS = Flags()`, and with a function `main(arguments)` of the words that are not flags. Optional:
+Each command is a module of this package. Its docstring is the help text, `FLAGS = Flags()` holds
+the flags, and `main(arguments)` gets the words that are not flags. Optional names:
 
-    TAKES_WORDS       True, if words that are not flags are expected
-    TAKES_CONFIG      True, if `FLAGS.config` is a config whose keys are flags
-    NEEDS_TENSORFLOW  False, if `main` loads TensorFlow by itself, or never
-    INTERRUPTED       a line for Ctrl-C, which becomes exit status 130
-    more_help         a function that gives the end of its help text
+    TAKES_WORDS       True if words that are not flags are expected
+    TAKES_CONFIG      True if `FLAGS.config` is a config whose keys are flags
+    NEEDS_TENSORFLOW  False if `main` loads TensorFlow by itself or never
+    INTERRUPTED       the line printed for Ctrl-C, with exit status 130
+    more_help         a function that returns the end of the help text
 
-A `ValueError` or an `OSError` (bad input) or an `ImportError` (a missing extra) becomes one line on
+A `ValueError` or `OSError` (bad input) or an `ImportError` (a missing extra) becomes one line on
 stderr and exit status 2. VIDEOREL_TRACEBACK=1 shows the traceback.
 """
 
@@ -56,12 +56,12 @@ class Flags(flags.FlagValues):
 
 
 def run(command, argv=None):
-    """Run `"make-tfrecords"` or another command and return its exit status.
+    """Run a command, such as `"make-tfrecords"`, and return its exit status.
 
-    `argv` are the words after the command's name, by default those of this process.
+    `argv` are the words after the command's name. By default they are taken from `sys.argv`.
     """
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_MININTERVAL", "10")  # progress in log files, now and then
+        os.environ.setdefault("TQDM_MININTERVAL", "10")  # in log files, progress every 10 s
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # file names and labels that a terminal cannot show
@@ -103,7 +103,7 @@ def exit(status):
 
 
 def _parse(module, words):
-    """Parse the flags of a command; the words that are not flags."""
+    """Parse the flags of a command and return the words that are not flags."""
     takes_config = getattr(module, "TAKES_CONFIG", False)
     takes_words = getattr(module, "TAKES_WORDS", False)
     end = words.index("--") if "--" in words else len(words)
@@ -139,7 +139,7 @@ def _parse(module, words):
 
 
 def _present_flag(flag_values, word):
-    """A word of a command line; a flag under its present name."""
+    """A word of a command line, with an older name of a flag replaced."""
     from keras_videorel.runs.config import present_name
 
     match = re.fullmatch(r"--?(\w+)(=.*)?", word, re.DOTALL)
@@ -148,7 +148,7 @@ def _present_flag(flag_values, word):
 
 
 def _keys_like(error):
-    """The flags of keys of a config that an unknown flag may mean."""
+    """The flags of config keys that an unknown flag may mean."""
     from keras_videorel.runs.config_files import keys
 
     known = [f"--config.{key}" for key in keys()]
@@ -160,7 +160,7 @@ def _keys_like(error):
 
 
 def _named(flag_values, error):
-    """An error, or its message with the flag that names its file."""
+    """The message of an error with the flag that names its file, or the error itself."""
     file = getattr(error, "filename", None)
     if not isinstance(file, str) or not error.strerror:
         return error
@@ -179,10 +179,10 @@ def _named(flag_values, error):
 
 
 def _parse_config(flag_values, words):
-    """Parse the flags of a command, and those of the keys of its config.
+    """Parse the flags of a command and the `--config.KEY` flags of its config.
 
-    The config of the file `--config`, or in a command without that flag of the run `--workdir`,
-    becomes the flag `config`, and the keys that were set become the flag `config_keys`.
+    The config is read from the file `--config`, or from the run `--workdir` if the command has no
+    `--config`. It becomes the flag `config`, and the keys that were set the flag `config_keys`.
     """
     from keras_videorel.runs import config_files, workdir
     from keras_videorel.runs.config import base, check_config
@@ -244,7 +244,7 @@ def _flag_help(flag_values):
 
 
 def table(rows):
-    """Lines of rows of text: the first column aligned to the left, the others to the right."""
+    """Rows of text as lines. The first column is aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([f"{first:{widths[0]}}", *map(str.rjust, cells, widths[1:])]).rstrip()

@@ -1,10 +1,10 @@
-"""List all keys of a config, with their values and what they mean.
+"""List all keys of a config, with their values and meanings.
 
     videorel config
     videorel config --config configs/demo.py:model=artnet_s --config.train.epochs=20
 
-Without a file these are the defaults, of ARTNet on Kinetics. A config file sets what differs:
-`config = base()`, `config.train.epochs = 20`, `return config`.
+Without a file, the values are the defaults, those of ARTNet on Kinetics. A config file changes some
+of them: `config = base()`, `config.train.epochs = 20`, `return config`.
 """
 
 from keras_videorel.cli import Flags

@@ -3,10 +3,11 @@
     videorel convert-caffe --caffemodel 112_artnet_resnet_18_kinetics.caffemodel \\
         --model artnet_d --classes 400 --output artnet_d_kinetics.keras
 
-The model takes clips of RGB frames less their mean (123, 117, 104) and gives scores before the
-softmax. A config fine-tunes it whose model is CaffeResNet18, with the file as
-config.train.initialize_from; a .weights.h5 file is what weights="..." of the constructor takes.
-Prints what went where. docs/architecture.md tells what was verified, and on what.
+The model takes clips of RGB frames, from which the mean (123, 117, 104) is subtracted, and gives
+scores before the softmax. To fine-tune it, use a config whose model is CaffeResNet18 and set
+config.train.initialize_from to the .keras file. A .weights.h5 file is for weights="..." of the
+constructor. The command prints where each part of the file went. docs/architecture.md tells how the
+conversion was verified.
 """
 
 import os

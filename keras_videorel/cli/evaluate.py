@@ -2,9 +2,10 @@
 
     videorel evaluate --workdir runs/artnet --config.eval.clips=25 --config.eval.crops=10
 
-The logits of a video's views are averaged, or with --config.eval.average=probabilities their
-probabilities. Without a GPU, and without these flags, a config of more than 10 views is evaluated
-on 5 clips x 1 crop. Writes results.json and figures/confusion.png into the run's folder.
+The scores of a video are the average of the logits of its views, or with
+--config.eval.average=probabilities of their probabilities. If there is no GPU and the config asks
+for more than 10 views, 5 clips x 1 crop are taken, unless a flag sets the clips or the crops. The
+command writes results.json and figures/confusion.png into the run's folder.
 """
 
 from keras_videorel.cli import Flags
@@ -16,7 +17,7 @@ FLAGS.string("scores", None, "Optional .npz file for every video's scores.")
 FLAGS.string("report", None, "Optional folder for a page to look at, report.html.")
 FLAGS.string("split", "test", "Split of the shards to evaluate on.")
 
-CPU_VIEWS = (5, 1)  # clips and crops where there is no GPU; 25 x 10 take minutes a video
+CPU_VIEWS = (5, 1)  # clips and crops without a GPU; 25 x 10 take minutes a video
 
 
 def main(arguments):
@@ -48,7 +49,7 @@ def _tell(results):
 
 
 def _fewer_views(config, named):
-    """Without a GPU take fewer views than the config says, and tell it."""
+    """Without a GPU, take fewer views than the config says, and print a line."""
     import tensorflow as tf
 
     views = config.eval.clips, config.eval.crops

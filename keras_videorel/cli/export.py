@@ -1,10 +1,10 @@
-"""Export a trained model for use elsewhere: raw frames in, labels and probabilities out.
+"""Export a trained model: raw frames in, labels and probabilities out.
 
     videorel export --workdir runs/artnet --output saved_models/artnet
     videorel export --workdir runs/artnet --output saved_models/artnet \\
         --formats saved_model,tflite_int8
 
---output is a folder with the labels, the settings, a model card and, by --formats,
+--output is a folder. It gets the labels, the settings, a model card and the files of --formats:
 
     saved_model     a TensorFlow SavedModel that takes raw frames of any size, or JPEGs
     tflite          model_fp32.tflite, LiteRT in float32
@@ -14,12 +14,12 @@
     stream          stream/, a model of one snippet with its state in and out (segments only)
     onnx            model.onnx (needs tf2onnx and onnxruntime)
 
-Every file is run on test clips of the run's shards and compared with the model; the figures are
-printed and kept in export.json: bytes, the share of clips with the same best class and its 95%
-interval, errors of the logits, seconds for a clip. A file whose interval lies below
---min_agreement is left out, and the exit status is 1; the others stay. The ranges of int8 come
-from training clips, or from --calibration_videos where the shards are gone. An older export in
-that folder is replaced.
+Every file is run on test clips of the run's shards and compared with the model. The command prints
+and stores in export.json: bytes, the share of clips with the same best class and its 95% interval,
+errors of the logits, seconds for a clip. If the interval of a file lies below --min_agreement, the
+file is left out and the exit status is 1. The other files stay. The ranges of int8 come from
+training clips, or from --calibration_videos if the shards are gone. An older export in that folder
+is replaced.
 """
 
 import shlex
@@ -83,7 +83,7 @@ def main(arguments):
 
 
 def _table(figures):
-    """Figures of each file, a row each."""
+    """A table with a row of figures for each file."""
     columns = (
         "bytes", "samples", "agreement", "agreement_interval", "max_error", "mean_error", "seconds"
     )  # fmt: skip

@@ -1,18 +1,18 @@
-"""Fuse the scores of several models on the same clips, and measure what comes out.
+"""Fuse the scores of several models on the same clips, and measure the result.
 
     videorel fuse --scores rgb.npz:0.45 --scores flow.npz:0.55 --report report
     videorel fuse --fold 'rgb1.npz:0.45 flow1.npz:0.55' --fold 'rgb2.npz:0.45 flow2.npz:0.55'
     videorel fuse --scores rgb.npz --scores flow.npz --search val_rgb.npz --search val_flow.npz
     videorel fuse --scores rgb.npz --scores flow.npz --against 'tsn_rgb.npz tsn_flow.npz'
 
-The files are those of `evaluate --scores`. Scores are summed with the weights before the softmax
-(--softmax: after it); without weights, all count the same. Clips are matched by their paths, and
-all files must be of the same clips. With --fold, once for each of the official splits, every
-figure is the mean over these folds.
+`evaluate --scores` writes the files. Scores are weighted and summed before the softmax, or after it
+with --softmax. Without weights, all files count the same. Clips are matched by their paths, and all
+files must hold the same clips. Give --fold once for each official split. Every figure is then the
+mean over the folds.
 
-Figures come with 95% bootstrap intervals over the videos. --against takes another model, or
-several to fuse, once for each fold, and tests the difference (McNemar). --search takes as many
-files as there are models, of other clips: the weights with the highest top-1 there are used.
+Figures have 95% bootstrap intervals over the videos. --against names the files of another model, or
+of several models to fuse, once for each fold. The difference is tested (McNemar). --search names
+for each model a file of other clips. The weights with the highest top-1 on these clips are used.
 """
 
 import os
@@ -62,7 +62,7 @@ def main(arguments):
     results = [significance.measure(name, row, *sampling) for name, row in rows.items()]
     published = _published(results)
 
-    weights = {}  # as text: one weight for all folds, or that of each
+    weights = {}  # as text: one weight for all folds, or one for each fold
     for place, name in enumerate(names if count > 1 else ()):
         each = (f"{scores.settings['fused'][place]['weight']:.3g}" for scores in fused)
         weights[name] = "/".join(dict.fromkeys(each))
@@ -88,7 +88,7 @@ def main(arguments):
 
 
 def row_names(paths):
-    """Short names of files: their paths without the folders and ends that all have in common."""
+    """Paths of files without the folders and ends that all of them share."""
     parts = [os.path.splitext(path)[0].split("/") for path in paths]
     for end in (0, -1):
         while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
@@ -98,7 +98,7 @@ def row_names(paths):
 
 
 def _parse_models():
-    """`(paths, weights)` of each fold, of the model and of the one to compare with."""
+    """`(paths, weights)` of each fold: a list for the model, a list for `--against`."""
     if bool(FLAGS.scores) == bool(FLAGS.fold):
         given = "both" if FLAGS.scores else "neither"
         raise ValueError(f"one of `scores` and `fold` must name files. Received: {given}")
@@ -135,7 +135,7 @@ def _parse_folds(flag):
 
 
 def _parse_files(flag, words):
-    """Paths and weights of words `PATH` or `PATH:WEIGHT`; None for no weights."""
+    """`(paths, weights)` of words `PATH` or `PATH:WEIGHT`. Without weights, `weights` is None."""
     pairs = [(word, None) if exists(word) else _parse_weighted(word) for word in words]
     paths, weights = map(list, zip(*pairs, strict=True))
     if 0 < weights.count(None) < len(weights):
@@ -154,7 +154,7 @@ def _parse_weighted(word):
 
 
 def _read(folds, classes=None):
-    """The scores of all files of all folds, their classes in the order of the first."""
+    """The scores of all files of all folds, with classes in the order of the first file."""
     members = [[score_files.read_scores(path) for path in paths] for paths, _ in folds]
     classes = members[0][0].classes if classes is None else classes
     return [[fusion.with_classes(scores, classes) for scores in files] for files in members]

@@ -5,13 +5,15 @@
     videorel inspect-tfrecords --shards DIR --train 'train*.tfrecord' --test 'val*.tfrecord' \\
         --labels labels.txt --describe DIR2
 
-Counts what is there and compares that with dataset.json. Every record is read (TensorFlow checks
-its checksum), its label compared with labels.txt, and all its frames and flow decoded (--noverify:
-the first frame only). Records count from 0. The exit status is 1 if anything is wrong.
+The command counts shards, clips and frames and compares the counts with dataset.json. It reads
+every record (TensorFlow checks the checksum), compares the label with labels.txt, and decodes all
+frames and flow (with --noverify only the first frame). Records count from 0. The exit status is 1
+if anything is wrong.
 
-With --train the shards need no dataset.json: patterns say which files are which, and keys where
-the records keep what. With --describe, too, and nothing wrong, DIR2 gets a dataset.json and a
-labels.txt that refer to them, and trains like a folder of make-tfrecords.
+With --train the shards need no dataset.json. --train and --test are patterns for the files of a
+split, and the flags that end in _key name the keys of the records. If nothing is wrong, --describe
+writes a dataset.json and a labels.txt into DIR2 that refer to these shards. DIR2 can then be used
+for training like a folder of make-tfrecords.
 """
 
 import collections
@@ -58,7 +60,7 @@ def main(arguments):
 
     from keras_videorel.data import contact_sheet, inspection
 
-    tf.config.set_visible_devices([], "GPU")  # its memory is for those who train
+    tf.config.set_visible_devices([], "GPU")  # leave its memory to training runs
     manifest = _manifest()
     clips, problems = inspection.scan(manifest, FLAGS.verify)
     if not FLAGS.train:

@@ -3,16 +3,16 @@
     videorel make-tfrecords --dataset folder --videos DIR --output shards
     videorel make-tfrecords --dataset folder --videos DIR --test_fraction 0.3 --output shards
     videorel make-tfrecords --dataset csv --videos DIR --annotations videos.csv --output shards
-    videorel make-tfrecords --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist \
+    videorel make-tfrecords --dataset ucf101 --videos UCF-101 --annotations ucfTrainTestlist \\
         --short_side 256 --flow tvl1 --output shards/ucf101
-    videorel make-tfrecords --dataset kinetics --videos DIR --annotations train.csv,validate.csv \
+    videorel make-tfrecords --dataset kinetics --videos DIR --annotations train.csv,validate.csv \\
         --output gs://BUCKET/kinetics --engine beam -- --runner DataflowRunner --project ...
 
 Data sets:
     folder   DIR/{train,val,test}/LABEL/*, or DIR/LABEL/* with --test_fraction: files of any
              name that are videos, and folders of pictures (LABEL/CLIP/000001.jpg)
     csv      a table with the columns path (relative to DIR; a file or a folder of pictures),
-             label, split (train, val or test); start and end (seconds) make a clip a segment of
+             label, split (train, val or test); start and end (seconds) if a clip is a part of
              its file; group is for --test_fraction and --val_fraction
     ucf101   the folder of classInd.txt, trainlist0N.txt and testlist0N.txt
     hmdb51   the folder of LABEL_test_splitN.txt
@@ -23,14 +23,15 @@ Data sets:
 The three official splits of ucf101 and hmdb51, the folds, share one set of shards: shards are named
 by the split in --fold, and config.data.fold chooses another when they are read.
 
---test_fraction and --val_fraction keep the clips of a recording together: those with the same group
-in a table, or the same text that --group_pattern finds in their file names ('(person[0-9]+)_'), or
-by default the recording in names like UCF-101's (v_LABEL_g01_c02), HMDB-51's and Kinetics'.
+--test_fraction and --val_fraction keep the clips of a recording together. These are clips with the
+same group in a table, or with the same text that --group_pattern finds in their file names
+('(person[0-9]+)_'). By default the recording is read from names like UCF-101's (v_LABEL_g01_c02),
+HMDB-51's and Kinetics'.
 
 The command writes {train,val,test}-00000-of-000NN.tfrecord, labels.txt, rejected.csv (path,reason
-of what is missing, is not a video or does not decode) and, when all is done, dataset.json. A run
-that was interrupted continues when the same command is given again. Given once more, the command
-adds videos that are new or were repaired. Words after -- go to Apache Beam.
+of files that are missing, are not videos or do not decode) and at the end dataset.json. To continue
+an interrupted run, give the same command again. After a finished run, the same command adds videos
+that are new or were repaired. Words after -- go to Apache Beam.
 """
 
 import os
@@ -193,7 +194,7 @@ def _print_rejected(path):
     with files.opened(path) as file:
         lines = [repr(line)[1:-1] for line in file.read().split("\n")[1:] if line]
     missing = re.compile(rf',"?{official.MISSING}( \(.* is there\)"?)?$').search
-    # A part of a data set lacks the rest of it, which says less than the other reasons.
+    # Last, since files that were not downloaded are a less interesting reason than others.
     lines.sort(key=lambda line: missing(line) is not None)
     count = sum(missing(line) is not None for line in lines)
     print(f"rejected: {len(lines)} files ({count} of them missing), listed in {path}:")

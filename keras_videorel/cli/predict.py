@@ -5,11 +5,12 @@
     videorel predict --model saved_models/artnet --overlay labeled.mp4 VIDEO
     videorel predict --model saved_models/artnet --camera 0 rtsp://camera/stream
 
-Prints a block of lines for each video, or with --json a JSON object on one line. An input that
-cannot be read is reported on stderr; the others are labeled, and the exit status is 1.
+The command prints a block of lines for each video, or with --json a JSON object on one line. An
+input that cannot be read is reported on stderr. The others are labeled, and the exit status is 1.
 
-Cameras and streams are live: a line (or JSON object) for each window of the newest frames, with the
-time from the newest frame to the answer, until they end or q or Ctrl-C is pressed.
+Cameras and streams are live. The command prints a line (or JSON object) for each window of the
+newest frames, with the time from the newest frame to the answer. It ends when all of them end, or
+when q or Ctrl-C is pressed.
 """
 
 import contextlib
@@ -81,7 +82,7 @@ def main(arguments):
 
 
 def _report(failures, path, error):
-    """Report an input that gave nothing."""
+    """Report an input that could not be labeled."""
     failures.append(path)
     message = " ".join(str(error).split())
     if FLAGS.json:
@@ -120,7 +121,7 @@ def _find(words, failures):
 def _outputs(words, paths):
     """For each video the files to write, `{"overlay": path, "strip": path}`.
 
-    Files that cannot be written are refused here, before any video is labeled.
+    Names that are not valid are refused here, before any video is labeled.
     """
     stems = []
     for path in paths:
@@ -148,7 +149,7 @@ def _outputs(words, paths):
 
 
 def _label(predictor, path, outputs, options):
-    """Label a file in two passes: the first for windows, the second for all that needs a count."""
+    """Label a file in two passes: windows, then everything that needs the number of frames."""
     from keras_videorel.data import video
 
     windows = []
@@ -172,7 +173,7 @@ def _label(predictor, path, outputs, options):
                     overlay.writer(predictor, path, outputs["overlay"], found, **options)
                 )
             for _ in found if FLAGS.over_time else iter(reader.skip, None):
-                pass  # to the end, without windows that nobody wants
+                pass  # to the end, without windows if nothing shows them
             num_frames = reader.frames
         if on_frame is not None:
             on_frame = stack.enter_context(_progress(on_frame, num_frames, outputs["overlay"]))
@@ -197,7 +198,7 @@ def _label(predictor, path, outputs, options):
 
 @contextlib.contextmanager
 def _progress(add, total, output):
-    """`add` of an overlay, with a bar."""
+    """`add` of an overlay, with a progress bar."""
     from tqdm import tqdm
 
     with tqdm(total=total, unit="frame", desc=os.path.basename(output), leave=False) as bar:
@@ -257,7 +258,7 @@ def _watch(predictor, streams, failures):
 
 @contextlib.contextmanager
 def _ends_at_keys(stop):
-    """Let Ctrl-C, and q where a terminal listens, set an event; a second Ctrl-C interrupts."""
+    """Let Ctrl-C, or q in a terminal, set an event. A second Ctrl-C interrupts."""
 
     def interrupted(*_):
         stop.set()
@@ -274,7 +275,7 @@ def _ends_at_keys(stop):
 
 @contextlib.contextmanager
 def _keys(stop):
-    """Set the event at q, where a terminal listens."""
+    """Let q set the event, if stdin is a terminal."""
     try:
         import select
         import termios

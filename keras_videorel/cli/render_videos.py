@@ -2,9 +2,9 @@
 
     videorel render-videos --output videos
 
-writes videos/SPLIT/LABEL/NNNN.mp4 (60 frames at 25 fps) for the splits train and test, and
-videos/clips.csv with a row per clip. The same seed gives the same videos. A second run with the
-same options renders what is missing.
+The command writes videos/SPLIT/LABEL/NNNN.mp4 (60 frames at 25 fps) for the splits train and test,
+and videos/clips.csv with a row per clip. The same seed gives the same videos. A second run with the
+same options renders missing videos.
 """
 
 from keras_videorel.cli import Flags

@@ -2,8 +2,8 @@
 
     videorel serve --models saved_models
 
-Upload a video or record one; the page shows its labels, their course, and an annotated video. It
-listens to this machine alone unless --host says otherwise. Needs the extra [serve].
+Upload or record a video. The page shows its labels, the labels over time, and an annotated video.
+Only this machine can open the page, unless --host is set. The command needs the extra [serve].
 """
 
 import signal

@@ -3,8 +3,8 @@
     videorel summary --model ARTNetResNet18 --variant d
     videorel summary --model RelationalLSTMResNet --classes 101
 
-The multiply-adds come out 3-4% above those printed in ARTNet's Table 1; the differences between
-its networks agree. Those of networks of snippets are not counted.
+The multiply-adds are 3-4% above the numbers in ARTNet's Table 1, and the differences between its
+networks agree. They are not counted for networks of snippets.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Train a model from a config; run it again with the same --workdir to go on where it stopped.
+"""Train a model from a config. The same command resumes training that was stopped.
 
     videorel train --config configs/demo.py:model=artnet_s --workdir runs/artnet \\
         --config.train.epochs=20

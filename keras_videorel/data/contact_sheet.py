@@ -1,4 +1,4 @@
-"""A picture of clips: a few frames of each, what they are, and their optical flow."""
+"""Draw a contact sheet of clips: a few frames of each clip, with labels and optical flow."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from keras_videorel.checks import check_integer
 from keras_videorel.data import flow, inspection
 from keras_videorel.data.manifest import Manifest
 
-FRAMES = 6  # of a clip
+FRAMES = 6  # per clip
 WIDTH = 7  # of a clip, in inches
 
 
@@ -23,10 +23,10 @@ def save_sheet(
     count: int = 12,
     seed: int = 0,
 ) -> None:
-    """Draw a PNG of random clips, each as frames at equal distances over their optical flow.
+    """Draw a PNG of random clips, with equally spaced frames of each and their flow below.
 
-    The hue of flow is its direction. The fastest motion shown of a clip, or 1 pixel per frame if
-    all is slower, has the full color. A `ValueError` if there are no clips.
+    The hue of flow is its direction. Full color means the fastest motion in the row, or 1 pixel per
+    frame if all motion is slower. Raises a `ValueError` if there are no clips.
     """
     count = min(check_integer("count", count, 1), len(clips))
     if not clips:
@@ -56,7 +56,7 @@ def save_sheet(
 
 
 def _strip(manifest, clip):
-    """Frames of a clip side by side, over their flow: uint8 `(height, width, 3)`."""
+    """Frames of a clip side by side, with their flow below, uint8 `(height, width, 3)`."""
     shard = tf.data.TFRecordDataset(files.join(manifest.path, clip.file), manifest.compression)
     serialized = next(shard.skip(clip.record).as_numpy_iterator())
     jpegs, fields = inspection.pictures(tf.train.SequenceExample.FromString(serialized), manifest)
@@ -78,7 +78,7 @@ def _strip(manifest, clip):
 
 
 def _row(pictures):
-    """Pictures of one size side by side, with gaps; white after the last one of a short clip."""
+    """Pictures of one size side by side, with gaps. The row of a short clip ends in white."""
     gap = max(pictures[0].shape[0] // 40, 1)
     framed = [np.pad(p, ((0, gap), (0, gap), (0, 0)), constant_values=255) for p in pictures]
     framed += [np.full_like(framed[0], 255)] * (FRAMES - len(framed))

@@ -27,7 +27,7 @@ def train_dataset(
     split: str = "train",
     fold: int = 0,
 ) -> tf.data.Dataset:
-    """Training samples of shards: one epoch of known length, with new crops at each iteration.
+    """Training samples of one epoch, of known length. Each iteration has new crops and a new order.
 
     ```python
     def darker_or_brighter(frames):  # uint8, of clip.shape
@@ -41,30 +41,31 @@ def train_dataset(
 
     Args:
         path: A folder of shards.
-        clip: The `ClipSpec`.
-        batch_size: Samples in a batch. The last samples of an epoch, too few for a batch, are
-            dropped.
-        mirror: Whether to mirror half of the samples; flow in x changes its sign. Turn it off where
-            left and right differ.
-        crop_scales: Sides of the random crops, as shares of the shorter side of a frame.
-        crop_positions: `"random"`, or `"fixed"` for TSN's 13; see `transforms.multi_scale_box`.
-        augment: Your own transform of a cropped and mirrored sample, in TensorFlow: a function from
-            a uint8 tensor of `clip.shape` to another one. The sample is normalized afterwards.
-        shuffle_buffer: Samples that are shuffled at a time. The order of the shards is shuffled,
-            too.
-        seed: Seed of order, crops and mirroring; a random `augment` has its own.
+        clip: How to sample each video.
+        batch_size: Samples in a batch. An incomplete last batch of an epoch is dropped.
+        mirror: Whether to mirror half of the samples. In mirrored flow, x changes its sign. Turn
+            mirroring off if the classes depend on left and right.
+        crop_scales: Side lengths of the random crops, as shares of a frame's shorter side.
+        crop_positions: `"random"`, or `"fixed"` for the 13 crops of TSN. See
+            `transforms.multi_scale_box`.
+        augment: Optional function that transforms a sample after cropping and mirroring, in
+            TensorFlow. It maps a uint8 tensor of shape `clip.shape` to another one. The sample is
+            normalized afterwards.
+        shuffle_buffer: Number of samples that are shuffled together. The order of the shards is
+            also shuffled.
+        seed: Seed of order, crops and mirroring. It does not seed `augment`.
         split: The split to read.
-        fold: Number of the official split; 0: the one that the shards were made for.
+        fold: Number of the official split. 0 takes the fold that the shards were made for.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch_size, *clip.shape)` and int64
-        `(batch_size,)`. Its attribute `class_names` holds the names of the classes, and `clip` the
-        `ClipSpec` with the `frame_size` of the shards.
+        `(batch_size,)`. The attribute `class_names` of the dataset is a list of class names, and
+        the attribute `clip` is `clip` with the `frame_size` of the shards.
 
     Raises:
-        FileNotFoundError: If there are no such shards.
+        FileNotFoundError: If `path` has no shards of the split.
         ValueError: If an argument is out of range, the shards do not fit `clip`, `augment` changes
-            shape or type, or there are fewer clips than `batch_size`.
+            the shape or type, or the split has fewer clips than `batch_size`.
     """
     info = read_manifest(path, fold)
     batches = pipeline.training_batches(
@@ -85,22 +86,19 @@ def test_dataset(
 ) -> tf.data.Dataset:
     """One centered view of each video, in the order of the shards.
 
-    `keras_videorel.evaluation.evaluate_videos` averages many views of each video.
+    To average many views of each video, use `keras_videorel.evaluation.evaluate_videos`. The other
+    arguments are as for `train_dataset`.
 
     Args:
-        path: A folder of shards.
-        clip: The `ClipSpec`.
-        batch_size: Samples in a batch; the last one may be smaller.
-        split: The split to read.
-        fold: Number of the official split; 0: the one that the shards were made for.
+        batch_size: Samples in a batch. The last batch may be smaller.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)` of known length, with the attributes
-        `class_names` and `clip` as of `train_dataset`.
+        `class_names` and `clip` as for `train_dataset`.
 
     Raises:
-        FileNotFoundError: If there are no such shards.
-        ValueError: If an argument is out of range.
+        FileNotFoundError: If `path` has no shards of the split.
+        ValueError: If an argument is out of range or the shards do not fit `clip`.
     """
     info = read_manifest(path, fold)
     check_integer("batch_size", batch_size, min_value=1)
@@ -111,7 +109,7 @@ def test_dataset(
 def val_dataset(
     path: str | os.PathLike, clip: ClipSpec, batch_size: int, *, fold: int = 0
 ) -> tf.data.Dataset:
-    """`test_dataset` of the split `"val"`."""
+    """Like `test_dataset`, for the split `"val"`."""
     return test_dataset(path, clip, batch_size, split="val", fold=fold)
 
 

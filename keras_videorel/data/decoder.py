@@ -1,8 +1,7 @@
-"""Videos to JPEG frames, in a process of their own, so that no file can end a run.
+"""Turn videos into JPEG frames in a separate process, so that a bad file cannot end a run.
 
-If the decoding library crashes or hangs, it costs one clip at most. The process imports neither
-TensorFlow nor the caller's main module. It starts in a fraction of a second, from any thread, and
-decodes many files.
+If the decoding library crashes or hangs, at most one clip is lost. The process decodes many files.
+It imports neither TensorFlow nor the caller's main module, so it starts quickly.
 """
 
 import contextlib
@@ -20,14 +19,14 @@ from typing import NamedTuple
 from keras_videorel.checks import check_choice, check_integer, check_number
 from keras_videorel.data import pictures, video, video_times
 
-MAX_CLIP_BYTES = 1_900_000_000  # a record, a protocol buffer, ends at 2 GiB
-_MAX_JPEG_SIDE = 65_500  # of libjpeg
-_MEMORY_LIMIT = 6 << 30  # 8K video takes 1.6 GiB, with DIS flow at that size 3.0
-_MAX_WAIT = 1e6  # seconds; longer ones do not fit into a system's call
-_BATCH = 16  # frames per message: one at a time would cost a tenth of the speed
-_START_LIMIT = 300  # seconds; it takes a quarter of one on an idle machine
+MAX_CLIP_BYTES = 1_900_000_000  # a record is a protocol buffer, which holds at most 2 GiB
+_MAX_JPEG_SIDE = 65_500  # limit of libjpeg
+_MEMORY_LIMIT = 6 << 30  # 8K video needs 1.6 GiB, and 3.0 GiB with DIS flow
+_MAX_WAIT = 1e6  # seconds; the system call does not take more
+_BATCH = 16  # frames per message; single frames would be a tenth slower
+_START_LIMIT = 300  # seconds; an idle machine needs a quarter of a second
 
-# What the process runs; it looks for modules where this process does.
+# The program of the process. It finds modules in the same places as this process.
 _CODE = """
 import sys
 from multiprocessing.connection import Connection
@@ -48,15 +47,15 @@ class Settings(NamedTuple):
 
 
 class EncodedClip(NamedTuple):
-    """The frames of a video."""
+    """The encoded frames of a video."""
 
     jpegs: list  # bytes of each frame
     flow: list | None  # bytes of the flow from each frame to the next
     timestamps: list  # seconds, increasing
     height: int
     width: int
-    frame_rate: float  # frames per second, going by the timestamps
-    note: str | None  # what was lost, such as frames of a damaged part of the file
+    frame_rate: float  # frames per second, computed from the timestamps
+    note: str | None  # a text about lost frames, if any
 
 
 class Closed(Exception):
@@ -64,17 +63,17 @@ class Closed(Exception):
 
 
 class Decoder:
-    """Decodes videos in a process of its own; a context manager.
+    """Context manager that decodes videos in a separate process.
 
-    Each thread needs its own decoder; only `close` may be called from any thread.
+    Each thread needs its own decoder. Only `close` may be called from any thread.
 
     Args:
         settings: A `Settings`.
-        time_limit: Seconds without frames after which a file is given up. They come 16 at a time,
-            or, with their flow, one by one.
+        time_limit: Seconds without frames after which the decoder gives up a file. The process
+            sends 16 frames at a time, or single frames if it computes flow.
 
     Attributes:
-        starts: How often the process was started: once, plus once for each that ended over a file.
+        starts: How often the process was started. It starts again after each file that ended it.
     """
 
     def __init__(self, settings, time_limit=60):
@@ -92,28 +91,28 @@ class Decoder:
         self._starting = threading.Lock()
 
     def encode(self, path, on_frame=None, start=None, end=None):
-        """Decode a video, or a segment of it, and encode its frames as an `EncodedClip`.
+        """Decode a video or a segment of it, and encode its frames as an `EncodedClip`.
 
-        Frames before a crash or the time limit are used; the note says so.
+        After a crash or the time limit, the frames so far are used. The note then says so.
 
         Args:
-            path: A video file, or a folder of pictures.
-            on_frame: Called with the number of frames so far, as they come in.
+            path: A video file or a folder of pictures.
+            on_frame: Optional function, called with the number of frames so far.
             start: Beginning of the segment, as for `video.iter_frames`.
             end: End of the segment, as for `video.iter_frames`.
 
         Raises:
-            video.VideoError: If the file, or the segment, gives nothing.
-            OSError: If the process cannot be started, or was killed twice, as by a system that is
-                short of memory.
-            Closed: If the decoder is closed, or gets closed meanwhile.
+            video.VideoError: If the file or segment has no usable frames.
+            OSError: If the process does not start, or was killed twice (for example because the
+                system is short of memory).
+            Closed: If the decoder was closed before or during the call.
         """
         path, segment = os.fsdecode(path), video.check_segment(start, end)
         for _ in range(2):
             rate, frames, ending, content = self._attempt((path, *segment), on_frame)
             if self._closed:
                 raise Closed
-            # A crash that an earlier file caused does not come again in a fresh process.
+            # If an earlier file caused the crash, a fresh process does not crash again.
             if ending != "died":
                 break
         if ending == "rejected":
@@ -133,7 +132,7 @@ class Decoder:
 
     @property
     def process_id(self):
-        """Number of the process, or None before and after it runs."""
+        """Process ID, or None if the process does not run."""
         return None if self._process is None else self._process.pid
 
     def close(self):
@@ -151,11 +150,11 @@ class Decoder:
         self.close()
 
     def _attempt(self, order, on_frame):
-        """`(rate, frames, ending, content)`: the last two are the message after the frames."""
+        """`(rate, frames, ending, content)`. The last two are the message after the frames."""
         rate, frames, kind = None, [], None
         try:
             self._start()
-            with contextlib.suppress(OSError):  # it died since the last file: seen below
+            with contextlib.suppress(OSError):  # `_receive` notices a process that died
                 self._connection.send(order)
             while True:
                 kind, *content = self._receive(self.time_limit)
@@ -202,19 +201,19 @@ class Decoder:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    # OpenBLAS would take memory for a thread per core, which nothing here uses.
+                    # Otherwise OpenBLAS reserves memory for a thread per core, which are not used.
                     env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                     start_new_session=True,  # the parent takes Ctrl-C and ends this process
                 )
         with contextlib.suppress(OSError):
             self._connection.send(sys.path)
             self._connection.send(tuple(self.settings))
-        ready, *status = self._receive(_START_LIMIT)  # its modules are imported
+        ready, *status = self._receive(_START_LIMIT)  # sent after its imports
         if ready != "ready" and not self._closed:
             raise OSError(f"the decoder did not start ({ready} {status})")
 
     def _stop(self):
-        """End the process and return its exit status; the next file gets a fresh one."""
+        """End the process and return its exit status. The next file starts a fresh process."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -235,7 +234,7 @@ def _flow_methods(method):
 
 
 def _serve(connection):
-    """Send the messages of each file that is ordered by `(path, start, end)`, forever."""
+    """Receive `(path, start, end)` and send the messages of that file, forever."""
     settings = Settings(*connection.recv())
     encode = _frame_encoder(settings)
     size = _BATCH if settings.flow == "none" else 1
@@ -245,7 +244,7 @@ def _serve(connection):
     connection.send(("ready",))
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # messages of the libraries about damaged files
-    gc.freeze()  # the modules, which would take most of the time of each collection
+    gc.freeze()  # otherwise each collection spends most of its time on the modules
     while True:
         path, start, end = orders.get()
         try:
@@ -260,11 +259,11 @@ def _serve(connection):
             ending = ("rejected", error.reason)
         except MemoryError:
             ending = ("rejected", f"takes more than {_MEMORY_LIMIT >> 30} GiB of memory")
-        except Exception as error:  # of the libraries, on files that were not foreseen
+        except Exception as error:  # the libraries may raise anything for a damaged file
             reason = " ".join(str(error).split())
             ending = ("rejected", f"cannot be decoded: {type(error).__name__}: {reason}")
         connection.send(ending)
-        gc.collect()  # pictures that side data kept (PyAV 17 and 18), up to 100 MB each
+        gc.collect()  # frees pictures that side data keeps (PyAV 17 and 18), up to 100 MB each
 
 
 def _reader(path, settings, start, end):
@@ -274,7 +273,7 @@ def _reader(path, settings, start, end):
 
 
 def _listen(connection, orders):
-    """Take orders even while a file is decoded, to end with the parent."""
+    """Receive even while a file is decoded, so that this process ends when the parent does."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             orders.put(connection.recv())
@@ -282,24 +281,24 @@ def _listen(connection, orders):
 
 
 def _limit_memory():
-    """Limit the memory that a file with a wrong size can take."""
+    """Limit the memory that a file with a false size can take."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_LIMIT, _MEMORY_LIMIT))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
-        pass  # a system without limits, or with a lower limit already
-    # If memory still runs short, the system shall end this process.
+        pass  # the system has no limits, or a lower one already
+    # If memory still runs short, the system should end this process first.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
 
 def _frame_encoder(settings):
-    """A function from a `video.FrameReader` to `(timestamp, size, jpeg, flow)` of its frames."""
+    """A function that yields `(timestamp, size, jpeg, flow)` of each frame of a reader."""
     import cv2
 
-    cv2.setNumThreads(1)  # there is a process per core
+    cv2.setNumThreads(1)  # each core has its own process
     quality = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]
     if settings.flow != "none":
         from keras_videorel.data import flow

@@ -1,7 +1,7 @@
-"""Looking into shards: what they hold, and whether training can read all of it.
+"""Inspect shards: count their clips and check that training can read every record.
 
-`scan` reads every record once, `compare` checks their counts against `dataset.json`, and
-`describe` writes a `dataset.json` for shards that others wrote.
+`scan` reads every record, `compare` compares the counts with `dataset.json`, and `describe` writes
+a `dataset.json` for shards of other writers.
 """
 
 import collections
@@ -28,21 +28,21 @@ LABEL_TEXTS = (records.CLIP_LABEL_TEXT, records.CLIP_LABEL_STRING)
 
 
 class Clip(NamedTuple):
-    """What a record holds."""
+    """The content of a record."""
 
-    split: str  # of its shard
-    file: str  # its shard; a relative path starts from the folder of the shards
-    record: int  # its number in the shard, from 0
+    split: str
+    file: str  # the shard; a relative path starts from the folder of the shards
+    record: int  # number of the record in the shard, from 0
     bytes: int  # length of the record
-    label: int  # index of its class
-    path: str  # of its video; empty if the record does not say
+    label: int  # index of the class
+    path: str  # path of the video, or empty if the record has none
     frames: int  # number of frames
     size: tuple[int, int] | None  # (height, width) of the first frame; None if it does not decode
-    seconds: float | None  # duration; None if the record does not say
+    seconds: float | None  # duration; None if unknown
 
 
 class Problem(NamedTuple):
-    """Something that is wrong in a file, or in one record of it (None: in the whole file)."""
+    """A problem in a record of a file. `record` is None for a problem of the whole file."""
 
     file: str
     record: int | None
@@ -56,20 +56,20 @@ def foreign_manifest(
     patterns: dict[str, list[str]],
     keys: dict[str, str],
 ) -> Manifest:
-    """The `Manifest` of shards that have no `dataset.json`.
+    """The `Manifest` of shards without a `dataset.json`.
 
-    The size of the frames and the number of clips are not known yet.
+    Its frame size and numbers of clips are not known yet.
 
     Args:
-        folder: Their folder.
-        labels: File of class names, one a line, in index order.
-        patterns: Dict from split to paths, absolute or relative to the folder, with wildcards
-            (`*`, `?`) in the last part, if any.
-        keys: Dict from some of `records.NAMED` to the keys of the records.
+        folder: The folder of the shards.
+        labels: File of class names, one per line, in index order.
+        patterns: Dict from split to paths, absolute or relative to `folder`. The last part of a
+            path may have wildcards (`*`, `?`).
+        keys: Dict from names in `records.NAMED` to the keys in the records.
 
     Raises:
-        FileNotFoundError: If a split has no shards, or there is no file of class names.
-        ValueError: If a shard is in two splits, or the shards are of a kind that is not read.
+        FileNotFoundError: If a split has no shards, or the file of class names is missing.
+        ValueError: If a shard is in two splits, or the shards have a format that cannot be read.
     """
     frames = keys.get("frames", records.IMAGE_ENCODED)
     manifest = Manifest(
@@ -89,7 +89,7 @@ def foreign_manifest(
 
 
 def shards_of(manifest: Manifest) -> dict[str, list[str]]:
-    """The shards of each split; a relative path starts from the folder of the shards."""
+    """The shards of each split. A relative path starts from the folder of the shards."""
     folder = os.path.join(manifest.path, "")
     return {
         split: [path.removeprefix(folder) for path in shard_files(manifest, split)]
@@ -100,8 +100,8 @@ def shards_of(manifest: Manifest) -> dict[str, list[str]]:
 def scan(manifest: Manifest, decode: bool = True) -> tuple[list[Clip], list[Problem]]:
     """Read and check every record, in the order of the shards.
 
-    A record with a label and frames is a `Clip`, even if something else is wrong with it. Without
-    `decode`, only the first frame of each clip is decoded. An `OSError` if a file cannot be read.
+    A record with a label and frames is a `Clip`, even if it has other problems. Without `decode`,
+    only the first frame of each clip is decoded. Raises an `OSError` if a file cannot be read.
     """
     clips: list[Clip] = []
     problems: list[Problem] = []
@@ -137,9 +137,9 @@ def scan(manifest: Manifest, decode: bool = True) -> tuple[list[Clip], list[Prob
 def pictures(
     example: tf.train.SequenceExample, manifest: Manifest
 ) -> tuple[list[bytes], list[bytes] | None]:
-    """`(jpegs, flow)`: a picture per frame each, or None for no flow.
+    """`(jpegs, flow)` of a record, two lists with a JPEG per frame. `flow` may be None.
 
-    A `ValueError` if there are no frames, or not one picture for each.
+    Raises a `ValueError` if there are no frames, or the numbers of frames and fields differ.
     """
     found = []
     for key in [records.IMAGE_ENCODED] + [records.FLOW_ENCODED] * manifest.flow:
@@ -154,12 +154,12 @@ def pictures(
 
 
 def _key(manifest, key):
-    """The key in these records for one of our keys."""
+    """The key in the records for one of our keys."""
     return (manifest.keys or {}).get(key, key)
 
 
 def _check_record(serialized, manifest, decode):
-    """`(fields, problems)`: the fields of a `Clip` from `label` on, or None; texts of problems."""
+    """`(fields, problems)`: a dict of the last fields of a `Clip` (or None), and texts."""
     try:
         example = tf.train.SequenceExample.FromString(serialized)
     except DecodeError:
@@ -207,9 +207,9 @@ def _check_record(serialized, manifest, decode):
 
 
 def _check_pictures(what, jpegs, size):
-    """Decode pictures, all of one size: `size`, if it is a pair.
+    """Decode pictures and check that all have one size, which is `size` if that is a pair.
 
-    Returns `(size, problems)`, with the size of the first picture, or None if one does not decode.
+    Returns `(size, problems)`: the size of the first picture (None if a picture does not decode).
     """
     try:
         sizes = list(map(tuple, _decoded_sizes(tf.constant(jpegs)).numpy().tolist()))
@@ -223,7 +223,7 @@ def _check_pictures(what, jpegs, size):
 
 @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)])
 def _decoded_sizes(jpegs):
-    """Decode as training does: `tf.io.decode_jpeg` would take other formats, too."""
+    """Decode as training does. `tf.io.decode_jpeg` would also accept other formats."""
 
     def decode(jpeg):
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(jpeg))
@@ -233,7 +233,7 @@ def _decoded_sizes(jpegs):
 
 
 def count(manifest: Manifest, clips: Sequence[Clip]) -> dict[str, dict]:
-    """Counts of each split, as in `dataset.json`."""
+    """The counts of each split, as in `dataset.json`."""
     counts = {}
     for split, paths in shards_of(manifest).items():
         own = [clip for clip in clips if clip.split == split]
@@ -248,7 +248,7 @@ def count(manifest: Manifest, clips: Sequence[Clip]) -> dict[str, dict]:
 
 
 def compare(manifest: Manifest, clips: Sequence[Clip]) -> list[Problem]:
-    """The counts in which `dataset.json` differs from the clips."""
+    """A problem for each count of `dataset.json` that does not match the clips."""
     problems = []
     for split, counts in count(manifest, clips).items():
         found = _flat(counts)
@@ -261,19 +261,19 @@ def compare(manifest: Manifest, clips: Sequence[Clip]) -> list[Problem]:
 
 
 def _flat(counts):
-    """Counts without the inner dict."""
+    """Counts as a dict without an inner dict."""
     per_label = counts.get("clips_per_label", {})
     numbers = {name: counts[name] for name in ("clips", "frames", "shards") if name in counts}
     return numbers | {f"clips of {label}": number for label, number in per_label.items()}
 
 
 def describe(manifest: Manifest, clips: Sequence[Clip], output: str | os.PathLike) -> dict:
-    """Write `dataset.json` and `labels.txt` for shards without, so that training reads them.
+    """Write `dataset.json` and `labels.txt` for shards of other writers. Training needs them.
 
     Args:
         manifest: A `Manifest` of `foreign_manifest`.
-        clips: All clips of its shards, without problems.
-        output: Folder for the two files; made if need be.
+        clips: All clips of its shards. They must have no problems.
+        output: Folder for the two files. It is created if necessary.
 
     Returns:
         The content of `dataset.json`.

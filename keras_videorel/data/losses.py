@@ -1,54 +1,55 @@
-"""What is missing of a video, or damaged: the frames that came out, and what its file declares."""
+"""Find out which frames of a video are missing or damaged, by comparing them with its file."""
 
 import collections
 import math
 
 import av
 
-_WHOLE = 0.9  # of what is declared: containers are off by a few frames, and edit lists hide some
-_LONGEST_HOLE = 10.0  # seconds; longer ones may be pauses, or the joint of two recordings
-_FEW = 2  # damaged frames, such as the last of a file that was cut off
-_EMPTY = 16  # bytes of a packet that may only say that the last picture stays
-_HEAD, _PACKET_HEAD = 2048, 24  # bytes around all packets, and around each, or a few less
+# Share of the declared frames that is enough. Headers are slightly wrong, and edit lists hide some.
+_WHOLE = 0.9
+_LONGEST_HOLE = 10.0  # seconds; a longer hole may be a pause or the joint of two recordings
+_FEW = 2  # damaged frames; a file that was cut off has a damaged last frame
+_EMPTY = 16  # bytes; a packet this small may only repeat the last picture
+_HEAD, _PACKET_HEAD = 2048, 24  # bytes of the file's header and of each packet's, at most
 
 
 class Losses:
-    """Counts the packets and pictures of a file, to tell which frames are missing.
+    """Counts the packets and pictures of a file, to find out whether frames are missing.
 
-    Longer sound, a last picture that stays, and the count of frames in an AVI are no losses.
+    A longer sound track, a long last picture and a wrong frame count in an AVI are not losses.
 
     Args:
-        container: An `av` container, of which nothing was read yet.
+        container: An `av` container that has not been read yet.
         stream: Its video stream.
 
     Attributes:
         breaks_off: Whether reading ended with an error.
-        at_end: Whether all pictures came out.
-        last_stays: Seconds that the last picture is shown, 0 if the file does not say.
+        at_end: Whether the decoder returned all pictures.
+        last_stays: Seconds that the last picture is shown, or 0 if unknown.
     """
 
     def __init__(self, container, stream):
         self._container, self._stream = container, stream
         name = container.format.name
-        # The index of an AVI is right where its count of frames is not.
+        # The index of an AVI is more reliable than its frame count.
         self._indexed = len(stream.index_entries) if name == "avi" else 0
-        # An index that says where the packets are keeps them from being lost on the way.
+        # With an index of the packets' places, the demuxer does not miss packets.
         self._finds_all = self._indexed > 0 or ("mp4" in name and stream.frames)
         self._in_matroska = "matroska" in name
         self.restart()
 
     def restart(self):
-        """Forget the counts, when reading goes on elsewhere."""
+        """Reset the counts, for reading from another place."""
         self.breaks_off = self.at_end = False
         self._damaged = self._tried = self._corrupt = self._bytes = 0
         self.last_stays = 0.0
-        # The newest step is apart, since a segment ends before it.
+        # The newest step is kept apart, because a segment ends before it.
         self._steps, self._newest, self._last = collections.Counter(), None, None
         self._fields = False
         self._file, self._packets, self._shown, self._pictures = (_Extent() for _ in range(4))
 
     def add_packet(self, packet, time):
-        """Count a packet of any stream, which is shown at `time` seconds, or None."""
+        """Count a packet of any stream. `time` is in seconds or None."""
         duration = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
         self._file.add(time, duration)
         self._bytes += packet.size
@@ -60,7 +61,7 @@ class Losses:
                 self._shown.add(time)
 
     def add_picture(self, picture, time):
-        """Count a decoded picture, or None for a packet that does not decode."""
+        """Count a decoded picture. `picture` is None for a packet that does not decode."""
         self._tried += 1
         self._damaged += picture is None or picture.is_corrupt
         if picture is None:
@@ -76,11 +77,11 @@ class Losses:
             self._last = time
 
     def duration(self):
-        """Seconds that the file declares for its pictures, or else for all it holds, or None."""
+        """Declared seconds of the video stream, or of the whole file, or None."""
         return self._own_duration() or self._whole_duration() or None
 
     def mostly_damaged(self, step, whole=True):
-        """A few words if most frames are damaged or lost, else None; arguments as of `note`."""
+        """A short text if most frames are damaged or lost, else None. Arguments: see `note`."""
         if 2 * self._damaged > self._tried:
             return f"{self._damaged} of {self._tried} frames are damaged"
         good, expected = self._pictures.count - self._corrupt, self._expected(step, whole)
@@ -93,12 +94,12 @@ class Losses:
         return None
 
     def note(self, frames, step, whole=True):
-        """What was lost, in a few words, or None.
+        """A short text about the lost frames, or None.
 
         Args:
-            frames: Number of frames that came out.
-            step: Typical seconds from a frame to the next.
-            whole: Whether these are all of the video, not only a segment.
+            frames: Number of frames that were decoded.
+            step: Typical seconds between frames.
+            whole: Whether the frames are from the whole video, not from a segment.
         """
         found = ["the file breaks off"] if self.breaks_off else []
         if self._damaged:
@@ -123,9 +124,9 @@ class Losses:
         return "; ".join(found)
 
     def _expected(self, step, whole):
-        """Number of pictures that there were, going by the holes in their times.
+        """Number of pictures that the video had, estimated from the holes in their times.
 
-        A hole alone may be a pause: something else must say that there is damage.
+        A hole alone may be a pause, so holes count only if there are other signs of damage.
         """
         found, shown = self._pictures.count, self._shown.count // (2 if self._fields else 1)
         damaged = self._damaged > 0 or self.breaks_off
@@ -138,18 +139,18 @@ class Losses:
             for hole, count in steps.items()
             if hole is not None and 1.5 * step < hole < _LONGEST_HOLE
         )
-        # Longer holes count only where packets tell how much there was.
+        # Longer holes count only if packets show how much is missing.
         if unread or self._finds_all:
             lost += steps[_LONGEST_HOLE] * round(_LONGEST_HOLE / step)
         if self.at_end:
             ends = max(0.0, self._shown.span - self._pictures.span)
             lost += min(round(ends / step), max(0, shown - found))
-        # Damage makes up times, and pictures that come out of order make some holes twice.
+        # Damage creates false times, and pictures out of order count some holes twice.
         longest, duration = self._shown.span, self._whole_duration()
         if duration:
             longest = min(longest, duration)
             if self._damaged > _FEW and self._shown.span > 2 * duration and not self._finds_all:
-                lost = round(longest / step)  # the times cannot be believed
+                lost = round(longest / step)  # the times are not credible
             if unread:
                 behind = max(0.0, duration - self._believed().high)
                 longest, lost = longest + behind, lost + round(behind / step)
@@ -160,7 +161,7 @@ class Losses:
         return max(found, expected if loses_packets else min(expected, shown))
 
     def _unread(self):
-        """Share of the bytes of a Matroska or ASF file that is in no packet, and so damaged."""
+        """Share of the bytes of a Matroska or ASF file outside all packets, hence damaged."""
         size = self._container.size  # 0 or less for a network stream
         if size <= 0 or not (self._in_matroska or self._container.format.name == "asf"):
             return 0.0
@@ -171,13 +172,13 @@ class Losses:
         return max(0.0, 1 - read / size)
 
     def _index_is_short(self):
-        """Whether the file has no index of all frames."""
+        """Whether the file lacks an index of all frames."""
         return self._indexed < self._packets.count
 
     def _is_short(self, step, share=_WHOLE):
-        """Whether less than this share of the pictures came out."""
+        """Whether less than this share of the pictures was decoded."""
         shown, pictures, packets = self._shown, self._pictures, self._packets
-        # Packets of half a frame, or empty ones, are no loss.
+        # Packets of a single field and empty packets are not losses.
         if pictures.count < share * shown.count and pictures.span < share * shown.span:
             return True
         if packets.count < share * self._indexed:
@@ -189,20 +190,20 @@ class Losses:
             return packets.count < share * self._stream.frames
         if own and packets.span + step >= share * own:
             return False
-        # Matroska counts its duration from zero, others from the first frame.
+        # In Matroska the duration counts from zero, in other formats from the first frame.
         file = self._believed()
         return file.high + step - min(file.low, 0.0) < share * duration
 
     def _believed(self):
-        """The extent of all packets, or of the video where damage made up others, at any time."""
+        """The extent of all packets, or of the video packets if the others have false times."""
         return self._file if self._file.span <= 2 * self._whole_duration() else self._packets
 
     def _whole_duration(self):
-        """Seconds that the file declares for the longest of its streams, or 0."""
+        """Declared seconds of the longest stream of the file, or 0."""
         return max(self._container.duration or 0, 0) / av.time_base
 
     def _own_duration(self):
-        """Seconds that the file declares for the pictures alone, or None."""
+        """Declared seconds of the video stream, or None."""
         if self._indexed:
             last = self._stream.index_entries[self._indexed - 1]
             return float((last.timestamp + 1) * self._stream.time_base)
@@ -217,7 +218,7 @@ class Losses:
 
 
 class _Extent:
-    """How many of something there are, and the time that they take."""
+    """Counts items and tracks the time from the first to the last."""
 
     def __init__(self):
         self.count, self.low, self.high = 0, math.inf, -math.inf

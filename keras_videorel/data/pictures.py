@@ -1,4 +1,4 @@
-"""Which files are videos, and videos that are folders of pictures, one per frame."""
+"""Tell which files are videos, and read folders of pictures (one per frame) as videos."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from keras_videorel.data.manifest import INVISIBLE
 from keras_videorel.data.video_files import VideoError, open_file
 from keras_videorel.data.video_times import MIN_STEP
 
-FRAME_RATE = 12.0  # of Jester's and Something-Something's frames
+FRAME_RATE = 12.0  # frame rate of Jester and Something-Something
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 # Matroska, MPEG (two kinds), Windows Media, Flash, Ogg.
 _CONTAINERS = (b"\x1a\x45\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u", b"FLV\1", b"OggS")
-# FFmpeg reads pictures as videos, and texts as a terminal would show them.
+# Formats of FFmpeg that are not videos: pictures, and texts drawn as in a terminal.
 _STILL = re.compile(r"image2|.*_pipe|ico|tty|bin|xbin|adf|idf")
 
 
 def natural(name):
-    """Sorting key of names: whole numbers come first; in other names, digits sort as numbers."""
+    """Sort key for names. Whole numbers come first. In other names, digits sort as numbers."""
     if re.fullmatch(r"[+-]?[0-9]+", name):
         return (0, int(name), name)
     parts = re.split(r"([0-9]+)", name)
@@ -31,24 +31,24 @@ def natural(name):
 
 
 def normalized(name):
-    """A name for comparisons: NFC, since macOS splits letters up, and no invisible characters."""
+    """A name for comparisons, without invisible characters and in NFC (macOS uses NFD)."""
     return unicodedata.normalize("NFC", INVISIBLE.sub("", name))
 
 
 def library():
-    """Name and version of the library that decodes videos."""
+    """Name and version of the decoding library."""
     version = ".".join(map(str, av.library_versions["libavcodec"]))
     return f"PyAV {av.__version__}, libavcodec {version}"
 
 
 def check_rate(frame_rate):
-    """`frame_rate` as a float, which must be a number of pictures per second."""
+    """Return `frame_rate` as a float. Raise a `ValueError` if it is not pictures per second."""
     return float(check_number("frame_rate", frame_rate, above=0, max_value=1000))
 
 
 def begins_like_a_video(path):
-    """Whether a file begins with the bytes of a container of videos, whatever its name."""
-    if not files.is_remote(path) and not os.path.isfile(path):  # reading a pipe would wait
+    """Whether the first bytes of a file are those of a video container."""
+    if not files.is_remote(path) and not os.path.isfile(path):  # reading a pipe would block
         return False
     try:
         head = files.read_bytes(path, 16)
@@ -62,10 +62,7 @@ def begins_like_a_video(path):
 
 
 def why_no_video(path):
-    """The reason why a file is not a video, in a few words; None for a video.
-
-    No frame is decoded.
-    """
+    """A short reason why a file is not a video, or None for a video. No frame is decoded."""
     try:
         container, _ = open_file(os.fsdecode(path))
     except VideoError as error:
@@ -79,8 +76,8 @@ def why_no_video(path):
 class PictureReader:
     """Iterator over the pictures of a folder in natural order, like `video.FrameReader`.
 
-    Arguments are as for `video.iter_frames`, with a `frame_rate` in pictures per second. It raises
-    a `VideoError` if the folder holds no pictures, or fewer than half of them decode.
+    Arguments are as for `video.iter_frames`, plus `frame_rate` in pictures per second. Raises a
+    `VideoError` if the folder has no pictures or fewer than half of them decode.
     """
 
     def __init__(self, path, size=None, frame_rate=FRAME_RATE, start=None, end=None):
@@ -97,7 +94,7 @@ class PictureReader:
         names = sorted((name for name in names if _is_picture(name)), key=natural)
         if not names:
             raise VideoError(self.path, "a folder without pictures")
-        # Times are floats: picture 36 of 12 a second lies at 3 s.
+        # `MIN_STEP` absorbs rounding: at 12 pictures per second, picture 36 is at 3 s.
         times = ((i / frame_rate, name) for i, name in enumerate(names))
         self._names = [
             (time, name) for time, name in times if segment.start <= time + MIN_STEP < segment.end

@@ -1,8 +1,7 @@
 """`tf.data` from shards to batches: parse, sample, shuffle, decode, transform, batch, normalize.
 
-Frames are chosen as soon as a record is parsed: what is shuffled are the JPEGs of the samples, not
-whole videos. Only the crop's part of a JPEG is decoded, and samples travel as uint8 up to the
-last step.
+To save time and memory, frames are sampled before shuffling, only the crop of each JPEG is decoded,
+and samples stay uint8 until the last step.
 """
 
 import math
@@ -42,37 +41,37 @@ def training_batches(
     num_readers: int = 1,
     reader_ids: range | None = None,
 ) -> tf.data.Dataset:
-    """Batches of randomly cropped training samples; `datasets.train_dataset` with more control.
+    """Batches of randomly cropped training samples. `datasets.train_dataset` with more control.
 
-    Everything random is a function of `seed`, the epoch and the place of the record in its
-    shard, so the batches of an epoch are the same whether training began there or before.
+    All randomness is a function of `seed`, the epoch and the record's place in its shard. The
+    batches of an epoch are therefore the same if training resumes at that epoch. Arguments that
+    are not listed here are as for `datasets.train_dataset`.
 
     Args:
-        info: A `Manifest`.
-        clip: A `ClipSpec`.
-        batch_size: As of `datasets.train_dataset`, like the arguments that are not listed here.
-        first_epoch: Epoch to begin with.
-        first_step: Batches of `first_epoch` to leave out, undecoded. Needs `epochs`.
-        epochs: Epoch to end before; `math.inf` for no end (for `fit` with `steps_per_epoch`). The
-            dataset is all epochs in a row. None: each iteration is the next epoch.
-        deterministic: Whether the order must be the same each time. If not, what is ready first
-            comes first; the crops of a record in an epoch stay the same.
-        service: Address of the dispatcher of a `tf.data` service, `"grpc://host:port"`, whose
-            workers make the batches. An epoch is one worker's, and epochs mix. Needs `epochs`.
-            Empty: no service.
-        num_readers: Equal parts of a batch. Each epoch deals the shards, shuffled, to the readers
-            in turn. A reader whose shards hold fewer clips than the others repeats its first ones.
-        reader_ids: The readers whose parts to return, one after the other in each batch. Default:
-            all. Processes that return some each make the same batches together.
+        info: The `Manifest` of the shards.
+        first_epoch: First epoch of the dataset.
+        first_step: Batches of `first_epoch` to skip without decoding them. Needs `epochs`.
+        epochs: End of the epochs (exclusive). The dataset contains all epochs one after the other.
+            `math.inf` never ends, for `fit` with `steps_per_epoch`. With None, each iteration over
+            the dataset is one epoch, and the next iteration is the next epoch.
+        deterministic: Whether the order of samples is reproducible. If not, samples come as they
+            become ready. The crops of a record in an epoch are reproducible in either case.
+        service: Address of a `tf.data` service dispatcher, `"grpc://host:port"`, whose workers make
+            the batches. Each worker makes whole epochs, and epochs mix. Needs `epochs`. Empty for
+            no service.
+        num_readers: Number of equal parts of a batch. In each epoch the shuffled shards are dealt
+            to the readers in turn. A reader with fewer clips than others repeats its first clips.
+        reader_ids: Readers whose parts of each batch are returned, in order. Default: all readers.
+            Processes with different `reader_ids` together make the batches of one process.
 
     Returns:
         A `tf.data.Dataset` of `(samples, labels)`: float32 `(batch, *clip.shape)` and int64
-        `(batch,)`, the part of `reader_ids`. `steps_per_epoch(info, batch_size)` batches make an
-        epoch.
+        `(batch,)`, where `batch` counts the samples of `reader_ids`. An epoch has
+        `steps_per_epoch(info, batch_size)` batches.
 
     Raises:
         ValueError: If an argument is out of range, the shards do not fit `clip`, or `augment`
-            changes shape or type.
+            changes the shape or type.
         OSError: If nothing answers at the address of the service.
     """
     check_choice("crop_positions", crop_positions, transforms.CROP_POSITIONS)
@@ -132,7 +131,7 @@ def training_batches(
             tf.data.experimental.service.distribute(
                 tf.data.experimental.service.ShardingPolicy.DYNAMIC,
                 service,
-                compression=None,  # pictures hardly get smaller
+                compression=None,  # it would hardly make the samples smaller
             )
         )
     options = tf.data.Options()
@@ -149,7 +148,7 @@ def training_batches(
 
 
 def _epoch_numbers(first, first_step, end, steps):
-    """A dataset of the numbers of the epochs of an iteration, and how many batches they have."""
+    """A dataset of epoch numbers for one iteration, and the number of batches in these epochs."""
     if end is None:  # each iteration takes the next number from a variable
         with tf.device("CPU:0"), tf.init_scope():
             following = tf.Variable(first, dtype=tf.int64, trainable=False)
@@ -160,7 +159,7 @@ def _epoch_numbers(first, first_step, end, steps):
 
 
 def _augment(augment, crop):
-    """What the user's function makes of a sample, checked."""
+    """Apply the user's function to a sample and check the result."""
     changed = tf.convert_to_tensor(augment(crop))
     if changed.dtype != tf.uint8 or not crop.shape.is_compatible_with(changed.shape):
         raise ValueError(
@@ -181,7 +180,7 @@ def training_paths(
     split: str = "train",
     num_readers: int = 1,
 ) -> list[str]:
-    """Paths of the videos in batch `step` of an epoch, as `training_batches` makes it in order."""
+    """Paths of the videos in batch `step` of an epoch of deterministic `training_batches`."""
 
     def path(_, serialized):
         context, _ = records.parse(serialized, [records.CLIP_DATA_PATH], info.keys)
@@ -197,7 +196,7 @@ def training_paths(
 def steps_per_epoch(
     info: Manifest, batch_size: int, split: str = "train", num_readers: int = 1
 ) -> int:
-    """Whole batches in an epoch, at least one."""
+    """Number of whole batches in an epoch. Raise a `ValueError` if there is not one."""
     check_integer("batch_size", batch_size, min_value=1)
     check_integer("num_readers", num_readers, min_value=1)
     if batch_size % num_readers:
@@ -223,24 +222,24 @@ def steps_per_epoch(
 def clip_views(
     info: Manifest, clip: ClipSpec, split: str = "test", *, clips: int = 25, crops: int = 10
 ) -> tf.data.Dataset:
-    """The test views of each video, clip by clip: fixed crops of uniform clips (ARTNet, Sec. 3.3).
+    """Test views of each video: fixed crops of uniformly spaced clips (ARTNet, Sec. 3.3).
 
-    With segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2). The views
-    of a video can be hundreds of megabytes, so they come one clip after the other; the frames of
-    the video are decoded once.
+    If `clip` has segments, a view is a crop of a group of snippets (relational LSTM, Sec. 5.2).
+    All views of a video can take hundreds of megabytes, so each element holds the views of one
+    clip. Each frame of the video is decoded only once.
 
     Args:
-        info: A `Manifest`.
+        info: The `Manifest` of the shards.
         clip: A `ClipSpec`.
         split: The split to read.
-        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in the
-            paper of the relational LSTM.
-        crops: 1, 5 or 10 crops of each; 10 and 5 in the papers.
+        clips: Clips per video (25 in ARTNet's paper), or groups of snippets per video (4 in the
+            relational LSTM's paper).
+        crops: Crops per clip: 1, 5 (relational LSTM's paper) or 10 (ARTNet's paper).
 
     Returns:
-        A `tf.data.Dataset` of `(views, label, path)` per clip, `clips` of them for each video and
-        the videos in the order of the shards: float32 `(crops, *clip.shape)`, int64 and string
-        scalars.
+        A `tf.data.Dataset` of `(views, label, path)`, with `clips` elements in a row for each video
+        and the videos in the order of the shards. `views` is float32 `(crops, *clip.shape)`,
+        `label` an int64 scalar and `path` a string scalar.
 
     Raises:
         ValueError: If an argument is out of range, or the shards do not fit `clip`.
@@ -272,7 +271,7 @@ def clip_views(
 
 
 def _views(frames, clip, crops):
-    """The test views of the frames of a sample, normalized."""
+    """Normalized test views of the frames of a sample."""
     height, width = tf.unstack(tf.shape(frames)[1:3])
     boxes = transforms.view_boxes(height, width, clip.crop_size, crops, clip.test_scale)
     views = [
@@ -289,7 +288,10 @@ def _views(frames, clip, crops):
 def evaluation_views(
     info: Manifest, clip: ClipSpec, split: str = "test", *, clips: int = 25, crops: int = 10
 ) -> tf.data.Dataset:
-    """`clip_views`, all clips of a video at once: float32 `(clips * crops, *clip.shape)`."""
+    """Like `clip_views`, with all views of a video in one element.
+
+    The views are float32 `(clips * crops, *clip.shape)`.
+    """
 
     def together(views, labels, paths):
         return tf.reshape(views, (clips * crops, *views.shape[2:])), labels[0], paths[0]
@@ -299,16 +301,16 @@ def evaluation_views(
 
 
 def centered_views(info: Manifest, clip: ClipSpec, split: str = "test") -> tf.data.Dataset:
-    """`(sample, label)` of each video: one test view, the center of the clip in its middle."""
+    """`(sample, label)` of each video: the center crop of the clip in the middle of the video."""
     views = clip_views(info, clip, split, clips=1, crops=1)
     return views.map(lambda view, label, path: (view[0], label))
 
 
 def decode_once(jpegs, indices, box, channels: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode the part inside a box of the JPEGs of `indices`, each once, as clips may overlap.
+    """Decode a box of the JPEGs at `indices`. Overlapping clips share frames; decode each once.
 
-    Returns `(pictures, places)`: uint8 `(used, height, width, channels)`, and the place of each of
-    `indices` among them.
+    Returns `(pictures, places)`. `pictures` is uint8 `(used, height, width, channels)`. `places`
+    has the shape of `indices` and holds indices into `pictures`.
     """
     used, places = tf.unique(tf.reshape(indices, [-1]))
     pictures = _decode(tf.gather(jpegs, used), box, channels)
@@ -316,28 +318,28 @@ def decode_once(jpegs, indices, box, channels: int = 3) -> tuple[tf.Tensor, tf.T
 
 
 def _decode(jpegs, box, channels):
-    """The part inside a box of each JPEG, uint8 `(count, height, width, channels)`."""
+    """Decode a box of each JPEG as uint8 `(count, height, width, channels)`."""
 
     def picture(jpeg):
-        # TensorFlow's faster DCT is no faster here, and two levels off at high qualities.
+        # TensorFlow's "fast" DCT saves no time here, and errs by two levels at high quality.
         whole = tf.image.decode_and_crop_jpeg(jpeg, box, channels=3, dct_method="INTEGER_ACCURATE")
-        return whole[..., :channels]  # of the three that a JPEG has: blue is no flow
+        return whole[..., :channels]  # the third channel of a flow JPEG is constant
 
     signature = tf.TensorSpec((None, None, channels), tf.uint8)
     return tf.map_fn(picture, jpegs, fn_output_signature=signature)
 
 
 def _stack(fields, frames):
-    """Flow `(..., n * frames, height, width, 2)` as `(... * n, height, width, 2 * frames)`."""
+    """Stack flow `(..., n * frames, h, w, 2)` to `(... * n, h, w, 2 * frames)`."""
     height, width = tf.unstack(tf.shape(fields)[-3:-1])
-    # The two bytes of a pixel as one number: moved at once, in a third of the time.
+    # Moving the two bytes of a pixel as one number takes a third of the time.
     pixels = tf.bitcast(tf.reshape(fields, (-1, frames, height * width, 2)), tf.uint16)
     stacks = tf.bitcast(tf.transpose(pixels, (0, 2, 1)), tf.uint8)
     return tf.reshape(stacks, (-1, height, width, 2 * frames))
 
 
 def _check_stored(info, clip):
-    """Raise a `ValueError` if shards lack the stream of a clip, or have frames of another size."""
+    """Raise a `ValueError` if shards lack the stream or the frame size of `clip`."""
     if clip.stream == "flow" and not info.flow:
         raise ValueError(
             f"`stream` must be 'rgb': the shards in {info.path!r} hold no optical flow. Make them "
@@ -351,7 +353,7 @@ def _check_stored(info, clip):
 
 
 def _check_service(address):
-    """Raise an error where TensorFlow would try to connect without an end."""
+    """Raise an error if nothing answers. TensorFlow would try to connect forever."""
     match = re.fullmatch(r"grpc://\[?(.+?)\]?:(\d+)", address)
     if match is None:
         raise ValueError(
@@ -365,7 +367,7 @@ def _check_service(address):
 
 
 def _parse(serialized, info, clip):
-    """JPEGs, label and path of a record; the path is empty where the record has none."""
+    """JPEGs, label and path of a record. The path is empty if the record has none."""
     wanted = (records.CLIP_LABEL_INDEX, records.CLIP_DATA_PATH, _PICTURES[clip.stream])
     context, sequence = records.parse(serialized, wanted, info.keys)
     (jpegs,) = sequence.values()
@@ -373,9 +375,9 @@ def _parse(serialized, info, clip):
 
 
 def _records_of(paths, info, split):
-    """`(place, serialized)` of the records of a split in some shards."""
+    """`(place, serialized)` of each record of a split in the shards `paths`."""
     remote = any(map(files.is_remote, (info.path, *chain(*info.files.values()))))
-    # A local record is long enough to be read where it goes, without a buffer on the way.
+    # Local records are so long that reading them without a buffer is faster.
     buffer_size = None if remote or info.compression else 0
     found = tf.data.TFRecordDataset(paths, info.compression, buffer_size).enumerate()
     if not info.fold:
@@ -389,10 +391,10 @@ def _records_of(paths, info, split):
 
 
 def _epoch_order(info, batch_size, split, num_readers, reader_ids, shuffle_buffer, seed):
-    """A function `samples(epoch, choose)` that reads the records in the order of an epoch.
+    """A function `samples(epoch, choose)` that makes a dataset of an epoch, in its order.
 
-    It makes a dataset of what `choose(place, serialized)` returns for each record, a batch's share
-    of each reader in turn. `place` is the place of the record in all epochs: a seed of its own.
+    Its elements are `choose(place, serialized)` of the records, in turn a batch's share from each
+    reader. `place` differs for all records of all epochs, so it can serve as a seed.
     """
     check_integer("shuffle_buffer", shuffle_buffer, min_value=1)
     check_integer("seed", seed)
@@ -414,8 +416,8 @@ def _epoch_order(info, batch_size, split, num_readers, reader_ids, shuffle_buffe
                 cycle_length=min(num_shards // num_readers, 8),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
-            # `Dataset.shuffle` mixes its seed with TensorFlow's global one, and fails when that is
-            # 0; shuffling block by block is a function of our seed alone.
+            # `Dataset.shuffle` mixes its seed with TensorFlow's global seed, and fails if that is
+            # 0. Shuffling block by block depends on our seed alone.
             blocks = own.batch(shuffle_buffer).enumerate()
             mixed = blocks.map(
                 lambda place, block: _shuffle(
@@ -432,7 +434,7 @@ def _epoch_order(info, batch_size, split, num_readers, reader_ids, shuffle_buffe
 
 
 def _shuffle(values, seed):
-    """Shuffle tensors along their first axis; the order is a function of three integers."""
+    """Shuffle tensors along their first axis, with three integers as the seed."""
     first, *rest = (tf.cast(number, tf.int64) for number in seed)
     key = tf.random.fold_in(tf.stack([first, rest[0]]), rest[1])
     count = tf.shape(tf.nest.flatten(values)[0])[0]

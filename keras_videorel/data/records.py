@@ -1,9 +1,8 @@
 """The record of a clip: a `tf.train.SequenceExample` with the keys of MediaSequence and DMVR.
 
-Other readers of these keys (MediaPipe, DMVR, the video tasks of the TensorFlow Model Garden) find
-the JPEG frames in the feature list `image/encoded` and everything else where they expect it.
-Optical flow lies beside them in `FORWARD_FLOW/image/encoded`, as pictures of three channels: x, y
-and a constant (see `flow`).
+MediaPipe, DMVR and the video tasks of the TensorFlow Model Garden can therefore read the records.
+The feature list `image/encoded` holds the JPEG frames, and `FORWARD_FLOW/image/encoded` the optical
+flow as JPEGs with the channels x, y and a constant (see `flow`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,12 @@ from google.protobuf.message import DecodeError
 
 from keras_videorel import files
 
-# Feature lists: an entry per frame.
+# Feature lists, with an entry per frame.
 IMAGE_ENCODED = "image/encoded"  # JPEG, bytes
 IMAGE_TIMESTAMP = "image/timestamp"  # microseconds
-FLOW_ENCODED = "FORWARD_FLOW/image/encoded"  # JPEG, bytes: from this frame to the next
+FLOW_ENCODED = "FORWARD_FLOW/image/encoded"  # JPEG, bytes; from this frame to the next
 
-# Context: one value per clip.
+# Context, with a value per clip.
 IMAGE_FORMAT = "image/format"  # "JPEG"
 IMAGE_CHANNELS = "image/channels"  # 3
 IMAGE_HEIGHT = "image/height"
@@ -26,14 +25,14 @@ IMAGE_WIDTH = "image/width"
 IMAGE_FRAME_RATE = "image/frame_rate"  # frames per second, float
 CLIP_DATA_PATH = "clip/data_path"
 CLIP_START = "clip/start/timestamp"  # microseconds
-CLIP_END = "clip/end/timestamp"  # microseconds, the end of the last frame
+CLIP_END = "clip/end/timestamp"  # microseconds; the end of the last frame
 CLIP_LABEL_INDEX = "clip/label/index"
 CLIP_LABEL_STRING = "clip/label/string"  # MediaSequence
 CLIP_LABEL_TEXT = "clip/label/text"  # DMVR
-CLIP_SPLITS = "clip/splits"  # of data sets with several folds: the split in each
+CLIP_SPLITS = "clip/splits"  # the split in each fold, if the data set has several folds
 FLOW_FORMAT = "FORWARD_FLOW/image/format"  # "JPEG"
 
-# Names, in manifests and flags, of the keys that other writers may call otherwise.
+# Names (in manifests and flags) of the keys that may differ in records of other writers.
 NAMED = {
     "frames": IMAGE_ENCODED,
     "flow": FLOW_ENCODED,
@@ -72,18 +71,18 @@ def encode(
     Args:
         jpegs: JPEG of each frame.
         timestamps: Time of each frame in seconds.
-        label_index: Index of the clip's class.
+        label_index: Index of the class.
         label: Name of the class.
-        path: Unique name of the clip: the path of its video.
+        path: Path of the video, which is the unique name of the clip.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
         frame_rate: Frames per second.
-        flow: JPEG of the optical flow of each frame, if there is flow.
-        splits: Split of the clip, `"train"`, `"test"` or `"unused"`, in each fold of a data set
-            that has several.
+        flow: JPEG of the optical flow of each frame, or None.
+        splits: Split of the clip (`"train"`, `"test"` or `"unused"`) in each fold, if the data set
+            has several folds.
 
     Raises:
-        ValueError: If there are no frames, or not a timestamp, or flow, for each.
+        ValueError: If there are no frames, or the number of timestamps or of flow fields differs.
     """
     for name, values in (("timestamps", timestamps), ("flow", flow)):
         if not jpegs or (values is not None and len(values) != len(jpegs)):
@@ -129,20 +128,20 @@ def parse(
     wanted: Sequence[str] = (*CONTEXT_FEATURES, *SEQUENCE_FEATURES),
     keys: dict[str, str] | None = None,
 ) -> tuple[dict, dict]:
-    """Parse a record; for use in `tf.data`.
+    """Parse a record, for use in `tf.data`.
 
-    Records of other writers are read, too, if they hold one label index and the frames.
+    Records of other writers need a label index and the frames.
 
     Args:
         serialized: A serialized `tf.train.SequenceExample`, a string scalar.
-        wanted: Keys of `CONTEXT_FEATURES` and `SEQUENCE_FEATURES` to read. The others are skipped
-            at next to no cost.
+        wanted: Keys of `CONTEXT_FEATURES` and `SEQUENCE_FEATURES` to read. Skipping the other keys
+            saves time.
         keys: Dict from our keys to the keys of other writers.
 
     Returns:
-        `(context, sequence)`: dicts from the keys of `CONTEXT_FEATURES` to scalars (`CLIP_SPLITS`:
-        a tensor `(splits,)`) and from the keys of `SEQUENCE_FEATURES` to tensors `(frames,)`.
-        Optional features that a record lacks are empty, or 0.
+        `(context, sequence)`. `context` maps keys of `CONTEXT_FEATURES` to scalars (`CLIP_SPLITS`
+        to a tensor `(splits,)`). `sequence` maps keys of `SEQUENCE_FEATURES` to tensors
+        `(frames,)`. Optional features that a record lacks are empty or 0.
     """
     theirs = {name: name if keys is None else keys.get(name, name) for name in wanted}
     context, sequence = tf.io.parse_single_sequence_example(
@@ -157,12 +156,12 @@ def parse(
 
 
 def compression(path: str) -> str:
-    """How a TFRecord file is compressed, `"GZIP"`, `"ZLIB"` or `""`, from its first bytes."""
+    """Compression of a TFRecord file, `"GZIP"`, `"ZLIB"` or `""`, from its first bytes."""
     head = files.read_bytes(path, 8)
     if head.startswith(b"\x1f\x8b\x08"):
         return "GZIP"
-    # A plain file begins with the length of the first record. Records are shorter than 4 GiB, so
-    # four of these eight bytes are 0, which no ZLIB file (RFC 1950) has in this place.
+    # An uncompressed file begins with the length of the first record in eight bytes. Records are
+    # shorter than 4 GiB, so the last four bytes are 0. ZLIB files (RFC 1950) differ there.
     is_plain = head[4:] == bytes(4)
     if not is_plain and head.startswith(b"\x78") and int.from_bytes(head[:2], "big") % 31 == 0:
         return "ZLIB"
@@ -170,7 +169,7 @@ def compression(path: str) -> str:
 
 
 def clip_contexts(path: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Yield `(name, label, splits)` of each clip of a shard that `encode` made."""
+    """Yield `(name, label, splits)` of each clip of a shard that was written with `encode`."""
     keys = (CLIP_DATA_PATH, CLIP_LABEL_STRING, CLIP_SPLITS)
     contexts = tf.data.TFRecordDataset(path).map(lambda serialized: parse(serialized, keys)[0])
     for context in contexts.as_numpy_iterator():
@@ -180,9 +179,9 @@ def clip_contexts(path: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def check_readable(path: str, frames: str = IMAGE_ENCODED) -> None:
-    """Raise a `ValueError` if the first record of a file is of a kind that is not read.
+    """Raise a `ValueError` if the first record of a file has a format that cannot be read.
 
-    A damaged record passes, as does an empty file. `frames` is the key of the frames.
+    A damaged record and an empty file pass. `frames` is the key of the frames.
     """
     dataset = tf.data.TFRecordDataset(path, compression(path)).take(1)
     try:
@@ -210,6 +209,6 @@ def check_readable(path: str, frames: str = IMAGE_ENCODED) -> None:
 def is_plain_example(example: tf.train.SequenceExample) -> bool:
     """Whether a `SequenceExample` was parsed from a `tf.train.Example`.
 
-    Both keep their features in the first field, and an `Example` has no other.
+    Both store features in their first field. An `Example` has only this field.
     """
     return bool(example.context.feature) and not example.feature_lists.feature_list

@@ -1,8 +1,8 @@
-"""Clips of the embedded data set (`synthetic`): drawn, encoded as H.264 MP4, listed in a table.
+"""Render the clips of the embedded data set (`synthetic`) as H.264 MP4, and list them in a table.
 
-A clip follows from its class `label`, its `split` ("train" or "test"), its `index` from 0 within
-both, and the `seed` of the data set, an integer of at least 0. `size` is the height and width of
-its frames in pixels, an even number.
+The class `label`, the `split` ("train" or "test"), the `index` from 0 in this class and split, and
+the `seed` of the data set determine a clip. `size` is the height and width of the frames in pixels,
+an even number.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ DISC_RADIUS = (11.0, 12.5)
 SQUARE_SIDE = (17.5, 20.0)
 DRIFT = (0.1, 0.3)  # speed of the background in pixels per frame
 
-# Interleaved: no speed and no texture of a test clip occurs in training, and yet both lie within
-# the range that training covers.
+# Speeds of training and test clips interleave. Test clips have speeds and textures that training
+# clips never have, within the range of the training clips.
 SPEEDS = {
     "train": ((1.00, 1.12), (1.30, 1.42), (1.60, 1.72)),
     "test": ((1.15, 1.27), (1.45, 1.57)),
@@ -62,7 +62,7 @@ _WAVELENGTHS = {
     ("background", "test"): ((17.5, 21.5),),
 }
 
-_RENDERER = 1  # part of render.json; raise it with any change to drawing or encoding
+_RENDERER = 1  # stored in render.json; raise it after any change to drawing or encoding
 _MIN_SIZE, _MAX_SIZE = 32, 512
 
 
@@ -79,7 +79,7 @@ class Clip(NamedTuple):
     square: int
     disc_radius: float
     square_side: float
-    texture_offsets: np.ndarray  # (3, 2): of background, disc and square, uniform on the torus
+    texture_offsets: np.ndarray  # (3, 2); of background, disc and square, uniform on the torus
     drift: tuple  # background velocity in pixels per frame
 
     @property
@@ -101,7 +101,7 @@ def _draw_from(rng, intervals):
 
 
 def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
-    """Draw a `Clip` from a random generator of its own."""
+    """Draw a `Clip`. Each clip has its own random generator."""
     check_choice("label", label, CLASSES)
     check_choice("split", split, SPLITS)
     index = check_integer("index", index, 0)
@@ -129,9 +129,9 @@ def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
 
 @functools.lru_cache(maxsize=256)
 def _texture(kind, identifier, size):
-    """Draw a tileable texture, float32 RGB `(size, size, 3)`, values from 0 to 255.
+    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255.
 
-    Objects are bright, fine and rich in contrast, backgrounds dark and coarse.
+    Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
     """
     split = next(name for name in SPLITS if identifier in TEXTURES[name])
     rng = np.random.default_rng([("object", "background").index(kind), identifier])
@@ -142,7 +142,7 @@ def _texture(kind, identifier, size):
     hsv = zip(hues, saturations, values, strict=True)
     dark, light = (np.array(colorsys.hsv_to_rgb(*each)) for each in hsv)
 
-    # Noise limited to a band of frequencies; made with the FFT, it is periodic.
+    # Noise in a band of frequencies. The FFT makes it periodic.
     y, x = np.meshgrid(*[np.fft.fftfreq(size, 1 / size)] * 2, indexing="ij")
     frequency = np.maximum(np.hypot(x, y), 1e-9)
     band = np.exp(-((np.log(frequency * wavelength / SIDE) / 0.25) ** 2))
@@ -160,16 +160,16 @@ def _texture(kind, identifier, size):
 
 
 def _sample(texture, x, y):
-    """Colors of a tileable texture at coordinates in its pixels, whose centers are at .5."""
+    """Colors of a tileable texture at coordinates in pixels, whose centers are at .5."""
     x, y = np.broadcast_arrays(np.float32(x - 0.5), np.float32(y - 0.5))
     return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def _draw_object(frame, texture, offset, center, angle, is_disc, extent):
-    """Draw a disc or a square into a frame, in place, wrapped around its borders.
+    """Draw a disc or a square into a frame, in place, wrapped around the frame's borders.
 
-    Lengths are in pixels of the frame: `offset` is the object's center (x, y) within the texture,
-    `center` its center in the frame, `extent` the radius or half the side.
+    Lengths are in pixels of the frame. `offset` is the object's center (x, y) in the texture,
+    `center` its center in the frame, and `extent` the radius or half the side.
     """
     size = len(frame)
     reach = math.ceil(extent * (1 if is_disc else math.sqrt(2))) + 1
@@ -210,8 +210,8 @@ def render_clip(label: str, split: str, index: int, seed: int, size: int = 112) 
 
 # --- Files ----------------------------------------------------------------------------------
 
-# Every block of every frame gets the same quantizer, so that the coding error, which a single frame
-# shows, follows the motion as little as possible. One thread makes the bytes repeatable.
+# All blocks of all frames have the same quantizer, so that coding errors in a single frame reveal
+# as little as possible about its motion. One thread makes the bytes reproducible.
 _ENCODER = {
     "preset": "veryfast",
     "qp": "16",
@@ -231,7 +231,7 @@ def _encode(frames, path):
 
 
 def write_video(path: str | os.PathLike, labels: Sequence[str], seed: int, size: int = 112) -> None:
-    """Write an MP4 of the first test clips of some classes, one after the other."""
+    """Write an MP4 with the first test clip of each class in `labels`, one after the other."""
     clips = [render_clip(label, "test", 0, seed, size) for label in labels]
     with atomic_write(path) as temporary:
         _encode(np.concatenate(clips), temporary)
@@ -245,8 +245,8 @@ def _write_clip(output, clip, size):
 
 
 def _start_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and ends this process
-    cv2.setNumThreads(1)  # the processes share the cores already
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    cv2.setNumThreads(1)  # each core has its own process
 
 
 def _write_clips(output, clips, size, workers):
@@ -269,7 +269,7 @@ def _write_clips(output, clips, size, workers):
 
 
 def _claim(output, options):
-    """Mark a folder as a render with these options; an earlier render must have the same."""
+    """Write the options to a folder. Raise a `ValueError` if it holds other options or files."""
     record = output / "render.json"
     if not record.exists():
         foreign = [name for name in (*SPLITS, "clips.csv") if (output / name).exists()]
@@ -304,23 +304,24 @@ def write_dataset(
 ) -> Path:
     """Render the data set as `SPLIT/LABEL/NNNN.mp4` with a table of the clips, `clips.csv`.
 
-    A second call with the same options renders what is missing and leaves the rest alone.
+    A second call with the same options renders only the missing clips.
 
     Args:
         output: Folder of the data set; created if needed.
         clips_per_class: Training clips per class.
-        test_clips_per_class: Test clips per class; by default a third of `clips_per_class`, and
-            at least 1.
+        test_clips_per_class: Test clips per class. Default: a third of `clips_per_class`, at
+            least 1.
         seed: Seed of the data set.
         size: Height and width of the frames.
-        workers: Number of processes; by default one for each available core.
+        workers: Number of processes. Default: one per available core.
 
     Returns:
         Path of `clips.csv`, with the columns `COLUMNS`: the path relative to the folder, label,
         split, speed factor, and the texture ids of background, disc and square.
 
     Raises:
-        ValueError: If the folder holds something else, such as a render with other options.
+        ValueError: If an argument is out of range, or `output` holds other files or a render with
+            other options.
     """
     clips_per_class = check_integer("clips_per_class", clips_per_class, 1)
     if test_clips_per_class is None:

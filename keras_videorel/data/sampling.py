@@ -1,14 +1,11 @@
-"""Which frames of a video a clip takes, or the snippets of its segments.
+"""Frame indices of clips, and of snippets: short clips inside the equal segments of a video.
 
-A clip is a run of frames; a snippet is the same inside one of the equal segments of a video. The
-functions share these arguments:
+The functions return int32 tensors of frame indices and share these arguments:
 
     num_frames      Frames in the video, an integer or a scalar tensor.
-    length, stride  Frames in a clip or snippet, and the step from each to the next.
-    segments        Equal parts that the video is divided into, one snippet from each.
-    seed            Two integers: the same seed gives the same sample.
-
-They return int32 tensors of frame indices.
+    length, stride  Frames in a clip or snippet, and the step from one to the next.
+    segments        Number of equal segments of the video. Each gives one snippet.
+    seed            Two integers. The same seed gives the same sample.
 """
 
 import tensorflow as tf
@@ -19,7 +16,7 @@ from keras_videorel.clip_spec import ClipSpec
 def clip_indices(starts, num_frames, length: int, stride: int = 1) -> tf.Tensor:
     """Clips that begin at `starts`, `(*starts.shape, length)`.
 
-    The last frame repeats past the end of the video.
+    Beyond the end of the video, the last frame repeats.
     """
     offsets = stride * tf.range(length, dtype=tf.int32)
     indices = tf.cast(starts, tf.int32)[..., tf.newaxis] + offsets
@@ -27,7 +24,7 @@ def clip_indices(starts, num_frames, length: int, stride: int = 1) -> tf.Tensor:
 
 
 def last_start(num_frames, length: int, stride: int = 1) -> tf.Tensor:
-    """The last start at which a whole clip fits; 0 if the video is shorter than a clip."""
+    """The last start at which a whole clip fits, or 0 if the video is shorter than a clip."""
     span = (length - 1) * stride + 1
     return tf.maximum(tf.cast(num_frames, tf.int32) - span, 0)
 
@@ -40,10 +37,10 @@ def random_clip(num_frames, length: int, stride: int = 1, *, seed) -> tf.Tensor:
 
 
 def uniform_clips(num_frames, clips, length: int, stride: int = 1) -> tf.Tensor:
-    """`clips` clips at equal distances, `(clips, length)` (ARTNet, Sec. 3.3, testing; 25 clips).
+    """`clips` equally spaced clips, `(clips, length)` (ARTNet, Sec. 3.3, testing; 25 clips).
 
     The first clip begins at the first frame and the last clip ends at the last frame. A single clip
-    lies in the middle.
+    is in the middle of the video.
     """
     last = tf.cast(last_start(num_frames, length, stride), tf.float32)
     places = tf.range(clips)
@@ -56,8 +53,8 @@ def uniform_clips(num_frames, clips, length: int, stride: int = 1) -> tf.Tensor:
 def segment_bounds(num_frames, segments: int) -> tuple[tf.Tensor, tf.Tensor]:
     """First frame and number of frames of each segment, two tensors `(segments,)`.
 
-    Segment k begins at frame k * num_frames // segments. In a video of fewer frames than segments
-    some segments are empty and begin where the next one does.
+    Segment k begins at frame k * num_frames // segments. If the video has fewer frames than
+    segments, some segments are empty and begin where the next segment begins.
     """
     bounds = tf.range(segments + 1) * tf.cast(num_frames, tf.int32) // segments
     return bounds[:-1], bounds[1:] - bounds[:-1]
@@ -66,8 +63,8 @@ def segment_bounds(num_frames, segments: int) -> tuple[tf.Tensor, tf.Tensor]:
 def random_snippets(num_frames, segments: int, length: int, stride: int = 1, *, seed) -> tf.Tensor:
     """A snippet at a random place of each segment, `(segments, length)`.
 
-    Relational LSTM, Sec. 3, after TSN (training). A snippet lies inside its segment. If it is
-    longer than the segment, it begins with the segment and runs on.
+    Relational LSTM, Sec. 3, after TSN (training). A snippet that is longer than its segment begins
+    with the segment and continues after it.
     """
     first, room = segment_bounds(num_frames, segments)
     places = tf.cast(last_start(room, length, stride) + 1, tf.float32)
@@ -78,10 +75,9 @@ def random_snippets(num_frames, segments: int, length: int, stride: int = 1, *, 
 def uniform_snippets(num_frames, groups, segments: int, length: int, stride: int = 1) -> tf.Tensor:
     """Groups of snippets from the same position of each segment, `(groups, segments, length)`.
 
-    Relational LSTM, Sec. 5.2 (testing): 4 groups, 8 segments. A segment has a number of places
-    where a snippet fits. They are divided into `groups` equal parts, and group p takes the middle
-    of part p. The groups are thus equally spaced over the whole video too, and a single group lies
-    in the middle of each segment.
+    Relational LSTM, Sec. 5.2 (testing): 4 groups, 8 segments. The possible starts of a snippet in
+    its segment are divided into `groups` equal parts, and group p takes the middle of part p. The
+    groups are thus equally spaced, and a single group takes the middle of each segment.
     """
     first, room = segment_bounds(num_frames, segments)
     places = last_start(room, length, stride) + 1
@@ -91,7 +87,7 @@ def uniform_snippets(num_frames, groups, segments: int, length: int, stride: int
 
 
 def random_sample(num_frames, clip: ClipSpec, *, seed) -> tf.Tensor:
-    """Frames of a training sample, `(clip.num_frames,)`."""
+    """Frame indices of a training sample, `(clip.num_frames,)`."""
     if not clip.segments:
         return random_clip(num_frames, clip.frames, clip.frame_stride, seed=seed)
     snippets = random_snippets(num_frames, clip.segments, clip.frames, clip.frame_stride, seed=seed)
@@ -99,7 +95,7 @@ def random_sample(num_frames, clip: ClipSpec, *, seed) -> tf.Tensor:
 
 
 def uniform_samples(num_frames, count, clip: ClipSpec) -> tf.Tensor:
-    """Frames of `count` test samples (clips or groups of snippets), `(count, clip.num_frames)`."""
+    """Frame indices of `count` test samples (clips or groups), `(count, clip.num_frames)`."""
     if not clip.segments:
         return uniform_clips(num_frames, count, clip.frames, clip.frame_stride)
     indices = uniform_snippets(num_frames, count, clip.segments, clip.frames, clip.frame_stride)
@@ -107,7 +103,7 @@ def uniform_samples(num_frames, count, clip: ClipSpec) -> tf.Tensor:
 
 
 def distinct_samples(num_frames, count, clip: ClipSpec) -> tf.Tensor:
-    """`uniform_samples`, but fewer of a short video, so that no sample repeats another."""
-    longest = -(-tf.cast(num_frames, tf.int32) // max(clip.segments, 1))  # of the segments
+    """Like `uniform_samples`, but with fewer samples if a short video would repeat samples."""
+    longest = -(-tf.cast(num_frames, tf.int32) // max(clip.segments, 1))  # longest segment
     places = last_start(longest, clip.frames, clip.frame_stride) + 1
     return uniform_samples(num_frames, tf.minimum(count, places), clip)

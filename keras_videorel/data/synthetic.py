@@ -1,35 +1,35 @@
-"""A small embedded data set: videos of two moving objects, drawn and encoded as H.264 MP4.
+"""A small embedded data set: the trajectories of two objects, which `rendering` draws as videos.
 
 A textured disc and a textured square move over a slowly drifting textured background. Twenty
-classes form ten pairs whose members share their frames: the second member of a pair shows the
-trajectories of the first one backwards or, for the last three pairs, with the halves of the clip
-exchanged (`ORDER_PAIRS`). Only motion tells the members of a pair apart, and for most pairs only
-the motion of the two objects relative to each other:
+classes form ten pairs. Both members of a pair have the same frames: the second member plays the
+first one backwards, or swaps the halves of the clip (the last three pairs, `ORDER_PAIRS`). Only
+motion tells the members of a pair apart, mostly the relative motion of the two objects:
 
     left, right                                 both translate together, horizontally
     up, down                                    both translate together, vertically
-    turn_cw, turn_ccw                           both spin in place, in the same sense
-    mirror_cw, mirror_ccw                       both spin in place, in opposite senses
-    circle_cw, circle_ccw                       they orbit around their midpoint, without spin
+    turn_cw, turn_ccw                           both spin in place, in the same direction
+    mirror_cw, mirror_ccw                       both spin in place, in opposite directions
+    circle_cw, circle_ccw                       both orbit around their midpoint, without spin
     approach, part                              their distance shrinks or grows over the clip
-    square_follows_disc, disc_follows_square    one moves, the other imitates it, a pause
-    approach_then_part, part_then_approach      two halves in one or the other order
-    left_then_right, right_then_left            the same of translations
+    square_follows_disc, disc_follows_square    one moves, the other imitates it, then a pause
+    approach_then_part, part_then_approach      two halves in one order or the other
+    left_then_right, right_then_left            the same for translation
     up_then_down, down_then_up
 
-A single frame carries no information on the class. An object that leaves the frame on one side
-enters on the other (a torus), so positions are uniform, and so are orientations and the direction
-from disc to square. The distance of the objects at a random frame has the distribution of the
-imitation classes in all classes (see `distance_quantile`). A class with a constant distance draws
-it from there; the sweeps of `approach` and `part` run through its quantiles.
+A single frame carries no information about the class. An object that leaves the frame on one side
+enters on the other side (a torus), so positions are uniform. Orientations and the direction from
+disc to square are uniform, too. In all classes, the distance of the objects at a random frame has
+the same distribution, which comes from the imitation classes (see `distance_quantile`). Classes
+with a constant distance draw it from this distribution. The sweeps of `approach` and `part` run
+through its quantiles.
 
-`speed` is a factor per clip. It multiplies the velocity of translation, spin and orbit and the
-number of imitation cycles in a clip. A sweep covers the whole range of distances once or twice per
-clip at any speed, because another pace would change the distribution of the distance. There `speed`
-scales a loop that both objects ride together.
+`speed` is a factor per clip. It multiplies the velocity of translation, spin and orbit, and the
+number of imitation cycles in a clip. A sweep covers all distances once or twice per clip at any
+speed, because another pace would change the distribution of the distance. In a sweep, `speed`
+scales a loop on which both objects move together.
 
 Lengths are in pixels of a frame of `SIDE` x `SIDE` pixels, x to the right and y down. Angles are in
-radians and grow clockwise on the screen. Rendering scales lengths to the frame's size.
+radians and grow clockwise. Rendering scales lengths to the size of the frame.
 """
 
 from __future__ import annotations
@@ -61,36 +61,36 @@ CLASSES = tuple(label for pair in PAIRS for label in pair)
 FRAMES = 60
 SIDE = 112.0
 
-# The objects never touch at MIN_DISTANCE, and below half the torus the distance on the torus is
-# the distance seen within the frame.
+# At MIN_DISTANCE the objects do not touch. MAX_DISTANCE is below half the torus, so the distance on
+# the torus is the distance seen in the frame.
 MIN_DISTANCE = 27.5
 MAX_DISTANCE = 55.5
 
 TRANSLATION = 1.1  # pixels per frame at speed 1
 SPIN = math.radians(4.5)  # per frame
 ORBIT = math.radians(2.7)  # per frame
-LOOP_RADIUS = 2.0  # of the path that both objects ride while their distance changes
+LOOP_RADIUS = 2.0  # of the loop on which both objects move during a sweep
 STEP = 5.0  # length of an imitated move
 CYCLE = 21.0  # frames from one imitation to the next at speed 1
-MOVE = 0.25  # part of a cycle that a move takes; half of the cycle is a pause
+MOVE = 0.25  # share of a cycle that a move takes; half of the cycle is a pause
 
 
 class Layout(NamedTuple):
-    """The random numbers behind a trajectory; they are drawn alike for all classes."""
+    """The random numbers of a trajectory. They have the same distribution in all classes."""
 
     center: tuple  # midpoint of the objects, uniform on the torus
     bearing: float  # direction from disc to square
-    quantile: float  # in [0, 1): where in the distribution of the distance
+    quantile: float  # in [0, 1), of the distance
     disc_angle: float
     square_angle: float
-    heading: float  # direction of the imitated move, start of the loop
-    phase: float  # in [0, 2): where in two imitation cycles the clip begins
+    heading: float  # direction of the imitated move, or start of the loop
+    phase: float  # in [0, 2); where in two imitation cycles the clip begins
 
 
 class Trajectory(NamedTuple):
     """State of the two objects in each frame."""
 
-    disc: np.ndarray  # (frames, 2): x and y of the center in pixels, to be taken modulo SIDE
+    disc: np.ndarray  # (frames, 2); x and y of the center in pixels, modulo SIDE
     square: np.ndarray  # (frames, 2)
     disc_angle: np.ndarray  # (frames,)
     square_angle: np.ndarray  # (frames,)
@@ -116,15 +116,15 @@ def unit_vector(angle: np.ndarray | float) -> np.ndarray:
 
 
 def _wave(phase):
-    """Progress of a move there (from phase 0) and back (from phase 1), between 0 and 1."""
+    """Progress between 0 and 1 of a move forth (from phase 0) and back (from phase 1)."""
     phase = np.mod(phase, 2)
     return np.clip(phase / MOVE, 0, 1) - np.clip((phase - 1) / MOVE, 0, 1)
 
 
 def _home_distance(quantile):
     """Distance of the objects in the pauses of the imitation classes."""
-    # A move changes the distance by `STEP` at most, hence the margins. The ends of the range are
-    # favored to make up for the time that imitating objects spend away from this distance.
+    # A move changes the distance by at most `STEP`, hence the margins. The ends of the range are
+    # favored, because imitating objects spend time away from this distance.
     ends = (1 - np.cos(np.pi * np.asarray(quantile))) / 2
     share = 0.4 * np.asarray(quantile) + 0.6 * ends
     return MIN_DISTANCE + STEP + (MAX_DISTANCE - MIN_DISTANCE - 2 * STEP) * share
@@ -141,16 +141,16 @@ def _distance_table():
 
 
 def distance_quantile(quantile: np.ndarray | float) -> np.ndarray:
-    """Quantiles, of numbers in [0, 1], of the distance of the objects at a random frame.
+    """Quantiles of the distance of the objects at a random frame, for numbers in [0, 1].
 
-    The imitation classes have this distribution, where the distance follows from home position,
-    step and direction. All other classes take their distances from it.
+    In the imitation classes this distribution follows from home position, step and direction. All
+    other classes draw their distances from it.
     """
     table = _distance_table()
     return np.interp(quantile, np.linspace(0, 1, len(table)), table)
 
 
-# Functions that move the first member of a pair; `time` is counted from the middle of the clip.
+# Functions that move the first member of a pair. `time` counts from the middle of the clip.
 
 
 def _translate(direction, layout, speed, time):
@@ -158,7 +158,7 @@ def _translate(direction, layout, speed, time):
 
 
 def _translate_and_return(direction, layout, speed, time):
-    # Each half ends where the other begins: they can be exchanged without a jump.
+    # Each half ends where the other begins, so swapping the halves causes no jump.
     return _translate(direction, layout, speed, -np.abs(time))
 
 
@@ -172,7 +172,7 @@ def _orbit(layout, speed, time):
 
 
 def _sweep(layout, speed, time, distance):
-    # The loop closes after the clip, so that its halves can be exchanged without a jump.
+    # The loop closes at the end of the clip, so swapping the halves causes no jump.
     around = 2 * np.pi * time / len(time)
     loop = LOOP_RADIUS * speed * unit_vector(layout.heading + around)
     return _assemble(layout, center=loop, distance=distance)
@@ -188,7 +188,7 @@ def _approach_then_part(layout, speed, time):
 
 
 def _shrinking(layout, frames):
-    # At a random frame, the quantile is uniform: the distribution is met exactly.
+    # The quantile is uniform at a random frame, so the distribution is exact.
     return distance_quantile(1 - (np.arange(frames) + layout.quantile) / frames)
 
 
@@ -201,7 +201,7 @@ def _imitate(layout, speed, time):
 
 
 def _assemble(layout, center=0.0, bearing=0.0, distance=None, disc_turn=0.0, square_turn=0.0):
-    """Trajectory from the layout and its changes over time."""
+    """The trajectory of a layout and its changes over time."""
     if distance is None:
         distance = distance_quantile(layout.quantile)
     arm = np.asarray(distance)[..., None] / 2 * unit_vector(layout.bearing + np.asarray(bearing))
@@ -231,8 +231,8 @@ _FIRST_MEMBERS: dict[str, Callable] = {
 def trajectory(label: str, layout: Layout, speed: float, frames: int = FRAMES) -> Trajectory:
     """The `Trajectory` of the two objects over a clip.
 
-    The same layout and speed give the members of a pair the same frames, in reverse order or, for
-    `ORDER_PAIRS`, with the halves exchanged.
+    With the same layout and speed, both members of a pair have the same frames, in reverse order
+    or (`ORDER_PAIRS`) with the halves swapped.
 
     Args:
         label: One of `CLASSES`.

@@ -1,4 +1,7 @@
-"""Crops, mirror and normalization of clips; boxes are int32 `(top, left, height, width)`."""
+"""Cropping, mirroring and normalization of clips.
+
+A box is an int32 tensor `(top, left, height, width)`.
+"""
 
 from collections.abc import Sequence
 
@@ -8,9 +11,9 @@ import tensorflow as tf
 from keras_videorel.checks import check_choice, check_number
 from keras_videorel.clip_spec import TEST_SCALE, ClipSpec
 
-CROP_SCALES = (1.0, 0.875, 0.75, 0.66)  # of both papers
-# TSN's 13 fixed crops, in quarters of the room (down, right) that a box has in its frame: corners
-# and center, the middles of the edges, and halfway between the center and each corner.
+CROP_SCALES = (1.0, 0.875, 0.75, 0.66)  # both papers
+# TSN's 13 fixed crops: corners and center, middles of the edges, and halfway between the center and
+# each corner. Numbers are quarters of the space (down, right) that a box leaves in its frame.
 FIXED_POSITIONS = (
     (0, 0), (0, 4), (4, 0), (4, 4), (2, 2),
     (2, 0), (2, 4), (4, 2), (0, 2),
@@ -31,19 +34,18 @@ def multi_scale_box(
 ) -> tf.Tensor:
     """A random box for multi-scale cropping (TSN; ARTNet's training).
 
-    Height and width of the box are two of `scales`, at most `max_distort` places apart, times
-    those of the largest box of the input's aspect: for a square input, times the shorter side of
-    the frame. The crop is then resized to the network's input.
+    Start from the largest box in the frame with the aspect ratio of the network's input. Multiply
+    its height and its width each by one of `scales`. The crop is then resized to the input.
 
     Args:
         height: Height of the frame, a scalar.
         width: Width of the frame, a scalar.
-        scales: Ratios, in order.
-        max_distort: How many places apart the two ratios may be.
-        positions: `"random"`: anywhere in the frame, as ARTNet's authors trained; `"fixed"`: one
+        scales: Scales, sorted.
+        max_distort: How many places in `scales` the two scales of a box may be apart.
+        positions: `"random"` for any position in the frame (ARTNet's authors), or `"fixed"` for one
             of TSN's 13 `FIXED_POSITIONS`.
-        size: `(height, width)` of the network's input, whose aspect counts.
-        seed: Two integers: the same seed gives the same box.
+        size: `(height, width)` of the network's input. Only the aspect ratio matters.
+        seed: Two integers. The same seed gives the same box.
     """
     check_choice("positions", positions, CROP_POSITIONS)
     pairs = [
@@ -58,7 +60,7 @@ def multi_scale_box(
     box = tf.minimum(tf.cast(tf.round(pair * _largest_box(frame, size)), tf.int32), frame)
     if positions == "fixed":
         place = tf.gather(FIXED_POSITIONS, tf.cast(top * len(FIXED_POSITIONS), tf.int32))
-        corner = place * ((frame - box) // 4)  # whole steps, as TSN counts them
+        corner = place * ((frame - box) // 4)  # rounded like in TSN
     else:
         room = tf.cast(frame - box + 1, tf.float32)
         corner = tf.cast(tf.stack([top, left]) * room, tf.int32)
@@ -66,13 +68,13 @@ def multi_scale_box(
 
 
 def _largest_box(frame, size):
-    """Height and width, float32, of the largest box in a frame with the aspect of `size`."""
+    """Float32 height and width of the largest box in a frame with the aspect ratio of `size`."""
     size = tf.constant(size)
     return tf.cast(tf.reduce_min(frame * size[::-1]), tf.float32) / tf.cast(size[::-1], tf.float32)
 
 
 def check_crops(crops: int) -> None:
-    """Raise a `ValueError` if `crops` is not a number of test crops."""
+    """Raise a `ValueError` if `crops` is not 1, 5 or 10."""
     if crops not in (1, 5, 10):
         raise ValueError(
             "`crops` must be 1 (center), 5 (corners and center) or 10 (those and their mirror "
@@ -83,17 +85,18 @@ def check_crops(crops: int) -> None:
 def view_boxes(height, width, size, crops: int, scale: float = TEST_SCALE) -> tf.Tensor:
     """Boxes of the test views, `(1 or 5, 4)` (ARTNet, Sec. 3.3; relational LSTM, Sec. 5.2).
 
-    `resize_box` then resizes them to the network's input, as training resizes its crops, so that
-    a network sees things at one size. The papers' frames need no resizing: 7/8 of 128 pixels are
-    112, and 7/8 of 256 are 224.
+    `resize_box` resizes the boxes to the network's input, as training resizes its crops, so objects
+    have the same size in both. The papers' frames need no resizing: 7/8 of 128 pixels are 112, and
+    7/8 of 256 are 224.
 
     Args:
         height: Height of the frame, a scalar.
         width: Width of the frame, a scalar.
-        size: Height and width of the network's input, an integer or a pair. The boxes have its
-            aspect.
-        crops: 1 (center), 5 (corners, center) or 10 (the same boxes as 5: mirror the crops).
-        scale: Side of a box as a share of the largest box's. 1.0 shows all of a square frame.
+        size: Height and width of the network's input, an integer or a pair. The boxes have the
+            same aspect ratio.
+        crops: 1 (center), 5 (corners and center) or 10. For 10 the boxes are those for 5, and the
+            caller mirrors the crops.
+        scale: Side length of a box as a share of the largest box. 1.0 shows a whole square frame.
     """
     check_crops(crops)
     check_number("test_scale", scale, above=0, max_value=1)
@@ -107,9 +110,9 @@ def view_boxes(height, width, size, crops: int, scale: float = TEST_SCALE) -> tf
 
 
 def resize_box(frames, box, size) -> tf.Tensor:
-    """Crop frames `(..., height, width, channels)` to a box; resize that to `size`, a pair.
+    """Crop frames `(..., height, width, channels)` to a box, and resize the crop to `size`, a pair.
 
-    The result is float32 with whole numbers, as training crops are.
+    The result is float32, rounded to whole numbers like training crops.
     """
     top, left, height, width = tf.unstack(box)
     part = frames[..., top : top + height, left : left + width, :]
@@ -120,17 +123,16 @@ def resize_box(frames, box, size) -> tf.Tensor:
 
 
 def resize(frames, size) -> tf.Tensor:
-    """Resize whole frames as `video.to_rgb` does for shards, as nearly as TensorFlow can.
+    """Resize whole frames, as similar as possible to `video.to_rgb`, which resizes for shards.
 
-    Both are bicubic filters that cover more pixels the more a frame shrinks. FFmpeg's sharpens a
-    little more.
+    Both use an antialiased bicubic filter. FFmpeg's filter sharpens slightly more.
 
     Args:
-        frames: `(count, height, width, channels)`, levels of 8 bits.
-        size: `(height, width)`, or an integer: the shorter side, keeping the aspect.
+        frames: `(count, height, width, channels)` with values from 0 to 255.
+        size: `(height, width)`, or an integer for the shorter side at the same aspect ratio.
 
     Returns:
-        float32 tensor of the new size, with whole numbers.
+        A float32 tensor of the new size, rounded to whole numbers.
     """
     if isinstance(size, int):
         sides = tf.cast(tf.shape(frames)[1:3], tf.float32)
@@ -142,11 +144,11 @@ def resize(frames, size) -> tf.Tensor:
 def mirror(clip, stream: str = "rgb") -> tf.Tensor:
     """Flip a clip `(..., height, width, channels)` left to right.
 
-    In a clip of flow (uint8 levels, channels x, y or x1, y1, x2, y2, ...), x also changes its sign:
-    `255 - level`.
+    In a clip of flow (uint8 levels, channels x, y or x1, y1, x2, y2, ...), x also changes its sign
+    to `255 - level`.
     """
     shape = tf.shape(clip)
-    # TensorFlow reverses the middle one of three axes several times as fast as others.
+    # TensorFlow reverses the middle axis of three several times faster than other axes.
     flipped = tf.reverse(tf.reshape(clip, (-1, shape[-2], shape[-1])), axis=[1])
     if stream == "flow":
         rows = tf.reshape(flipped, (-1, shape[-2] * shape[-1]))
@@ -156,12 +158,12 @@ def mirror(clip, stream: str = "rgb") -> tf.Tensor:
 
 
 def normalize(clip, mean, std=1.0) -> tf.Tensor:
-    """A uint8 or float clip as float32 `(clip - mean) / std`.
+    """Normalize a uint8 or float clip to float32 `(clip - mean) / std`.
 
     Args:
         clip: `(..., width, channels)`.
-        mean: A number for each channel, or for each of a group that the channels repeat: two for
-            stacks of flow, x1, y1, x2, y2, ...
+        mean: One number per channel. Fewer numbers repeat, such as two numbers for the channels
+            x1, y1, x2, y2, ... of stacked flow.
         std: One number, or as many as `mean` has.
     """
     channels = clip.shape[-1]
@@ -171,7 +173,7 @@ def normalize(clip, mean, std=1.0) -> tf.Tensor:
                 f"`{name}` must have a number for each of the {channels} channels. "
                 f"Received: {name}={tuple(numbers)}"
             )
-    # Whole rows at a time: broadcasting along three channels takes three times as long.
+    # Process whole rows. Broadcasting along three channels takes three times as long.
     shape = tf.shape(clip)
     rows = tf.cast(tf.reshape(clip, (-1, shape[-2] * channels)), tf.float32)
 
@@ -183,18 +185,18 @@ def normalize(clip, mean, std=1.0) -> tf.Tensor:
 
 
 def prepare_frames(images, clip: ClipSpec) -> tf.Tensor:
-    """Frames of a video as a trained model takes them: resized, cropped to the center, normalized.
+    """Prepare frames of a video for a trained model: resize, center crop and normalize.
 
     Args:
-        images: uint8 `(count, height, width, channels)`, of any size. Levels of flow are in pixels
-            of that size.
+        images: uint8 `(count, height, width, channels)`, of any size. Flow is measured in pixels of
+            that size.
         clip: A `ClipSpec` with a `frame_size`.
 
     Returns:
-        float32 tensor `(count, *clip.crop_size, channels)`.
+        A float32 tensor `(count, *clip.crop_size, channels)`.
     """
     x = resize(images, clip.frame_size)
-    if clip.stream == "flow":  # lengths are in pixels
+    if clip.stream == "flow":  # flow is in pixels, so it scales with the frame
         scale = tf.shape(x)[1:3] / tf.shape(images)[1:3]  # of y and x
         still = 127.5
         x = (x - still) * tf.cast(scale[::-1], tf.float32) + still
@@ -204,12 +206,12 @@ def prepare_frames(images, clip: ClipSpec) -> tf.Tensor:
 
 
 def join_frames(prepared, shape: tuple[int, ...]) -> tf.Tensor:
-    """Prepared frames, one sample after the other, as samples `(count, *shape)`.
+    """Group the prepared frames of consecutive samples into samples `(count, *shape)`.
 
-    `shape` is `ClipSpec.shape`, or the shape of a snippet.
+    `shape` is `ClipSpec.shape` or the shape of a snippet.
     """
     channels = prepared.shape[-1]
-    if shape[-1] != channels:  # stacks of flow: x1, y1, x2, y2, ... of a snippet are channels
+    if shape[-1] != channels:  # stacked flow: x1, y1, x2, y2, ... of a snippet are channels
         x = tf.reshape(prepared, (-1, shape[-1] // channels, *shape[-3:-1], channels))
         prepared = tf.transpose(x, (0, 2, 3, 1, 4))
     return tf.reshape(prepared, (-1, *shape))

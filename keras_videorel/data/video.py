@@ -1,8 +1,7 @@
-"""Frames of video files, decoded with PyAV one at a time.
+"""Decode the frames of videos with PyAV, one at a time.
 
-Frames come out as a player shows them: turned upright by the display matrix of the file, with
-square pixels, and deinterlaced where they are flagged as interlaced. The number of frames and the
-duration that a container declares are not relied on.
+Frames look as in a player: upright, with square pixels, and deinterlaced if they are flagged as
+interlaced. The frame count and duration in the container's header are not trusted.
 """
 
 import collections
@@ -27,30 +26,30 @@ from keras_videorel.data.video_times import (
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp")
 _DEFAULT_RATE = 25.0  # for raw streams that carry neither timestamps nor a frame rate
-# Other rates are the clock of the container, or damage. The slowest is a frame a day.
+# Rates outside this range come from the container's clock or from damage. The minimum is 1 a day.
 _MIN_RATE, _MAX_RATE = 1 / 86_400, 1e3
-# Packets that tell the frame rate, of files and of live streams, and their bytes.
+# Packets that are read to find the frame rate (of files and of live streams), and bytes at most.
 _AHEAD, _LIVE_AHEAD, _AHEAD_BYTES = 64, 8, 1 << 24
-_SIGN = 1000  # packets from one call of `on_drop` to the next
-_SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; then from the beginning
-# Container formats of raw streams, whose times are counted and not stored.
+_SIGN = 1000  # packets between calls of `on_drop`
+_SEEK_EARLIER = (0, 1, 4, 16, 64)  # seconds; if all fail, decoding starts at the beginning
+# Container formats of raw streams. They store no times, so FFmpeg counts them.
 _COUNTS_TIMES = (av.format.Flags.generic_index | av.format.Flags.no_timestamps).value
 _UPRIGHT = (False, 1, 1)
 
 
 class FrameReader:
-    """Iterator over the frames of a video, `(timestamp, frame)`, made by `iter_frames`.
+    """Iterator over `(timestamp, frame)` of a video. `iter_frames` makes it.
 
     Attributes:
-        frames: Number of frames that came out so far.
-        frame_rate: Frames per second: the declared rate, or the rate of the first timestamps if it
-            differs, as in recordings of browsers.
-        duration: Declared seconds of the pictures, or None, as for live streams and recordings of
-            browsers.
-        is_live: Whether frames come as they are shown, and wait for nobody.
-        note: After the last frame, what was lost, such as frames of a damaged part; or None.
-        on_drop: Optional function, called after each frame that is decoded before `start`, and now
-            and then while `start` is looked for, when no frame comes out for long.
+        frames: Number of frames returned so far.
+        frame_rate: Frames per second. If the first timestamps contradict the declared rate, as in
+            browser recordings, the timestamps give the rate.
+        duration: Declared duration of the pictures in seconds. None if the file declares none, as
+            for live streams and browser recordings.
+        is_live: Whether the video is a live stream, which does not wait for its reader.
+        note: Set after the last frame: a text about lost frames, or None.
+        on_drop: Optional function without arguments. It is called after each decoded frame that
+            lies before `start`, and regularly while the reader searches for `start`.
     """
 
     def __init__(self, path, size=None, threads=1, start=None, end=None, time_limit=None):
@@ -61,7 +60,7 @@ class FrameReader:
         self._rotation = self._orientation = None
         self._size = check_size(size)
         self._threads, self._time_limit = threads, time_limit  # None for a file
-        # A reformatter is fast for one size only.
+        # A reformatter is fast only if the size stays the same.
         self._reformatters = collections.defaultdict(av.video.reformatter.VideoReformatter)
         self._begin()
         self.frame_rate = self._find_rate()
@@ -81,11 +80,11 @@ class FrameReader:
         return timestamp
 
     def frame(self, size=None):
-        """The newest frame in another size, as for `iter_frames`, without decoding it again."""
+        """The newest frame in another size (as for `iter_frames`), without decoding it again."""
         return self._convert(self._newest, self._scaled(size))
 
     def close(self):
-        """Close the file; this happens on its own after the last frame."""
+        """Close the file. This also happens after the last frame."""
         self._pictures.close()
         self._container.close()
 
@@ -106,12 +105,12 @@ class FrameReader:
         self._packets = self._demux()
 
     def _find_rate(self):
-        """Frames per second: the declared rate, unless the first timestamps say otherwise."""
+        """Frames per second, from the declared rate and the first timestamps."""
         rates = [float(r) for r in (self._stream.average_rate, self._stream.guessed_rate) if r]
         rates = [rate for rate in rates if _MIN_RATE <= rate <= _MAX_RATE]
         likely = [rate for rate in rates if 1 <= rate <= 120]
         live = self._time_limit is not None
-        if live and likely:  # its first packets would have to be waited for
+        if live and likely:  # do not wait for the first packets
             return likely[0]
         ahead, size = [], 0
         for packet in itertools.islice(self._packets, _LIVE_AHEAD if live else _AHEAD):
@@ -121,14 +120,14 @@ class FrameReader:
         self._packets = itertools.chain(ahead, self._packets)
         times = [self._stated_time(packet) for packet in ahead if packet is not None]
         known = [time for time in times if time is not None]
-        # If only some frames have times, these are farther apart than the frames.
+        # If only some frames have times, the steps between them span several frames.
         step = typical_step(known) if len(known) > 0.9 * len(times) else None
         if step is not None and _MIN_RATE <= 1 / step <= _MAX_RATE:
             rates = [rate for rate in rates if 0.97 <= rate * step <= 1.03] + [1 / step]
         return next(iter(rates), _DEFAULT_RATE)
 
     def _decode(self):
-        """Yield `(timestamp, av.VideoFrame)` of the frames of the segment."""
+        """Yield `(timestamp, av.VideoFrame)` for each frame of the segment."""
         start, end = self._segment
         try:
             pictures = self._timed(self._all())
@@ -141,7 +140,7 @@ class FrameReader:
             if start > 0:
                 pictures = self._from(*opening)
             for last, picture in _deinterlaced(pictures, self._threads):
-                # Times are floats: a frame at 0.12 s may lie at 1.52 - 1.40.
+                # A frame at 0.12 s may have the floating-point time 1.52 - 1.40.
                 seconds = last - first + MIN_STEP
                 if seconds >= end:
                     break
@@ -168,7 +167,7 @@ class FrameReader:
             self._container.close()
 
     def _all(self):
-        """Yield all pictures from here on; packets that do not decode are skipped."""
+        """Yield all pictures from here on. Skip packets that do not decode."""
         for packet in self._packets:
             try:
                 pictures = self._stream.codec_context.decode(packet)
@@ -181,28 +180,29 @@ class FrameReader:
         self._losses.at_end = True
 
     def _demux(self):
-        """Yield the packets, then None, for which the decoder returns the pictures it holds."""
+        """Yield the packets, then None, for which the decoder returns its remaining pictures."""
         try:
-            # Packets of other streams tell whether the file goes on after the last picture.
+            # Packets of other streams tell whether the file continues after the last picture.
             for packet in self._container.demux():
                 if packet.size == 0 and packet.dts is None:
                     continue  # the end of a stream
                 self._losses.add_packet(packet, self._stated_time(packet))
-                # A decoder would take an empty packet as the end.
+                # The decoder treats an empty packet as the end of the stream.
                 if packet.size and packet.stream_index == self._stream.index:
                     yield packet
         except av.error.FFmpegError:
             self._losses.breaks_off = True
         except IndexError:
-            pass  # PyAV 17 and 18, at the end: https://github.com/PyAV-Org/PyAV/issues/692
+            # PyAV 17 and 18 raise this at the end: https://github.com/PyAV-Org/PyAV/issues/692
+            pass
         yield None
 
     def _from(self, first, opening):
-        """Timed pictures from a key frame before the segment on, or from the beginning."""
-        # A picture of fields is made whole with the picture before it.
+        """Timed pictures, from a key frame before the segment or from the beginning of the file."""
+        # Deinterlacing needs the previous picture, too.
         start = first + self._segment.start - 2 / self.frame_rate
         if self._stated_time(opening) == first and self._is_steady(first + self._segment.end):
-            # Demuxers look for decoding times, which come before the times of display.
+            # Demuxers seek by decoding times, which are earlier than display times.
             for earlier in _SEEK_EARLIER:
                 if start - earlier <= first:
                     break
@@ -215,23 +215,23 @@ class FrameReader:
         return self._timed(self._all())
 
     def _sought(self, time):
-        """Yield timed pictures from the key frame nearest before `time`, if there is one."""
+        """Yield timed pictures from the last key frame before `time`, if there is one."""
         self._losses.restart()
         self._packets = self._demux()
         try:
             self._container.seek(math.floor(time / self._stream.time_base), stream=self._stream)
         except (av.error.FFmpegError, OverflowError):
             return
-        # Pictures before the key frame depend on frames that were not decoded.
+        # Pictures before the key frame need frames that were not decoded.
         pictures = itertools.dropwhile(lambda picture: not picture.key_frame, self._all())
         key = next(pictures, None)
         if key is not None and self._stated_time(key) is not None:
             yield from self._timed(itertools.chain([key], pictures))
 
     def _is_steady(self, until):
-        """Whether a file can be sought by its times, which run without a jump up to `until`."""
+        """Whether the times of the file run without a jump up to `until`, so that seeking works."""
         kind, tick = self._container.format, self._stream.time_base
-        # MPEG program streams state some times only, and the others are counted.
+        # MPEG program streams store only some times. FFmpeg counts the others.
         if kind.flags & _COUNTS_TIMES or kind.name == "mpeg":
             return False
         if kind.name == "avi":
@@ -240,8 +240,8 @@ class FrameReader:
         if "mp4" in kind.name:
             times = [float(entry.timestamp * tick) for entry in self._stream.index_entries]
             return all(b - a <= longest for a, b in itertools.pairwise(times))
-        # Reading packets takes a small part of the time of decoding. All that were read by now are
-        # looked at, since demuxers remember where they found key frames.
+        # Reading packets is much faster than decoding. The loop also covers the packets that were
+        # read before, because demuxers remember where they found key frames.
         last = None
         for index, packet in enumerate(self._packets):
             if self.on_drop is not None and index % _SIGN == _SIGN - 1:
@@ -263,15 +263,15 @@ class FrameReader:
             yield clock(self._stated_time(picture)), picture
 
     def _stated_time(self, item):
-        """Time of a picture or a packet in seconds as the file has it, or None."""
-        # AVI stores the decoding order only; presentation times would be made up.
+        """Time in seconds that the file stores for a picture or packet, or None."""
+        # AVI stores only the decoding order. FFmpeg would invent presentation times.
         ticks = item.dts if self._container.format.name == "avi" else item.pts
-        # The last pictures have no time base (PyAV 18.1). Packets of other streams have their own.
+        # The last pictures lack a time base (PyAV 18.1). Packets of other streams have their own.
         tick = item.time_base if isinstance(item, av.Packet) else self._stream.time_base
         return None if ticks is None or not tick else float(ticks * tick)
 
     def _convert(self, picture, size):
-        """A picture as upright uint8 RGB of a size."""
+        """Convert a picture to upright uint8 RGB of `size`."""
         transposed, row_step, column_step = orientation = self._orientation_of(picture)
         try:
             pixels = to_rgb(picture, size[::-1] if transposed else size, self._reformatters[size])
@@ -284,14 +284,14 @@ class FrameReader:
         return np.ascontiguousarray(pixels[::row_step, ::column_step])
 
     def _orientation_of(self, picture):
-        # Side data keeps a picture alive until garbage is collected (PyAV 17 and 18), so it is read
-        # only where the rotation changes.
+        # Reading side data keeps a picture alive until garbage collection (PyAV 17 and 18). Read it
+        # only when the rotation changes.
         if picture.rotation != self._rotation:
             self._rotation, self._orientation = picture.rotation, _orientation(picture)
         return self._orientation
 
     def _settle_size(self, picture):
-        """All frames get the size of the first one, should the video change it on the way."""
+        """Take the size of the first frame for all frames, even if the video changes its size."""
         aspect = float(self._stream.sample_aspect_ratio or 1)
         width = max(1, round(picture.width * aspect)) if 0.1 <= aspect <= 10 else picture.width
         transposed = self._orientation_of(picture)[0]
@@ -299,7 +299,7 @@ class FrameReader:
         self._size = self._scaled(self._size)
 
     def _scaled(self, size):
-        """`(height, width)` of frames that get a size as for `iter_frames`."""
+        """`(height, width)` for a `size` argument of `iter_frames`."""
         if isinstance(size, tuple):
             return size
         size = self._own_size if size is None else keep_aspect(*self._own_size, size)
@@ -308,61 +308,62 @@ class FrameReader:
 
 
 def iter_frames(path, size=None, threads=1, start=None, end=None):
-    """Iterate over the frames of a video, or of a segment of it, in bounded memory.
+    """Iterate over the frames of a video or of a segment of it, in bounded memory.
 
-    A damaged part of a file is left out; the iterator's `note` says so after the last frame.
+    Damaged parts of a file are skipped. The `note` of the iterator reports them after the last
+    frame.
 
     Args:
         path: A video file.
-        size: `(height, width)` to resize to, or an integer, the length of the shorter side with the
-            aspect ratio kept; None for the video's own size.
-        threads: Decoding threads; 0 for one per core.
-        start: Beginning of the segment, in seconds after the first frame of the video; None for the
-            beginning of the video. Decoding begins at the nearest key frame before it.
-        end: End of the segment: frames before this time come out. None for the end of the video.
+        size: `(height, width)` of the frames, or an integer for the length of the shorter side at
+            the same aspect ratio. None keeps the size of the video.
+        threads: Decoding threads. 0 uses one per core.
+        start: Beginning of the segment in seconds after the first frame of the video, or None for
+            the first frame. Decoding begins at the last key frame before `start`.
+        end: End of the segment in seconds (exclusive), or None for the end of the video.
 
     Returns:
-        A `FrameReader`: an iterator of `(timestamp, frame)`. The timestamp is in seconds, as the
-        file gives it (of a segment, too), and later than the timestamp before. The frame is a uint8
-        array `(height, width, 3)`, RGB, upright and with square pixels.
+        A `FrameReader`, an iterator over `(timestamp, frame)`. Timestamps are seconds as stored in
+        the file (also for a segment) and strictly increase. A frame is an upright uint8 RGB array
+        `(height, width, 3)` with square pixels.
 
     Raises:
-        VideoError: If the file is missing, empty or not a video; at the end, if no frame of the
-            file or of the segment decodes, or most of them are damaged.
+        VideoError: If the file is missing, empty or not a video. After the last frame: if no frame
+            of the file or segment decodes, or most frames are damaged.
         ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
     """
     return FrameReader(path, size, threads, start, end)
 
 
 def iter_stream(url, size=None, time_limit=10.0):
-    """Iterate over the frames of a video that comes over the network, as `iter_frames`.
+    """Iterate over the frames of a network stream, like `iter_frames`.
 
     Args:
-        url: An address; its scheme is one of `STREAM_SCHEMES`.
+        url: An address with a scheme of `STREAM_SCHEMES`.
         size: As for `iter_frames`.
-        time_limit: Seconds to wait for the connection, and then for each part of the video.
+        time_limit: Seconds to wait for the connection and for each further part of the video.
     """
     return FrameReader(url, size, time_limit=time_limit)
 
 
 def is_stream(path):
-    """Whether a path is an address that `iter_stream` takes."""
+    """Whether `path` is an address that `iter_stream` can open."""
     scheme, separator, _ = os.fspath(path).partition("://")
     return bool(separator) and scheme.lower() in STREAM_SCHEMES
 
 
 def read_frames(path, indices, size=None, threads=1, start=None, end=None):
-    """Read some frames of a video, uint8 `(len(indices), height, width, 3)`.
+    """Read some frames of a video as a uint8 array `(len(indices), height, width, 3)`.
+
+    Arguments and errors are as for `iter_frames`, with these additions:
 
     Args:
-        path: A video file.
-        indices: Numbers of the frames in any order, counted from 0 over the frames of the segment
-            that decode. Only these frames are kept in memory.
-        size: The other arguments are those of `iter_frames`, as are the errors.
+        indices: Frame numbers in any order, counted from 0 over the frames of the segment that
+            decode. Only these frames are kept in memory.
 
     Raises:
-        VideoError: Also if the video has too few frames.
-        ValueError: Also if there are no indices, or negative ones.
+        VideoError: If the video has too few frames.
+        ValueError: If `indices` is empty or holds a negative number.
     """
     indices = [operator.index(index) for index in indices]
     if not indices or min(indices) < 0:
@@ -382,7 +383,7 @@ def read_frames(path, indices, size=None, threads=1, start=None, end=None):
 
 
 def count_frames(path, threads=1, start=None, end=None):
-    """Number of frames that decode, of a video or a segment of it, as `iter_frames`."""
+    """Number of frames that `iter_frames` returns for a video or a segment of it."""
     with iter_frames(path, threads=threads, start=start, end=end) as reader:
         try:
             while True:
@@ -398,7 +399,7 @@ def keep_aspect(height, width, short_side):
 
 
 def check_size(size):
-    """`size` as for `iter_frames`, of integers; a `ValueError` if it is not such a size."""
+    """Return a `size` argument of `iter_frames` as integers. Raise a `ValueError` if invalid."""
     if size is None:
         return None
     try:
@@ -418,13 +419,13 @@ def check_size(size):
 
 
 def to_rgb(picture, size, reformatter):
-    """Resize an `av.VideoFrame` to `(height, width)`, uint8 RGB.
+    """Resize an `av.VideoFrame` to `(height, width)` as uint8 RGB.
 
-    FFmpeg's bicubic filter covers more pixels the more a frame shrinks. `reformatter` is an
-    `av.video.reformatter.VideoReformatter`, which is fast for one size only.
+    FFmpeg's bicubic filter widens when a frame shrinks, so it does not alias. `reformatter` is an
+    `av.video.reformatter.VideoReformatter`. It is fast only if the size stays the same.
     """
-    # Scaled to three planes, frames keep chroma that packed RGB would halve, and take less time. At
-    # the same size, packed RGB is the fast one. (FFmpeg 8.) A thread: there is a process per core.
+    # With FFmpeg 8, scaling to planar RGB is faster and keeps the chroma that packed RGB halves.
+    # Without scaling, packed RGB is faster. One thread suffices: each core has its own process.
     layout = "rgb24" if tuple(size) == (picture.height, picture.width) else "gbrp"
     height, width = size
     return reformatter.reformat(
@@ -433,7 +434,7 @@ def to_rgb(picture, size, reformatter):
 
 
 def _deinterlaced(pictures, threads):
-    """Yield as many `(time, picture)`; pictures that are flagged as interlaced are made whole."""
+    """Yield each `(time, picture)`, deinterlaced if the picture is flagged as interlaced."""
     graph, layout, waiting = None, None, collections.deque()
     for time, picture in pictures:
         if layout != (layout := (picture.format.name, picture.width, picture.height)):
@@ -447,14 +448,14 @@ def _deinterlaced(pictures, threads):
 
 
 def _filtered(graph, picture, waiting):
-    """Yield what a filter returns for a picture, or at the end, with the times that wait."""
+    """Push a picture (None at the end) and yield the finished pictures with their waiting times."""
     if graph is not None:
         try:
             graph.push(picture)
             while waiting:
                 whole = graph.pull()
                 yield waiting.popleft()[0], whole
-        except (BlockingIOError, EOFError):  # the filter wants the next picture first
+        except (BlockingIOError, EOFError):  # the filter needs the next picture first
             pass
     if graph is None or picture is None:
         yield from waiting
@@ -462,7 +463,7 @@ def _filtered(graph, picture, waiting):
 
 
 def _deinterlacer(picture, threads):
-    """A filter that makes one frame from both fields of a picture like this one."""
+    """Make a filter for pictures like this one. It makes one frame from the two fields of each."""
     graph = av.filter.Graph()
     graph.threads = threads
     try:
@@ -482,13 +483,11 @@ def _deinterlacer(picture, threads):
 
 
 def _orientation(picture):
-    """How to turn a picture upright: `(transposed, row_step, column_step)`, steps of 1 or -1.
-
-    The display matrix shows the pixel (x, y) at (a x + c y, b x + d y).
-    """
+    """How to turn a picture upright: `(transposed, row_step, column_step)`, steps of 1 or -1."""
+    # The display matrix shows the pixel (x, y) at (a x + c y, b x + d y).
     try:
         data = picture.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV up to 18.1 knows not all kinds of side data, such as Exif
+    except ValueError:  # PyAV up to 18.1 does not know some kinds of side data, such as Exif
         turn = math.radians(picture.rotation)  # counterclockwise
         a, b, c, d = math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
     else:

@@ -1,4 +1,4 @@
-"""Video files and network streams: opened with PyAV, and which of their streams is the video."""
+"""Open video files and network streams with PyAV, and find the video stream in them."""
 
 import os
 import stat
@@ -6,16 +6,11 @@ import stat
 import av
 
 _STREAM_PROTOCOLS = "http,https,tcp,tls,udp,rtp,srtp,rtsp,rtmp,rtmps,hls,crypto,httpproxy"
-_MAX_PIXELS = 1 << 26  # a frame of 8192 x 8192; a file that declares more would fill the memory
+_MAX_PIXELS = 1 << 26  # 8192 x 8192 pixels; larger frames would fill the memory
 
 
 class VideoError(ValueError):
-    """A video gives no frames.
-
-    Attributes:
-        path: The file.
-        reason: Why, in a few words.
-    """
+    """A video that cannot be used. `path` is the file, `reason` a few words."""
 
     def __init__(self, path, reason):
         super().__init__(path, reason)
@@ -27,7 +22,7 @@ class VideoError(ValueError):
 
 
 def open_file(path):
-    """Open a file, and nothing else: no folder, no pipe, and nothing over the network.
+    """Open a regular file. Never open a folder, a pipe or anything on the network.
 
     Returns:
         `(container, stream)`: an `av` container and its video stream.
@@ -45,26 +40,26 @@ def open_file(path):
         raise VideoError(path, "not a file")
     if status.st_size == 0:
         raise VideoError(path, "empty file (0 bytes)")
-    # Neither a name with a colon nor a playlist leads to the network.
+    # With these settings, a name with a colon and a playlist do not lead to the network.
     return _open(path, "file:" + path, {"protocol_whitelist": "file"})
 
 
 def open_stream(url, time_limit):
-    """Open an address; as `open_file`, but for the files of this machine.
+    """Open a network address like `open_file`. Never open a file of this machine.
 
     Raises:
-        VideoError: If the address gives no video, or nothing within `time_limit` seconds.
+        VideoError: If the address has no video or sends nothing within `time_limit` seconds.
     """
-    # A playlist there may lead to other addresses, but never to files of this machine.
+    # A playlist may lead to other addresses, but never to files of this machine.
     options = {"protocol_whitelist": _STREAM_PROTOCOLS}
     if url.lower().startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # packets lost by UDP show as torn pictures
+        options["rtsp_transport"] = "tcp"  # UDP loses packets, which tears pictures
     return _open(url, url, options, time_limit)
 
 
 def _open(path, name, options, time_limit=None):
     try:
-        # `options=`, for decoders, crashes PyAV 17.0.1 where a stream comes up on the way
+        # Decoder options in `options=` crash PyAV 17.0.1 if a stream first appears mid-file
         # (https://github.com/PyAV-Org/PyAV/issues/2010).
         container = av.open(
             name, container_options=options, timeout=time_limit, metadata_errors="ignore"
@@ -85,7 +80,7 @@ def _open(path, name, options, time_limit=None):
 
 
 def _video_stream(path, container):
-    # Cover pictures of music files count as video streams, too.
+    # FFmpeg also lists the cover pictures of music files as video streams.
     streams = [
         stream
         for stream in container.streams.video
@@ -104,6 +99,6 @@ def _video_stream(path, container):
 
 
 def check_pixels(path, height, width):
-    """Refuse frames that are too large."""
+    """Raise a `VideoError` if frames are too large."""
     if height * width > _MAX_PIXELS:
         raise VideoError(path, f"frames of {height}x{width} are too large")

@@ -1,4 +1,4 @@
-"""When the frames of a video are shown: segments in seconds, and times that always increase."""
+"""Segments of videos in seconds, and frame times that always increase."""
 
 import math
 import numbers
@@ -6,16 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-MIN_STEP = 1e-6  # seconds from a frame to the next: records count in microseconds
-_MAX_STEP = 3600.0  # seconds; the times of damaged files jump, and so do clocks that are set anew
-_MAX_STEPS = 10  # typical steps that are no jump either, for recordings of a frame an hour
-_HICCUP = 1.0  # seconds by which single times may be off
+MIN_STEP = 1e-6  # seconds between frames; records store microseconds
+# Damage, or a clock that is set, makes times jump. A step is a jump if it exceeds both bounds.
+_MAX_STEP = 3600.0  # seconds
+_MAX_STEPS = 10  # typical steps; some recordings have a frame an hour
+_HICCUP = 1.0  # seconds by which a single time may be wrong
 _MAX_HICCUPS = 2
-_MAX_START = 1e10  # seconds; live streams count from 1970
+_MAX_START = 1e10  # seconds; the times of live streams count from 1970
 
 
 class Segment(NamedTuple):
-    """Part of a video from `start` up to `end`, in seconds after the first frame of the video."""
+    """Part of a video from `start` to `end` (exclusive), in seconds after its first frame."""
 
     start: float
     end: float
@@ -25,9 +26,9 @@ class Segment(NamedTuple):
         return self.start == 0 and self.end == math.inf
 
     def early_end(self, last, until):
-        """A note if more than a tenth of the segment lies behind the end of the video, or None.
+        """A note if more than a tenth of the segment lies after the end of the video, else None.
 
-        The last frame of the video is at `last` seconds and is shown until `until`.
+        The last frame of the video is shown from `last` to `until`.
         """
         if self.end == math.inf or self.end - until <= 0.1 * (self.end - self.start):
             return None
@@ -35,7 +36,7 @@ class Segment(NamedTuple):
 
 
 def check_segment(start, end):
-    """The `Segment` from `start` to `end`; None stands for the beginning and for the end.
+    """The `Segment` from `start` to `end`. None means the beginning or the end of the video.
 
     Raises:
         ValueError: If `start` or `end` is not a time, or `end` is not after `start`.
@@ -50,35 +51,35 @@ def check_segment(start, end):
 
 
 def typical_step(times):
-    """Most common step between times in seconds, in any order; None without two different times.
+    """Typical step between times in seconds, given in any order. None without two different times.
 
-    Pauses do not count. Rounded times, such as WebM's milliseconds, are averaged.
+    Pauses are ignored. Averaging evens out rounded times, such as the milliseconds of WebM.
     """
     steps = np.diff(np.unique(np.asarray(times, float)))
     steps = np.sort(steps[steps >= MIN_STEP])
     if len(steps) == 0:
         return None
     median = steps[(len(steps) - 1) // 2]
-    # Film on television: steps of 2 and of 3 fields belong together. Twice the rate does not.
+    # Film on television alternates steps of 2 and 3 fields, and both count. A double step does not.
     return float(steps[(0.6 * median < steps) & (steps < 1.55 * median)].mean())
 
 
 def longest_step(step):
-    """The longest step in seconds that is no jump, in a video of some typical step."""
+    """The longest step in seconds that is not a jump, for a video with this typical step."""
     return max(_MAX_STEP, _MAX_STEPS * step)
 
 
 class Clock:
-    """Increasing times of the frames of a video; called with each frame's own time or None.
+    """Turns the stored time of each frame (or None) into times that always increase.
 
-    Where the times of a file jump, as between two recordings in one file, the next frame follows
-    after a typical `step`, and later frames with the file's own steps.
+    Where stored times jump, as between two recordings in one file, the clock advances by the
+    typical `step`. After the jump it follows the steps of the file again.
     """
 
     def __init__(self, step):
         self._step, self._longest = step, longest_step(step)
         self._last = None
-        # What is added to the file's times, and what was added before the last jump.
+        # Offset added to the stored times, and the offset before the last jump.
         self._shift, self._before = 0.0, None
         self._hiccups = 0
 
@@ -94,7 +95,7 @@ class Clock:
         made_up = self._last + self._step
         if stated is None:
             return made_up
-        # If a single frame was off, the one after it goes on from the times before.
+        # If only one frame had a wrong time, the previous offset fits the next frame again.
         before, self._before = self._before, None
         for shift in (before, self._shift):
             if shift is None:

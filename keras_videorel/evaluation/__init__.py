@@ -1,4 +1,4 @@
-"""Evaluation of models: scores of videos, metrics, fusion, comparisons."""
+"""Scores of videos, metrics, fusion, and comparison of models."""
 
 from keras_videorel import lazy
 

@@ -1,10 +1,10 @@
 """Late fusion: weighted sums of the scores of several models on the same clips.
 
-Both papers sum scores before the softmax, the spatial stream with 0.45 and the temporal one with
-0.55 on UCF-101, with 0.33 and 0.67 on HMDB-51; Table 1 of Relational LSTM sums two models too.
+Both papers sum scores before the softmax. Relational LSTM weights the spatial and the temporal
+stream by 0.45 and 0.55 on UCF-101, and by 0.33 and 0.67 on HMDB-51. Its Table 1 also sums models.
 
-`members` are `Scores` of the same clips in any order, and `names` are their names in errors. A
-`ValueError` if the members do not fit together.
+`members` are `Scores` of the same clips in any order, and `names` are their names in errors. All
+functions raise a `ValueError` if the members do not fit together.
 """
 
 import math
@@ -19,7 +19,7 @@ _SINGULAR = {"clips": "clip", "classes": "class"}
 
 
 def align(members: Sequence[Scores], names: Sequence[str] | None = None) -> list[Scores]:
-    """The members with their videos and classes in the order of the first."""
+    """The members, with videos and classes in the order of the first member."""
     if not members:
         raise ValueError("`members` must hold at least one. Received: none")
     names = [f"scores {i + 1}" for i in range(len(members))] if names is None else names
@@ -58,7 +58,7 @@ def align(members: Sequence[Scores], names: Sequence[str] | None = None) -> list
 
 
 def with_classes(scores: Scores, classes: list[str]) -> Scores:
-    """`Scores` with their classes in another order; unchanged if they are of other classes."""
+    """`Scores` with their classes in the order of `classes`; unchanged if the classes differ."""
     different = sorted(scores.classes) != sorted(classes) or len(set(classes)) < len(classes)
     if scores.classes == classes or different:
         return scores
@@ -80,17 +80,17 @@ def fuse(
 
     Args:
         members: The `Scores`.
-        weights: A number for each; equal ones that sum to 1 by default. They are not normalized:
-            only their proportions matter to which class scores highest.
-        softmax: Sum probabilities instead of the inputs of the softmax. The result holds the
-            logarithms of the sum.
+        weights: A number for each member. By default all are equal and sum to 1. They are not
+            normalized, since only their ratios decide which class scores highest.
+        softmax: Whether to sum probabilities instead of logits. The result then holds the
+            logarithms of the sums.
         names: Names of the members in errors and in the settings of the result.
     """
     members = align(members, names)
     weights = check_weights(weights, len(members))
     named = [{}] * len(members) if names is None else [{"name": name} for name in names]
     if softmax:
-        with np.errstate(divide="ignore"):  # a weight of 0
+        with np.errstate(divide="ignore"):  # the logarithm of a weight of 0
             parts = [
                 metrics.log_softmax(scores.logits) + np.log(weight)
                 for scores, weight in zip(members, weights, strict=True)
@@ -109,7 +109,7 @@ def fuse(
 
 
 def check_weights(weights: Sequence[float] | None, count: int) -> list[float]:
-    """Weights of `count` members as a list of floats; equal ones for `None`."""
+    """Weights of `count` members as a list of floats; equal weights for `None`."""
     if weights is None:
         return [1 / count] * count
     weights = [float(weight) for weight in weights]
@@ -128,11 +128,11 @@ def search_weights(
     step: float = 0.01,
     names: Sequence[str] | None = None,
 ) -> list[float]:
-    """The weights, which sum to 1, with the highest top-1 accuracy, for validation clips.
+    """Weights that sum to 1 with the highest top-1 accuracy found, for validation clips.
 
-    Starts at equal weights and goes from member to member: each takes the best of the weights
-    0, `step`, ..., 1 while the others share the rest as before, until nothing gets better. For
-    two members that is every pair of weights. Of equally good ones, the nearest is taken.
+    The search starts at equal weights. It tries the weights 0, `step`, ..., 1 for one member after
+    another, while the other members share the rest in their present ratio. It ends if no change
+    helps. For two members it tries every pair. Of equally good weights it takes the nearest.
     """
     if not 0 < step <= 0.5:
         raise ValueError(f"`step` must be above 0 and at most 0.5. Received: {step!r}")
@@ -164,7 +164,7 @@ def search_weights(
 
 
 def check_apart(searched: Sequence[Scores], reported: Sequence[Scores]) -> None:
-    """Raise a `ValueError` if weights are chosen on clips that are reported."""
+    """Raise a `ValueError` if weights are searched on clips that are reported."""
     clips = {path for scores in reported for path in scores.paths}
     shared = sorted({path for scores in searched for path in scores.paths} & clips)
     if shared:

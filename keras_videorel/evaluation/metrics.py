@@ -1,4 +1,4 @@
-"""Metrics of scored videos. NumPy alone: files of scores are measured without any framework.
+"""Metrics of scored videos, in NumPy, so that files of scores need no framework.
 
 `logits` are scores `(videos, classes)`, and `labels` integers `(videos,)`.
 """
@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-NAMES = {  # of the metrics of `accuracy`
+NAMES = {  # names to show for the metrics of `accuracy`
     "top1": "Top-1",
     "top5": "Top-5",
     "average": "Average of the two",
@@ -16,22 +16,22 @@ TOP5_CLASSES = 6  # with fewer classes, top-5 is always right
 
 
 def names(classes: int) -> dict[str, str]:
-    """The metrics of `accuracy` for a number of classes, from keys to names to show."""
+    """Names to show for the metrics that `accuracy` returns for a number of classes."""
     left_out = ("top5", "average") if classes < TOP5_CLASSES else ()
     return {key: name for key, name in NAMES.items() if key not in left_out}
 
 
 def chance(classes: int) -> dict[str, float]:
-    """What guessing reaches in each metric of `accuracy`."""
+    """Each metric of `accuracy` if classes are guessed."""
     top1, top5 = 1 / classes, min(5 / classes, 1.0)
     return {"top1": top1, "top5": top5, "average": (top1 + top5) / 2, "mean_class_accuracy": top1}
 
 
 def ranks(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """The place of each video's class among its scores, 0 for the highest.
+    """The rank of each video's true class among its scores, 0 for the highest.
 
-    Of equal scores, the class of the lower index ranks first, so that a constant model is right by
-    chance only. Scores that are not numbers rank last.
+    Of classes with equal scores, the lower index ranks first, so that a constant model is right
+    only by chance. NaN ranks last.
     """
     logits, labels = np.asarray(logits), np.asarray(labels)[:, None]
     logits = np.where(np.isnan(logits), -np.inf, logits)
@@ -44,8 +44,8 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
     """Top-1, top-5, their average, and the mean of the classes' accuracies, as fractions.
 
     Keys are `top1`, `top5`, `average` (the metric of Kinetics, ARTNet Sec. 4.1) and
-    `mean_class_accuracy` (over the classes that have a video). `top5` and `average` are left out
-    with fewer than six classes.
+    `mean_class_accuracy` (over the classes that have a video). With fewer than six classes, `top5`
+    and `average` are left out.
     """
     rank, labels = ranks(logits, labels), np.asarray(labels)
     top1, top5 = (rank < 1), (rank < 5)
@@ -58,7 +58,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 
 
 def pair_accuracy(logits: ArrayLike, labels: ArrayLike, pair: tuple[int, int]) -> float:
-    """Accuracy on the videos of two classes, of which the one with the higher score is taken."""
+    """Accuracy on the videos of two classes, if the model chooses only between these two."""
     logits, labels = np.asarray(logits), np.asarray(labels)
     of_pair = np.isin(labels, pair)
     if not of_pair.any():

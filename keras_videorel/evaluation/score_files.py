@@ -1,8 +1,7 @@
-"""Files of scores: the scores of a model for each video of a split, for fusion and comparison.
+"""Files of a model's scores for each video of a split, for fusion and comparison.
 
 A file is an `.npz` of plain arrays (no pickles): the fields of `Scores`, with text as NumPy's
-strings and the settings as JSON. Files without the last two fields, and files with the older names
-of settings, are read too.
+strings and the settings as JSON. `config_hash` and `settings` are optional.
 """
 
 import io
@@ -16,22 +15,22 @@ from keras_videorel.files import atomic_write, read_bytes
 
 
 class Scores(NamedTuple):
-    """Scores of videos."""
+    """A model's scores of videos."""
 
     paths: list[str]  # names of the clips, unique within a split
     labels: np.ndarray  # int64 (videos,)
-    # float32 (videos, classes), before the softmax. Where views are averaged after the softmax:
-    # logarithms of the mean probabilities.
+    # float32 (videos, classes), before the softmax. If views are averaged after the softmax, they
+    # are the logarithms of the mean probabilities.
     logits: np.ndarray
     classes: list[str]  # names of the classes
     config_hash: str  # `runs.config.config_hash` of the run's config; empty if unknown
     # How the scores were made: clips, crops, split, fold, stream, average ("logits" or
-    # "probabilities" of the views), and what else the writer knows.
+    # "probabilities" of the views), and other facts.
     settings: dict
 
 
 def write_scores(path: str | os.PathLike, scores: Scores) -> None:
-    """Write a file of `Scores`; a `ValueError` if they do not fit together."""
+    """Write a file of `Scores`; a `ValueError` if the fields do not fit together."""
     _check(scores)
     with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.savez(
@@ -46,7 +45,7 @@ def write_scores(path: str | os.PathLike, scores: Scores) -> None:
 
 
 def read_scores(path: str | os.PathLike) -> Scores:
-    """The `Scores` of a file, local or with a scheme.
+    """The `Scores` of a local or remote file.
 
     Raises:
         OSError: If the file cannot be read.
@@ -56,7 +55,7 @@ def read_scores(path: str | os.PathLike) -> Scores:
     try:
         scores = _parse(content)
         _check(scores)
-    except Exception as error:  # garbage makes zipfile, zlib, NumPy and json raise many kinds
+    except Exception as error:  # damaged files raise many kinds of errors
         reason = str(error) or type(error).__name__
         raise ValueError(f"{str(path)!r} is not a file of scores: {reason}") from error
     return scores
@@ -85,7 +84,7 @@ def _parse(content):
 
 
 def _current(settings):
-    """Settings under the names of this version."""
+    """Settings with older names replaced."""
     if not isinstance(settings, dict):
         return settings
     found = {key: value for key, value in settings.items() if key not in ("side", "averaged")}
@@ -99,7 +98,7 @@ def _current(settings):
 
 
 def _check(scores):
-    """Raise a `ValueError` if the parts do not fit together."""
+    """Raise a `ValueError` if the fields do not fit together."""
     labels, logits = np.asarray(scores.labels), np.asarray(scores.logits)
     expected = (len(scores.paths), len(scores.classes))
     if logits.shape != expected or not np.issubdtype(logits.dtype, np.floating):

@@ -56,8 +56,8 @@ def compare(
 ) -> Comparison:
     """Differences between two models with bootstrap intervals, and McNemar's test.
 
-    Each resample has the same videos for both models. A video that several splits test counts once
-    in McNemar's test, in the first of them.
+    Each resample has the same videos for both models. A video that is in the test lists of several
+    splits counts once in McNemar's test, with its result in the first of these splits.
 
     Args:
         ours: `Scores` of one model, one for each split.
@@ -100,7 +100,7 @@ def mcnemar(gained: int, lost: int) -> tuple[float, float]:
     gained = check_integer("gained", gained, 0)
     lost = check_integer("lost", lost, 0)
     videos, fewer = gained + lost, min(gained, lost)
-    # Whole numbers of any size: no p-value is lost to rounding.
+    # Python's integers have any size, so that no small p-value is rounded to 0.
     ways, tail = 1, 1
     for chosen in range(fewer):
         ways = ways * (videos - chosen) // (chosen + 1)
@@ -114,14 +114,14 @@ def bootstrap(
 ) -> dict[str, np.ndarray]:
     """Metrics of resamples of the videos, drawn with replacement, float64 `(resamples, columns)`.
 
-    A column holds the `Scores` of a model on a split. Videos are drawn over all columns together,
-    so that columns of the same videos stay paired. A class without a video in a resample is left
-    out of its mean class accuracy; a column without a video is NaN.
+    A column holds the `Scores` of a model on a split. Videos are drawn for all columns together,
+    so that columns of the same videos stay paired. If a class has no video in a resample, the mean
+    class accuracy leaves it out. If a column has no video, its metrics are NaN.
     """
     resamples = check_integer("resamples", resamples, 1)
     rng = np.random.default_rng(check_integer("seed", seed, 0))
-    # A metric sees only which class a video is of and how far down that ranks in each column.
-    # Drawing how many of each kind is drawing the videos, at a fraction of the numbers.
+    # Metrics depend only on the class of a video and on whether it ranks first or in the top 5 in
+    # each column. Drawing counts of these kinds equals drawing videos, with fewer numbers.
     outcomes = _outcomes(columns)
     kinds, counts = np.unique(outcomes, axis=0, return_counts=True)
     found = {key: np.empty((resamples, len(columns))) for key in METRICS}
@@ -137,7 +137,7 @@ def bootstrap(
 
 
 def _outcomes(columns):
-    """Integers `(videos, columns)`: 3 * label + 2 if right, 1 if in the top 5; -1 if not there."""
+    """Integers `(videos, columns)`: 3 * label + (2 if right, 1 if in the top 5); -1 if absent."""
     if not columns:
         raise ValueError("`columns` must hold at least one `Scores`. Received: none")
     if any(scores.classes != columns[0].classes for scores in columns):
@@ -155,7 +155,7 @@ def _outcomes(columns):
 
 
 def _metrics_of_kinds(drawn, kind):
-    """The metrics, `(resamples,)` each, of counts `(resamples, kinds)`."""
+    """The metrics, each `(resamples,)`, from counts `(resamples, kinds)`."""
     order = np.argsort(kind, kind="stable")[(kind < 0).sum() :]
     label, hit = np.divmod(kind[order], 3)
     drawn = drawn[:, order]
@@ -172,7 +172,7 @@ def _metrics_of_kinds(drawn, kind):
 
 
 def _means(splits):
-    """The metrics of each split, and their means."""
+    """`(metrics of each split, their means)`."""
     each = [metrics.accuracy(scores.logits, scores.labels) for scores in splits]
     return each, {key: float(np.mean([values[key] for values in each])) for key in each[0]}
 

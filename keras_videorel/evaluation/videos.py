@@ -28,28 +28,28 @@ def evaluate_videos(
 ) -> dict:
     """Evaluate a classifier on many views of each video, as both papers do.
 
-    The scores of a video are the mean of the model's outputs over its views, and its class is the
-    largest. A model may give logits, as in the papers, or probabilities (a model that ends with a
-    softmax): then the mean of the probabilities decides.
+    The scores of a video are the mean of the model's outputs over its views. The class with the
+    highest score is the prediction. The outputs may be logits, as in the papers, or probabilities.
 
     Args:
         model: A Keras model from samples of `clip.shape` to logits or probabilities.
         path: A folder of shards.
         clip: The `ClipSpec` that the model was trained with.
-        clips: Clips at equal distances, 25 in ARTNet's paper; or groups of snippets, 4 in that of
-            the relational LSTM.
+        clips: Number of clips at equal distances (25 in ARTNet's paper), or of groups of snippets
+            (4 in Relational LSTM's paper).
         crops: 1, 5 or 10 crops of each clip.
         split: The split to read.
         batch_size: Views in a batch of the model.
-        average: `"logits"`: the mean of the model's outputs as they are; or `"probabilities"`: the
-            mean of the softmax of logits.
+        average: `"logits"`: average the model's outputs as they are. `"probabilities"`: apply a
+            softmax to logits before averaging.
         fold: Number of the official split; 0: the one that the shards were made for.
 
     Returns:
-        A dict: the metrics of `evaluation.metrics.accuracy`, `chance`, `videos`, `clips`, `crops`.
+        A dict of the metrics of `evaluation.metrics.accuracy`, `chance`, `videos`, `clips` and
+        `crops`.
 
     Raises:
-        FileNotFoundError: If there are no such shards.
+        FileNotFoundError: If the folder holds no shards.
         ValueError: If the model takes other samples or has other classes, or an argument is out of
             range.
     """
@@ -66,7 +66,7 @@ def evaluate_videos(
 
 
 def video_metrics(scores: np.ndarray, labels: np.ndarray, clips: int, crops: int) -> dict:
-    """The metrics that `evaluate_videos` returns, of the scores of videos."""
+    """The result of `evaluate_videos`, from the scores of videos."""
     if not len(labels):
         raise ValueError("`split` must have videos. Received: none")
     return {
@@ -90,14 +90,14 @@ def video_scores(
     """Scores of each video: the mean over its views.
 
     Args:
-        model: As of `evaluate_videos`.
-        views: Elements `(views, label, path)`, as of `pipeline.clip_views`.
-        clips: Consecutive elements of `views` that belong to a video.
+        model: See `evaluate_videos`.
+        views: Elements `(views, label, path)`, as from `pipeline.clip_views`.
+        clips: Number of consecutive elements of `views` that belong to a video.
         batch_size: Views in a batch of the model.
-        average: As of `evaluate_videos`. With `"probabilities"`, scores are the logarithms of the
-            mean.
+        average: See `evaluate_videos`. With `"probabilities"`, scores are the logarithms of the
+            mean probabilities.
         total: Number of videos, for the progress bar.
-        on_video: Optional function, called with scores, label, path and the first clip's views.
+        on_video: Optional function of a video's scores, label, path and views of its first clip.
 
     Returns:
         `(scores, labels, paths)`: float32 `(videos, classes)`, int64 `(videos,)` and strings.
@@ -133,12 +133,12 @@ def video_scores(
 
 
 def _are_probabilities(scores):
-    """Whether rows are outputs of a softmax, also in 16 bits."""
+    """Whether rows are outputs of a softmax, with the precision of 16 bits."""
     return scores.min() >= 0 and np.allclose(scores.sum(axis=-1), 1, atol=0.02)
 
 
 def _compiled(model):
-    """The model's inference as a fast function."""
+    """The model's inference as a compiled function."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -1,1 +1,1 @@
-"""Results as charts and as a page of HTML."""
+"""Results as charts and as an HTML page."""

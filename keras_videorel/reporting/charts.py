@@ -10,18 +10,18 @@ from keras_videorel.files import atomic_write
 from keras_videorel.reporting.html import printable
 from keras_videorel.text import fonts
 
-CURVES = {  # columns of the log of `fit`: their titles, and the factors of their values
+CURVES = {  # columns of the log of `fit`, with their titles and the factors of their values
     "loss": ("loss (cross entropy + L2)", 1),
     "top1": ("top-1 accuracy (%)", 100),
     "learning_rate": ("learning rate", 1),
 }
-SERIES = {"": "training", "val_": "test, one view"}  # prefixes of the columns
+SERIES = {"": "training", "val_": "test, one view"}  # by the prefixes of the columns
 
 _STYLE = {
     "font.size": 9,
     "legend.frameon": False,
-    "text.parse_math": False,  # names of classes may hold dollar signs
-    "svg.fonttype": "none",  # text stays text, in whatever fonts the reader has
+    "text.parse_math": False,  # names of classes may contain dollar signs
+    "svg.fonttype": "none",  # text stays text, in the fonts of the reader's machine
     "svg.hashsalt": "videorel",  # the same chart gives the same file
 }
 _NAME_LENGTH = 36
@@ -31,7 +31,7 @@ _NAME_LENGTH = 36
 def curves(columns):
     """Loss, accuracy and learning rate over the epochs.
 
-    `columns` is a dict from the columns of the log of `fit` to lists of `(epoch, value)`.
+    `columns` maps the columns of the log of `fit` to lists of `(epoch, value)`.
     """
     panels = [key for key in CURVES if columns.get(key)] or ["loss"]
     figure = Figure((3.8 * len(panels), 3.2), layout="constrained")
@@ -92,11 +92,11 @@ def confusion(counts, labels):
 
 @matplotlib.rc_context(_STYLE)
 def class_accuracy(labels, *models, names=()):
-    """Bars of the classes' accuracies from top to bottom, for one model or several.
+    """Horizontal bars with the accuracy of each class, for one or several models.
 
     Args:
-        labels: Names of the classes.
-        *models: For each model the accuracy of each class, a fraction.
+        labels: Names of the classes, from top to bottom.
+        *models: For each model the accuracy of each class, as a fraction.
         names: Names of the models, for a legend.
     """
     row = min(0.04 + 0.17 * len(models), 100 / max(len(labels), 1))  # inches

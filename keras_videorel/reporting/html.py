@@ -1,7 +1,6 @@
-"""An HTML page that stands alone: no script, no other file, no network.
+"""A self-contained HTML page, without scripts, other files or network access.
 
-Text is escaped unless it is `Html` already. Content that is wider than the screen scrolls in a box
-of its own.
+Text is escaped unless it is `Html`. Content that is wider than the screen scrolls in its own box.
 """
 
 import base64
@@ -12,17 +11,17 @@ import string
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
 def printable(text):
-    """Text as a page or a chart can show it: names of files need not be valid text."""
+    """Text without characters that cannot be shown, since names of files need not be text."""
     text = str(text).encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def join(content, between=""):
-    """`Html` of several pieces of `Html` or text."""
+    """Join pieces of `Html` or text to one `Html`."""
     pieces = (x if isinstance(x, Html) else html.escape(printable(x)) for x in content)
     return Html(between.join(pieces))
 
@@ -30,8 +29,8 @@ def join(content, between=""):
 def element(name, /, *content, **attributes):
     """An element: `element("td", "a < b", class_="left")`.
 
-    In the names of attributes `_` stands for `-`, and one at the end is dropped. Attributes that
-    are `None` are left out.
+    In names of attributes, `_` becomes `-`, and a final `_` is dropped. Attributes that are `None`
+    are left out.
     """
     words = [name] + [
         f'{key.rstrip("_").replace("_", "-")}="{join([value])}"'
@@ -46,9 +45,9 @@ def document(title, lead, sections):
     """A whole page, from the template `report.html`.
 
     Args:
-        title: Its title.
+        title: The title.
         lead: The line under the title.
-        sections: List of `(heading, content)`, the content a list of `Html` and text.
+        sections: List of `(heading, content)`. Content is a list of `Html` and text.
     """
     links, parts = [], []
     for number, (heading, content) in enumerate(sections, 1):
@@ -62,12 +61,12 @@ def document(title, lead, sections):
 
 
 def breakable(name):
-    """A name that may break before its capitals and after its underscores and slashes."""
+    """A name that may break before capitals and after underscores and slashes."""
     return join(re.split(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[_/])", name), Html("<wbr>"))
 
 
 def box(label, content, long=False):
-    """A box in which wide content scrolls, with the keyboard too; with a frame if it is long."""
+    """A box in which wide content scrolls, also by keyboard. A long one has a frame."""
     kind = "scroll long" if long else "scroll"
     return element("div", content, class_=kind, role="region", aria_label=label, tabindex="0")
 
@@ -76,11 +75,11 @@ def table(caption, heads, rows, left=(0,), long=False):
     """A table in a box.
 
     Args:
-        caption: Its caption.
+        caption: The caption.
         heads: Heads of the columns.
-        rows: Lists of cells; the first cell is the head of the row.
-        left: Indices of the columns that are aligned to the left.
-        long: Whether it scrolls in a frame of its own.
+        rows: Lists of cells. The first cell is the head of the row.
+        left: Indices of the columns that are aligned left.
+        long: Whether the table scrolls in its own frame.
     """
     kinds = ["left" if column in left else None for column in range(len(heads))]
     top = [element("th", x, scope="col", class_=k) for x, k in zip(heads, kinds, strict=True)]
@@ -102,7 +101,7 @@ def table(caption, heads, rows, left=(0,), long=False):
 
 
 def tiles(entries):
-    """Large numbers: `(name, number, remark)` each."""
+    """Tiles with large numbers, from entries `(name, number, remark)`."""
     groups = [
         [element("dt", name), element("dd", number), element("dd", remark, class_="soft")]
         for name, number, remark in entries

@@ -1,4 +1,4 @@
-"""A report of results: one HTML page that stands alone, and its charts as PNG files beside it."""
+"""A report of results: a self-contained HTML page, with its charts as PNG files beside it."""
 
 import contextlib
 import csv
@@ -18,9 +18,9 @@ from keras_videorel.reporting import charts, html
 from keras_videorel.reporting.html import breakable, element, join
 
 HARDEST = 12  # clips with pictures
-_ROWS = 2000  # of a table; a browser takes long to lay out more
-_LONG = 60  # classes; a table of more scrolls in a frame
-_GAINS = 10  # classes each way, as in Fig. 3 of Relational LSTM
+_ROWS = 2000  # of a table, since browsers are slow to lay out more
+_LONG = 60  # classes; a longer table scrolls in a frame
+_GAINS = 10  # classes with gains, and with losses, as in Fig. 3 of Relational LSTM
 _PACKAGES = ("tensorflow", "keras", "jax", "torch", "numpy", "av", "opencv-contrib-python-headless")
 
 
@@ -40,14 +40,14 @@ def write_report(
     """Write `report.html`, its charts, and `clips.csv` with every clip into a folder.
 
     Args:
-        folder: The folder, which is made if it does not exist. An older report is replaced.
+        folder: The folder. It is made if it does not exist, and an older report is replaced.
         title: Title of the page.
         folds: List of `Scores` of the model, one for each fold.
-        results: List of `significance.Result`: that of the model first, then those of other
-            models to show beside it. Measured from `folds` by default.
+        results: List of `significance.Result`, first of the model and then of other models to show
+            beside it. By default the model is measured on `folds`.
         baseline: Optional `(name, folds, comparison)` of another model on the same clips, for the
             classes with the largest gains. `comparison` is a `significance.Comparison`.
-        published: Rows `(name, ours, paper)`, each a fraction or None.
+        published: Rows `(name, ours, paper)` of fractions or None.
         log: Optional columns of the log of `fit`, see `charts.curves`.
         thumbnail: Optional function from a clip's path to the bytes of a JPEG, or None.
         config: Optional config, as a dict.
@@ -95,7 +95,7 @@ def write_report(
 
 
 def _environment():
-    """Versions and machine, pairs of text."""
+    """Pairs of text about versions and the machine."""
     yield "keras_videorel", keras_videorel.__version__
     yield "python", platform.python_version()
     for package in _PACKAGES:
@@ -108,12 +108,12 @@ def video_thumbnails(folder, height=120, count=3):
     """Thumbnails of video files, for `write_report`.
 
     Args:
-        folder: The folder that the clips' paths are relative to.
+        folder: The folder of the clips' relative paths.
         height: Height of a frame in pixels.
         count: Number of frames side by side, at equal distances in time.
 
     Returns:
-        A function from a path to the bytes of a JPEG, or None if the video does not decode.
+        A function from a path to the bytes of a JPEG, or to None if the video does not decode.
     """
 
     def draw(path):

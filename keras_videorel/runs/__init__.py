@@ -1,4 +1,4 @@
-"""Runs: a config, the folder that a run writes, and what is done with both.
+"""Train, evaluate and export from a config and the folder that a run writes.
 
     from keras_videorel import runs
 
@@ -7,8 +7,8 @@
     runs.evaluate(config, "runs/mine")
     runs.export(config, "runs/mine", "saved_models/mine")
 
-Config files import `keras_videorel.runs.config`, which needs no TensorFlow: the functions load
-when they are used.
+Config files import `keras_videorel.runs.config`, which needs no TensorFlow. The other modules load
+when a function is used.
 """
 
 from keras_videorel import lazy

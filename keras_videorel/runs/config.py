@@ -1,4 +1,4 @@
-"""The base config. A config file starts from it and sets what differs; its keys are locked.
+"""The base config, whose keys are locked. A config file changes some of its values.
 
 # configs/mine.py
 from keras_videorel.runs.config import base, video_resnet
@@ -47,7 +47,7 @@ RELATIONAL_LSTMS = {
 
 
 def table2_key(model, variant=""):
-    """The key in `VIDEO_RESNETS`: `"artnet", "d"` and `"artnet_d"` both give `"artnet_d"`.
+    """The key in `VIDEO_RESNETS`. Both `"artnet", "d"` and `"artnet_d"` give `"artnet_d"`.
 
     `variant` is `"s"` or `"d"` (default). Only for `"artnet"` and `"relation"`.
     """
@@ -62,18 +62,18 @@ def table2_key(model, variant=""):
 
 
 def video_resnet(key, width=64, dropout=0.2):
-    """The `model` of a config: a row of ARTNet's Table 2, one of `VIDEO_RESNETS`."""
+    """The `model` of a config: a row of ARTNet's Table 2, by its key in `VIDEO_RESNETS`."""
     check_choice("model", key, VIDEO_RESNETS)
     return {**VIDEO_RESNETS[key], "width": width, "dropout": dropout}
 
 
 def relational_lstm(key="two_branch", **arguments):
-    """The `model` of a config: one of `RELATIONAL_LSTMS`, and arguments of its constructor."""
+    """The `model` of a config: a network of `RELATIONAL_LSTMS` and constructor arguments."""
     check_choice("model", key, RELATIONAL_LSTMS)
     return {**RELATIONAL_LSTMS[key], **arguments}
 
 
-# Older names of keys, of arguments of config files and of flags, which work for one release.
+# Older names of config keys, of config file arguments and of flags. They work for one release.
 _RENAMED = {
     "split": "fold",
     "lanes": "num_readers",
@@ -85,9 +85,9 @@ _RENAMED_VALUES = {"before": "logits", "after": "probabilities"}  # of `average`
 
 
 def present_name(known, name, value=None):
-    """`(name, value)` of a setting under its present name; a line tells of an older one.
+    """`(name, value)` of a setting. An older name is replaced, with a line on stderr.
 
-    A name that is in `known`, the valid names, is left as it is.
+    A name in `known`, the valid names, is returned as it is.
     """
     new = _RENAMED.get(name)
     if name in known or new not in known:
@@ -109,7 +109,7 @@ class Config(ConfigDict):
 
 
 def as_config(values):
-    """A locked config of a dict of values and of groups, which are dicts."""
+    """A locked config from a dict. Each nested dict becomes a group of keys."""
     groups = {k: Config(v) if isinstance(v, dict) else v for k, v in values.items()}
     return Config(groups).lock()
 
@@ -134,48 +134,48 @@ def base(model=None):
                 "path": "shards",  # folder written by make-tfrecords
                 "fold": 0,  # number of the official split; 0: the one the shards were made for
                 "stream": "rgb",  # or "flow", for shards made with --flow
-                "flow_as_channels": True,  # of a snippet; False: clips of flow (ARTNet)
-                "segments": 0,  # T: a sample is a snippet of `frames` frames of each of T segments
+                "flow_as_channels": True,  # fields of a snippet; False: clips of flow (ARTNet)
+                "segments": 0,  # 0: clips; T: a snippet of `frames` frames from each of T segments
                 "frames": 16,  # of a clip, or of each snippet
-                "frame_stride": 1,  # step between them
+                "frame_stride": 1,  # step from one of these frames to the next
                 "crop_size": 112,  # height and width of a sample, in pixels
-                "crop_scales": (1.0, 0.875, 0.75, 0.66),  # sides of crops, of the shorter side
-                "test_scale": 0.0,  # of the shorter side, what test views show; 0: 7/8, as papers
+                "crop_scales": (1.0, 0.875, 0.75, 0.66),  # crop sides / frame's shorter side
+                "test_scale": 0.0,  # share of the shorter side in a test view; 0: 7/8, as in papers
                 "crop_positions": "random",  # or "fixed": the 13 of TSN
-                "mirror": True,  # off where left and right are different classes
+                "mirror": True,  # at random; False if left and right are different classes
                 "mean": MEAN["rgb"],  # of the channels
                 "std": 1.0,  # frames are (x - mean) / std
                 "shuffle_buffer": 256,  # samples that are shuffled at a time
-                "deterministic": True,  # False: what is ready first comes first
-                "num_readers": 1,  # parts of a batch with shards of their own; 1: one a worker
+                "deterministic": True,  # False: samples come in the order in which they are ready
+                "num_readers": 1,  # parts of a batch, each from its own shards; 1: one a worker
                 "service": "",  # "grpc://host:port": workers of a tf.data service make the batches
             },
             "train": {
-                "initialize_from": "",  # another run's folder: weights of layers of equal name
-                "epochs": 100,  # times that training goes through the clips
-                "batch_size": 256,  # clips of an update, on all devices together
-                "accumulation_steps": 1,  # parts that a device's share of them is computed in
+                "initialize_from": "",  # a run's folder or .keras file: weights by layers' names
+                "epochs": 100,  # passes over the training clips
+                "batch_size": 256,  # clips of a step, on all devices together
+                "accumulation_steps": 1,  # parts in which a device computes its share of a batch
                 "synchronized_batch_norm": False,  # statistics of the whole batch, not a device's
-                "learning_rate": 0.1,  # the highest
-                "warmup_epochs": 0,  # in which the rate rises linearly to it
-                "schedule": "step",  # or "plateau": where the validation loss saturates
-                "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180 and 220 of 250 thousand steps
-                "decay_factor": 0.1,  # what the rate is multiplied by, each time
-                "plateau_epochs": 5,  # without a new lowest loss, and the rate decays
-                "plateau_delta": 1e-4,  # by how much lower that must be
+                "learning_rate": 0.1,  # the highest rate
+                "warmup_epochs": 0,  # first epochs, in which the rate rises linearly
+                "schedule": "step",  # decay at decay_epochs; or "plateau": if the loss saturates
+                "decay_epochs": (28, 56, 72, 88),  # 70, 140, 180, 220 of 250 thousand steps
+                "decay_factor": 0.1,  # factor of the rate at each decay
+                "plateau_epochs": 5,  # epochs without a new lowest loss before the rate decays
+                "plateau_delta": 1e-4,  # how much lower a new lowest validation loss must be
                 "momentum": 0.9,  # of SGD
                 "nesterov": False,  # Nesterov's momentum
                 "weight_decay": 5e-4,  # L2 on matrices
-                "gradient_clip_norm": 0.0,  # 0: none
-                "ema_momentum": 0.0,  # of moving averages of the weights, 0.999 say; 0: none
-                "jit_compile": "auto",  # XLA: on GPUs; or "on", "off"
-                "checkpoint_steps": 0,  # steps between checkpoints inside an epoch; 0: its end only
+                "gradient_clip_norm": 0.0,  # largest norm of the gradient; 0: no limit
+                "ema_momentum": 0.0,  # of moving averages of the weights, such as 0.999; 0: off
+                "jit_compile": "auto",  # XLA: only on GPUs; or "on", "off"
+                "checkpoint_steps": 0,  # steps between checkpoints; 0: only at the end of an epoch
             },
             "eval": {
-                "clips": 25,  # or groups of snippets
+                "clips": 25,  # of each video, or groups of snippets
                 "crops": 10,  # of each clip: 1, 5 or 10
-                "batch_size": 64,  # views at once
-                "average": "logits",  # of the views, or "probabilities": after the softmax
+                "batch_size": 64,  # views that the model takes at once
+                "average": "logits",  # of the views; or "probabilities", after the softmax
             },
         }
     )
@@ -237,9 +237,9 @@ def check_config(config):
 def clip_spec(config, frame_size=None):
     """The `ClipSpec` of a config, for stored frames of `frame_size`.
 
-    By default a test view is 7/8 of the shorter side, as in both papers, or the nearest share
-    within `crop_scales`, so that a network is tested at a scale that it was trained at. For flow
-    the base config's mean, that of RGB, is replaced by that of flow.
+    By default a test view shows 7/8 of the shorter side, as in both papers, or the nearest share
+    within `crop_scales`: a network is tested at a scale that it was trained at. For flow, the base
+    config's mean of RGB is replaced by the mean of flow.
     """
     data, scales = config.data, config.data.crop_scales
     is_default = data.stream == "flow" and data.mean == MEAN["rgb"]
@@ -258,7 +258,7 @@ def clip_spec(config, frame_size=None):
 
 
 def config_hash(config):
-    """SHA-256 of a config, or of a dict, as JSON with sorted keys, in hexadecimal."""
+    """The hexadecimal SHA-256 of a config or a dict, as JSON with sorted keys."""
     content = json.loads(config.to_json()) if isinstance(config, ConfigDict) else config
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -272,8 +272,8 @@ def parse_argument(argument, **defaults):
 
     Args:
         argument: The text after the colon, or `None`.
-        **defaults: Each key with its default value, of the type that the key takes; or with a
-            tuple of all values that it may have, the default first.
+        **defaults: For each key its default value, which gives the type; or a tuple of all
+            allowed values, the default first.
 
     Raises:
         ArgumentError: If a key or a value is not valid.

@@ -1,4 +1,4 @@
-"""Config files and `--config.KEY=VALUE`: loading, changing, listing; errors of one line."""
+"""Load config files, set keys by `--config.KEY=VALUE`, and list keys."""
 
 import ast
 import contextlib
@@ -20,14 +20,14 @@ def load(text):
     """The config of a file.
 
     Args:
-        text: `FILE.py` or `FILE.py:ARGUMENT`; its function `get_config` gets the argument.
+        text: `FILE.py` or `FILE.py:ARGUMENT`. The file's `get_config` gets the argument.
 
     Returns:
         A locked `ConfigDict`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has an error, with the file and the line.
+        ValueError: If the file has an error. The message names the file and the line.
     """
     path, colon, argument = os.fspath(text).partition(":")
     if not os.path.isfile(path):
@@ -66,7 +66,7 @@ def load(text):
 
 
 def _reason(error):
-    """The message of an error in a config file; `ConfigDict` appends its whole content."""
+    """The message of an error in a config file, without what `ConfigDict` appends."""
     while error.args and isinstance(error.args[0], Exception):  # ConfigDict wraps its errors
         error = error.args[0]
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
@@ -77,13 +77,13 @@ def _reason(error):
 
 
 def override(config, words):
-    """Set the keys of a config that words like `--config.train.epochs=20` name.
+    """Set keys of a config by words like `--config.train.epochs=20`.
 
     Returns:
         `(others, keys)`: the words that are not such flags, and the keys that were set.
 
     Raises:
-        ValueError: If there is no such key, or the value is not of its type.
+        ValueError: If a key does not exist, or a value is not of the key's type.
     """
     others, keys = [], []
     words = iter(words)
@@ -126,7 +126,7 @@ def keys():
 
 
 def _meanings():
-    """The comments in the source of `base`, a dict from the keys in their lines."""
+    """A dict from keys to the comments beside them in the source of `base`."""
     found, groups = {}, []
     for line in inspect.getsource(base).splitlines():
         if match := re.match(r'\s+"(\w+)": (\{$)?(?:.*?  # (.*))?', line):
@@ -149,7 +149,7 @@ def _items(config, prefix=""):
 
 
 def _find(config, key):
-    """The group of a dotted key, and its name there."""
+    """`(group, name)` of a dotted key."""
     *groups, name = key.split(".")
     node, done = config, []
     for part in groups:
@@ -168,14 +168,14 @@ def _find(config, key):
 
 
 def _no_key(config, key, node, groups):
-    """The error message of a key that its group lacks."""
+    """The error message for an unknown key."""
     where = ".".join(["config", *groups])
     close = _close(key.split(".")[-1], config, node)
     return f"there is no key config.{key}{close}; the keys of {where}: {', '.join(node)}"
 
 
 def _close(name, config, node=()):
-    """A suggestion for a name that a group of the config lacks."""
+    """A suggestion for an unknown name."""
     known = {key.split(".")[-1]: key for key, _ in _items(config)}
     if name in known:
         return f" (did you mean config.{known[name]}?)"
@@ -199,7 +199,7 @@ _TYPES = {int: "an integer", float: "a number", bool: "true or false", tuple: "v
 
 
 def _parsed(key, old, text):
-    """The value of a text, of the type of the old value."""
+    """Convert a text to the type of the old value."""
     try:
         if isinstance(old, bool):
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]

@@ -1,4 +1,4 @@
-"""The cost of a run: data, model, memory and time, without writing anything."""
+"""Estimates of the memory and time of a run."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ def dry_run(
     model: keras.Model | Callable[[], keras.Model] | None = None,
     override: bool = False,
 ) -> str:
-    """Lines that tell the data, model, memory and time of a run, from steps on random samples.
+    """Estimate the memory and time of a run from training steps on random samples.
 
-    The cost of a large batch is extrapolated from those of 4 and of 8 clips on each device. The
-    arguments are those of `train`; a `keras.Model` is left as it is.
+    Nothing is written. The cost of more than 8 clips on a device is extrapolated from steps on 4
+    and on 8 clips. The arguments are the same as of `train`. A `keras.Model` is left as it is.
+
+    Returns:
+        Lines of text about the data, the model, the steps, memory and time.
 
     Raises:
-        ValueError, OSError: On bad input, as `train`.
+        ValueError, OSError: On bad input, as in `train`.
     """
     weights = config.model.get("weights")
     is_download = weights == "imagenet" or "://" in (weights or "")
     train = config.train
     with distributed() as distribution:
         info, reader_ids, steps = trainer.prepare(config, distribution, model)
-        trainer.training_batches(config, info, reader_ids)  # which checks their settings
+        trainer.training_batches(config, info, reader_ids)  # to check the settings
         if isinstance(model, keras.Model):
             model = keras.models.clone_model(model)
         with trainer.dtype_policy(config.dtype_policy), distribution.scope():
@@ -85,7 +88,7 @@ def _cost(model, part, parts):
 
 
 def _peak_memory():
-    """Peak bytes in use, of the GPU or without one of this process."""
+    """Peak bytes in use on the GPU, or in this process if there is no GPU."""
     if tf.config.list_physical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
     unit = 1 if sys.platform == "darwin" else 1024

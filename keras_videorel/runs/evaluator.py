@@ -1,4 +1,4 @@
-"""Evaluation of a run: metrics, scores, a report."""
+"""Evaluate a run: metrics, scores and a report."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ def evaluate(
     Args:
         config: The run's config; `config.eval` and `config.data.path` may differ from training.
         folder: The run's folder. Gains `results.json` and `figures/confusion.png`.
-        scores_path: Optional `.npz` to write, see `keras_videorel.evaluation.score_files`.
-        split: The split to read.
+        scores_path: Optional `.npz` file to write, see `keras_videorel.evaluation.score_files`.
         report_folder: Optional folder for `report.html` and its charts.
-        on_results: Optional function, called with the results before they are written, so that
-            they are not lost if that fails.
+        on_results: Optional function that gets the results before files are written. The results
+            are then not lost if writing fails.
         model: The model that was given to `train`, if one was.
 
     Returns:
@@ -94,7 +93,7 @@ def evaluate(
             config=json.loads(config.to_json()),
             training_clips=_training_clips(folder),
         )
-    # Last, since the run may be in a folder that is only read.
+    # Last, since the run's folder may be read-only.
     write_json(os.path.join(folder, "results.json"), results)
     confusion = charts.confusion(confusion_matrix(logits, targets), labels)
     charts.save(confusion, os.path.join(folder, "figures", "confusion.png"))
@@ -102,18 +101,18 @@ def evaluate(
 
 
 def _training_clips(folder):
-    """Clips of each class that a run was trained on, a dict; None where its shards are gone."""
+    """A dict from classes to training clips, or None if the run's shards are gone."""
     data = workdir.read_config(folder).data
     try:
         info = read_manifest(data.path, data.fold)
-        # Classes are counted only in the fold that the shards are named by.
+        # The manifest counts the classes only of the fold that the shards are named by.
         return None if info.fold else info.content["splits"]["train"]["clips_per_label"]
     except (OSError, ValueError, KeyError):
         return None
 
 
 class _HardestClips:
-    """Keeps pictures of the videos of highest loss: `on_video` of `video_scores`."""
+    """An `on_video` of `video_scores` that keeps pictures of the videos of highest loss."""
 
     def __init__(self, data, frames=3):
         self._data, self._frames = data, frames

@@ -1,4 +1,4 @@
-"""The export of a run: its model, its samples, and the facts of its model card."""
+"""Export a run: its model, samples to compare with, and facts for the model card."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def export(
         output: The folder to write.
         formats: See `export.export_model`.
         clips: Clips, or groups of snippets, averaged per video.
-        calibration_videos: Video files for the ranges of int8, and for the comparison with the
-            model, in place of the run's shards.
+        calibration_videos: Video files to use instead of the run's shards, for the ranges of int8
+            and for the comparison with the model.
         calibration_samples: Samples for the ranges of int8.
         samples: Samples that each format is compared with the model on.
         min_agreement: See `export.export_model`.
         model: The model that was given to `train`, if one was.
 
     Returns:
-        `(model, epochs, figures)`: the model, for how many epochs it was trained, and what
-        `export_model` returns.
+        `(model, epochs, figures)`: the model, the number of epochs that it was trained, and the
+        result of `export_model`.
 
     Raises:
-        ExportError: If formats failed; the others are written.
+        ExportError: If formats failed. The other formats are written.
         ValueError, OSError, ImportError: On bad input, with one line that says what to do.
     """
     check_formats(formats)
@@ -86,7 +86,7 @@ def export(
 
 
 def _samples_of_shards(config, folder, clip, num_calibration, num_verification):
-    """Samples `(1, ...)` for calibration and verification; `None` if the shards are gone."""
+    """Samples `(1, ...)` for calibration and verification, or None if the shards are gone."""
     try:
         info = read_manifest(config.data.path, config.data.fold)
     except OSError as error:

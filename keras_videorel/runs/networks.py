@@ -1,4 +1,4 @@
-"""The network of a run: made from its config, initialized from other runs, compiled, loaded."""
+"""Build, initialize, compile and load the network of a run."""
 
 import inspect
 import os
@@ -15,8 +15,8 @@ from keras_videorel.training import optimization
 def build_model(config, classes, pretrained=True):
     """The model of a config, giving logits.
 
-    With `config.data.segments`, a model of single snippets is put under a temporal segment
-    network; `RelationalLSTMResNet` takes the segments itself.
+    If `config.data.segments` is set, a model of single snippets is wrapped in a
+    `TemporalSegmentNetwork`. `RelationalLSTMResNet` takes the segments itself.
 
     Args:
         config: A config as `keras_videorel.runs.config.base` makes it.
@@ -52,7 +52,7 @@ def build_model(config, classes, pretrained=True):
 
 
 def make_model(config, classes, model=None, pretrained=True):
-    """The user's own model, as `train` takes it, or that of the config."""
+    """The user's own `model`, as `train` takes it, or the model of the config."""
     if model is None:
         return build_model(config, classes, pretrained)
     model = model if isinstance(model, keras.Model) else model()
@@ -65,7 +65,7 @@ def make_model(config, classes, model=None, pretrained=True):
 
 
 def compile_model(model, config):
-    """The model to call `fit` of: compiled by its user, or as the config says."""
+    """The model to call `fit` of. It is compiled by the config unless its user compiled it."""
     train = config.train
     if is_compiled_by_user(model):
         if train.accumulation_steps > 1:
@@ -91,7 +91,7 @@ def is_compiled_by_user(model):
 
 
 def optimizer(config):
-    """The optimizer of a config, at the rate of the first epoch."""
+    """The optimizer of a config, with the learning rate of the first epoch."""
     train = config.train
     return optimization.sgd(
         schedule(config)(0),
@@ -99,13 +99,13 @@ def optimizer(config):
         nesterov=train.nesterov,
         gradient_clip_norm=train.gradient_clip_norm,
         ema_momentum=train.ema_momentum,
-        # Keras would add it by itself, but not where a checkpoint is read under another policy.
+        # Keras adds it by itself, but not when a checkpoint is read under another policy.
         loss_scaling=config.dtype_policy == "mixed_float16",
     )
 
 
 def schedule(config):
-    """The learning rate of a config: a function of an epoch and of the losses before it."""
+    """The learning rate of a config, as a function of an epoch and the losses before it."""
     train = config.train
     shared = {"decay_factor": train.decay_factor, "warmup_epochs": train.warmup_epochs}
     if train.schedule == "plateau":
@@ -118,15 +118,15 @@ def schedule(config):
 def load_model(folder, config=None, model=None):
     """The model of a run with its newest checkpoint.
 
-    If the config has an `ema_momentum`, the weights are their moving averages.
+    With `config.train.ema_momentum`, the weights of the model are the moving averages.
 
     Args:
         folder: The run's folder.
-        config: The run's config, read from the folder by default.
+        config: The run's config. By default it is read from the folder.
         model: See `runs.train`.
 
     Returns:
-        `(model, epochs)`: a `keras.Model` giving logits, and for how many epochs it was trained.
+        `(model, epochs)`: a `keras.Model` giving logits, and the epochs that it was trained.
     """
     config = workdir.read_config(folder) if config is None else config
     if not workdir.checkpoints(folder):
@@ -134,7 +134,7 @@ def load_model(folder, config=None, model=None):
     classes = len(workdir.read_labels(folder))
     model = trained = make_model(config, classes, model, pretrained=False)
     if config.train.ema_momentum and not is_compiled_by_user(model):
-        # The averages are the optimizer's; a twin that shares the weights takes them from there.
+        # The optimizer holds the averages. A second model on the same weights loads it.
         trained = keras.Model(model.inputs, model.outputs, name=model.name)
         trained.compile(optimizer(config))
     if trained.compiled:
@@ -151,8 +151,8 @@ def initialize(model, path, labels=None):
     Args:
         model: The `keras.Model` to initialize.
         path: The other run's folder, or a `.keras` file.
-        labels: Names of the model's classes. The classifier of a run with other labels, or the
-            same in another order, is not loaded.
+        labels: Names of the model's classes. If the other run has other labels or another order,
+            its classifier is not loaded.
 
     Returns:
         A `models.transfer.WeightsReport`.

@@ -1,4 +1,4 @@
-"""`model.fit` on shards, from a config: build, resume, train, log."""
+"""Train from a config: build or resume, `model.fit` on shards, log."""
 
 from __future__ import annotations
 
@@ -37,24 +37,23 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     override: bool = False,
 ) -> keras.Model:
-    """Train a model as a config says, or resume the training that stopped in that folder.
+    """Train a model by a config, or resume the training that stopped in that folder.
 
     Args:
         config: A config as `keras_videorel.runs.config.base` makes it.
         folder: The run's folder, see `keras_videorel.runs.workdir`.
-        model: Your own model, from samples as the config takes them to logits, in place of
-            `config.model`; or a function without arguments that makes it, which several devices
-            need. A compiled model keeps its optimizer, loss and metrics, and its learning rate.
+        model: Your own model instead of `config.model`. It maps samples of the shape of
+            `config.data` to logits. Several devices need a function without arguments that makes
+            the model. A compiled model keeps its optimizer, loss, metrics and learning rate.
         callbacks: Your own callbacks. They are called before logs and checkpoints are written.
-        override: Whether to resume although values of `config.data`, `config.train` or
-            `config.eval` differ from those that the run was begun with. `history.json` gets a note.
+        override: Whether to resume with other values of `config.data`, `config.train` or
+            `config.eval` than the run began with. `history.json` gets a note.
 
     Returns:
         The trained model, giving logits.
 
     Raises:
-        ValueError, OSError: On bad input, or where another worker is lost, with one line that
-            says what to do.
+        ValueError, OSError: On bad input, or if another worker is lost. One line says what to do.
     """
     folder = os.fspath(folder)
     files.check_text("workdir", folder)
@@ -69,14 +68,14 @@ def _train(config, folder, model, callbacks, override, distribution):
     with dtype_policy(config.dtype_policy), distribution.scope():
         model, trained, report = make_trained(config, folder, info, model)
         trained.optimizer.build(trained.trainable_variables)
-        # Before the chief writes the present config.
+        # Read before the chief writes the present config.
         begun = os.path.exists(os.path.join(folder, "config.json"))
         before = workdir.read_config(folder) if begun else config
         distribution.check_agreement(config=zlib.crc32(config.to_json().encode()))
-        # Bad input has been refused by now, with nothing written.
+        # All input is checked by now, and nothing has been written.
         workdir.open_run(folder, config, info, distribution.chief, override)
         start = workdir.load_checkpoint(trained, folder)
-        # With another batch size: skip as many clips of the epoch as were seen.
+        # If the batch size has changed, skip the clips of the epoch that were seen.
         seen = start.steps * before.train.batch_size // config.train.batch_size
         start = start._replace(steps=min(seen, steps - 1))
     if distribution.chief:
@@ -103,7 +102,7 @@ def _train(config, folder, model, callbacks, override, distribution):
         initial_epoch=start.epochs,
         steps_per_epoch=steps,
         validation_data=distribution.feed(validation, config.train.batch_size),
-        shuffle=False,  # the pipeline does
+        shuffle=False,  # the pipeline shuffles
         callbacks=_callbacks(
             config, folder, info, trained, progress, callbacks, distribution.chief
         ),
@@ -112,12 +111,12 @@ def _train(config, folder, model, callbacks, override, distribution):
     if distribution.chief:
         curves = charts.curves(workdir.read_log(folder))
         charts.save(curves, os.path.join(folder, "figures", "curves.png"))
-    distribution.check_agreement()  # the other workers end when the chief has written all
+    distribution.check_agreement()  # the other workers wait until the chief has written all
     return model
 
 
 def prepare(config, distribution, model=None):
-    """Check a config and set what it leaves open; `(info, reader_ids, steps of an epoch)`."""
+    """Check a config, set its mean and readers; `(info, reader_ids, steps of an epoch)`."""
     check_config(config)
     if (
         isinstance(model, keras.Model)
@@ -143,8 +142,11 @@ def prepare(config, distribution, model=None):
 
 
 def make_trained(config, folder, info, model=None, pretrained=True):
-    """`(model, trained, report)`: the compiled model of a new run, the model to call `fit` of, and
-    a report of weights that were loaded from another run, or None."""
+    """`(model, trained, report)` of a new run.
+
+    `trained` is the model to call `fit` of. `report` tells which weights another run gave, or is
+    None.
+    """
     model = networks.make_model(config, len(info.labels), model, pretrained)
     if config.train.synchronized_batch_norm:
         synchronize_batch_normalization(model)
@@ -156,7 +158,7 @@ def make_trained(config, folder, info, model=None, pretrained=True):
 
 @contextlib.contextmanager
 def dtype_policy(name):
-    """Keras's global dtype policy, for the length of a block."""
+    """Set Keras's global dtype policy inside the block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -166,7 +168,7 @@ def dtype_policy(name):
 
 
 def training_batches(config, info, reader_ids, start=workdir.NOTHING):
-    """The endless batches of a run, from a checkpoint on."""
+    """The endless training batches of a run after a checkpoint."""
     return pipeline.training_batches(
         info,
         clip_spec(config),
@@ -187,7 +189,7 @@ def training_batches(config, info, reader_ids, start=workdir.NOTHING):
 
 
 def _validation_batches(config, info, distribution):
-    """One view of each clip of the watched split, on each worker; `evaluate` takes all views."""
+    """Batches of one view of each clip of the watched split. `evaluate` takes all views."""
     split = watched_split(info)
     if split is None:
         return None
@@ -266,7 +268,7 @@ def clips_of(config, info, epoch, step):
 
 
 def describe_plan(config, info, steps, distribution):
-    """Lines that tell the device, the steps of an epoch and the validation."""
+    """Lines of text about the device, the steps of an epoch and the validation."""
     clips, batch, watched = info.clips["train"], config.train.batch_size, watched_split(info)
     left = clips - steps * batch
     left = (

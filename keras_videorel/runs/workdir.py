@@ -40,17 +40,17 @@ class Checkpoint(NamedTuple):
     path: str
 
 
-NOTHING = Checkpoint(0, 0, "")  # of a run that has none yet
+NOTHING = Checkpoint(0, 0, "")  # of a run without checkpoints
 
 
 def open_run(folder, config, info, write=True, override=False):
-    """Begin a run in a folder, or find the run of the same config there.
+    """Begin a run in a folder, or check that the folder holds a run of the same config.
 
     Args:
-        folder: The folder.
+        folder: The run's folder.
         config: The run's config.
-        info: The `Manifest` of its shards. The run keeps their labels and frame size, so that it
-            can be exported without the shards.
+        info: The `Manifest` of the shards. The run stores the labels and the frame size, so that
+            it can be exported without the shards.
         write: Whether to write files that the folder lacks.
         override: Whether keys of `config.data`, `config.train` and `config.eval` may differ.
 
@@ -87,7 +87,7 @@ def _check_changes(folder, changes, override):
 
 
 def check_shards(folder, info):
-    """Refuse shards with other classes, or frames of another size, than a run was trained on."""
+    """Refuse shards whose classes or frame size differ from the shards a run was trained on."""
     labels, size = read_labels(folder), read_frame_size(folder)
     if info.labels != labels:
         difference = f"{len(info.labels)} classes against {len(labels)}"
@@ -111,7 +111,7 @@ def check_shards(folder, info):
 
 
 def _note_changes(folder, changes):
-    """Add to the run's history which keys have other values from here on."""
+    """Note in the run's history which keys have other values from now on."""
     path = os.path.join(folder, "history.json")
     history = read_json(path) if os.path.exists(path) else []
     if not isinstance(history, list):
@@ -150,7 +150,7 @@ def read_frame_size(folder):
 
 
 def read_clip_spec(folder, config=None):
-    """The `ClipSpec` of a run; a `ValueError` if `config` is given and takes other samples."""
+    """The `ClipSpec` of a run; a `ValueError` if the one of `config` differs."""
     size = read_frame_size(folder)
     clip = clip_spec(read_config(folder), size)
     if config is not None and clip_spec(config, size) != clip:
@@ -176,14 +176,14 @@ def checkpoints(folder):
 def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
     """Save weights and optimizer, and delete all checkpoints but the last two.
 
-    Inside an epoch `metrics`, the values of the metrics' variables, are saved too. A process that
-    is killed here leaves the older checkpoints.
+    Inside an epoch, `metrics`, the values of the metrics' variables, are saved too. If the process
+    is killed here, the older checkpoints remain.
     """
     part = f"-step-{steps:06d}" if steps else ""
     path = os.path.join(folder, "checkpoints", f"epoch-{epochs:04d}{part}.weights.h5")
     try:
         with atomic_write(path) as temporary:
-            preallocate(temporary, _checkpoint_size(model))  # HDF5 crashes where a write fails
+            preallocate(temporary, _checkpoint_size(model))  # HDF5 crashes if a write fails
             model.save_weights(temporary)
             if steps:
                 with h5py.File(temporary, "a") as file:
@@ -198,7 +198,7 @@ def save_checkpoint(model, folder, epochs, steps=0, metrics=()):
 
 
 def _checkpoint_size(model):
-    """Bytes of a checkpoint, or somewhat more."""
+    """Bytes of a checkpoint, rounded up."""
     optimizer = model.optimizer
     stored = [*model.variables, *optimizer.variables]
     if hasattr(optimizer, "inner_optimizer"):  # loss scaling: Keras stores its variables twice
@@ -207,20 +207,20 @@ def _checkpoint_size(model):
 
 
 def load_checkpoint(model, folder):
-    """Load the newest readable checkpoint into a model, with the optimizer if compiled.
+    """Load the newest readable checkpoint into a model and, if it is compiled, its optimizer.
 
     Returns:
-        The `Checkpoint`. Without any, `NOTHING`, and the model is left as it was.
+        The `Checkpoint`, or `NOTHING` if there is none. The model is then left as it was.
     """
     reasons = []
     for checkpoint in checkpoints(folder):
         try:
             with warnings.catch_warnings():
-                # Keras only warns where a file lacks a layer, and leaves its weights random.
+                # If a file lacks a layer, Keras only warns and leaves the weights random.
                 warnings.simplefilter("error", UserWarning)
                 model.load_weights(checkpoint.path)
             return checkpoint
-        except OSError as error:  # a file cut short by a full disk: the one before it is whole
+        except OSError as error:  # a full disk cut the file short; the one before it is whole
             reasons.append(f"{checkpoint.path}: {error}")
         except (ValueError, UserWarning) as error:
             raise ValueError(
@@ -256,7 +256,7 @@ def read_log(folder):
 
 
 def truncate_log(folder, first_epoch):
-    """Drop the rows of a log that will be written again: those after the checkpoint."""
+    """Drop the rows of a log from `first_epoch` on, which training will write again."""
     path = log_path(folder)
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -271,14 +271,14 @@ def truncate_log(folder, first_epoch):
 
 
 def _log_rows(path):
-    """`(header, rows)` of a log, without a row that a kill has torn."""
+    """`(header, rows)` of a log, without a row that a killed process left incomplete."""
     with open(path, newline="", encoding="utf-8", errors="replace") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     return header, [row for row in rows if len(row) == len(header) and row[0].isdecimal()]
 
 
 def _stored_config(path):
-    """A stored config; keys that were introduced later have their defaults."""
+    """A stored config, with the defaults of keys that were introduced later."""
     config = read_json(path)
     try:
         model = {**config["model"], "name": str(config["model"]["name"])}
@@ -305,7 +305,7 @@ def _differences(theirs, ours, prefix=""):
 
 
 def _tuples(value):
-    """JSON has lists where configs have tuples."""
+    """Turn the lists of JSON into tuples, which configs hold."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

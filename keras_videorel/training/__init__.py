@@ -1,1 +1,1 @@
-"""How models learn: optimizers and schedules, gradient accumulation, callbacks, devices."""
+"""Optimizers, learning rates, gradient accumulation, callbacks and data parallelism."""

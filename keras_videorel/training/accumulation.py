@@ -1,15 +1,15 @@
-"""Training steps on batches that do not fit on a device at once."""
+"""Gradient accumulation, for batches that do not fit on a device at once."""
 
 import keras
 import tensorflow as tf
 
 
 class AccumulatingModel(keras.Model):
-    """A functional model whose training step takes its batch in `steps` parts, and updates once.
+    """A functional model that computes a training step in `steps` parts and updates once.
 
-    The gradient is that of the whole batch, except that batch normalization uses the statistics of
-    each part. Keras 3.15.1's `gradient_accumulation_steps` counts parts as steps, also in its
-    moving averages of weights and where float16 skips one, and fails under
+    The gradient is the gradient of the whole batch, but batch normalization uses the statistics of
+    each part. `gradient_accumulation_steps` of Keras 3.15.1 is not used. It counts each part as a
+    step, also for moving averages of weights and for steps that float16 skips, and it fails under
     `tf.distribute.MirroredStrategy`.
     """
 
@@ -27,7 +27,7 @@ class AccumulatingModel(keras.Model):
             x, y = (part[place] for part in parts)
             with tf.GradientTape() as tape:
                 y_pred = self(x, training=True)
-                loss = self.compute_loss(x, y, y_pred)  # of a device: its part of the mean
+                loss = self.compute_loss(x, y, y_pred)  # on a device: its part of the mean
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, variables)
             self.compute_metrics(x, y, y_pred)
@@ -41,7 +41,7 @@ class AccumulatingModel(keras.Model):
             (0, zeros, 0.0),
             parallel_iterations=1,  # the activations of one part at a time
         )
-        # Once a step, as Keras does it: a resumed epoch then adds up the losses in the same order.
+        # Once a step, as in Keras, so that a resumed epoch adds the losses in the same order.
         self.metrics[0].update_state(losses / self.steps, sample_weight=tf.shape(data[0])[0])
         self.optimizer.apply([s / self.steps for s in sums], variables)
         return self.get_metrics_result()

@@ -1,4 +1,4 @@
-"""Callbacks for training that can stop at any step and resume to the bit."""
+"""Callbacks for training that can stop at any step and resume with identical results."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from keras import ops
 class TrainingProgress(keras.callbacks.Callback):
     """The epoch, counted from 0, and the steps done in it, for the callbacks after this one.
 
-    When training resumes in the middle of an epoch, only the remaining steps of the `steps` of an
-    epoch are run, and `metrics`, the stored values of the metrics' variables, are added.
+    When training resumes in the middle of an epoch, only the rest of its `steps` is run. The stored
+    values of the metrics' variables, `metrics`, are added to the totals.
     """
 
     def __init__(self, steps, epoch=0, step=0, metrics=()):
@@ -25,12 +25,12 @@ class TrainingProgress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if len(self.metrics):  # here, since Keras makes the variables in the first step
+        if len(self.metrics):  # here, since the first step creates the variables
             for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
                 variable.assign(variable.numpy() + value)
             self.metrics = ()
         if self.step == self.steps:
-            self.model.stop_training = True  # ends this epoch, and no other
+            self.model.stop_training = True  # ends only this epoch
 
     def on_epoch_end(self, epoch, logs=None):
         if self.step == self.steps:
@@ -39,13 +39,13 @@ class TrainingProgress(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Calls a function that saves, after each epoch and inside of epochs.
+    """Calls a function that saves, after each epoch and every few steps.
 
     Args:
         save: Function of the whole epochs done, the steps done of the next one, and the values of
-            the metrics' variables. There are none after a whole epoch.
+            the metrics' variables, which are empty after a whole epoch.
         progress: The `TrainingProgress`.
-        every: Number of steps between two saves inside an epoch, or 0 for none.
+        every: Number of steps between two saves inside an epoch; 0: no saves there.
     """
 
     def __init__(self, save, progress, every=0):
@@ -57,7 +57,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         done = self.progress.step
         if self.every and done % self.every == 0 and done < self.progress.steps:
-            # Several workers sum these, so that every worker must read them.
+            # Reading sums them over the workers, so that every worker must read them.
             metrics = [v.numpy() for v in self.model.metrics_variables]
             self.save(self.progress.epoch, done, metrics)
 
@@ -66,13 +66,13 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops with a `ValueError` at a loss or weights that are not finite, before they are saved.
+    """Raises a `ValueError` if the loss or a weight is not finite, before the weights are saved.
 
-    The loss is not enough: in TensorFlow 2.21 oneDNN's fused `MatMul + BiasAdd + Relu` and some
-    poolings turn NaN into a number, but the gradients are NaN, and so are the next weights. A step
-    that float16 skips leaves the weights as they were, and training goes on.
+    The loss is not enough. In TensorFlow 2.21, oneDNN's fused `MatMul + BiasAdd + Relu` and some
+    poolings turn NaN into a number, but the gradients and the next weights are NaN. A step that
+    float16 skips does not change the weights, and training goes on.
 
-    `advice` is a function of the epoch and the step in it that gives the end of the message.
+    `advice(epoch, step)` returns the end of the message.
     """
 
     def __init__(self, progress, advice):
@@ -105,7 +105,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class StepSeeds(keras.callbacks.Callback):
-    """Makes dropout a function of seed, epoch and step, so that resumed training repeats it."""
+    """Makes dropout depend only on seed, epoch and step, so that resumed training repeats it."""
 
     def __init__(self, seed, progress):
         super().__init__()
@@ -113,7 +113,7 @@ class StepSeeds(keras.callbacks.Callback):
         self.progress = progress
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Read from the model at each step, which on jax brings its variables up to date.
+        # On jax, reading the model's variables brings them up to date, so read them at each step.
         seeds = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         for place, variable in enumerate(seeds):
             key = [self.seed, place, self.progress.epoch, self.progress.step]
@@ -121,9 +121,9 @@ class StepSeeds(keras.callbacks.Callback):
 
 
 class Schedule(keras.callbacks.LearningRateScheduler):
-    """Sets the rate of each epoch by `optimization.step_schedule` or `plateau_schedule`.
+    """Sets the learning rate of each epoch by `optimization.step_schedule` or `plateau_schedule`.
 
-    `losses` are those of the epochs done: of validation, or without it of training.
+    `losses` holds the validation loss of each epoch done, or without validation the training loss.
     """
 
     def __init__(self, rate, losses=()):
@@ -138,7 +138,7 @@ class Schedule(keras.callbacks.LearningRateScheduler):
 class ValidateAverages(keras.callbacks.Callback):
     """Validates with the optimizer's moving averages as weights, and then restores the weights.
 
-    `SwapEMAWeights` of Keras 3.15.1 swaps by sums and differences, which is not exact to the bit.
+    `SwapEMAWeights` of Keras 3.15.1 swaps by sums and differences, which changes the last bits.
     """
 
     def on_test_begin(self, logs=None):

@@ -1,7 +1,7 @@
-"""Data parallelism: one process or several, one device or several.
+"""Data parallelism over one or several processes and devices.
 
-Each device takes an equal part of a batch, and gradients are summed, so that a step is that of one
-device with the whole batch. docs/distributed.md says how to start several processes.
+Each device takes an equal part of a batch, and the gradients are summed. A step thus equals a step
+of one device on the whole batch. docs/distributed.md says how to start several processes.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import re
 import keras
 import tensorflow as tf
 
-# Errors of collective operations when another process cannot be reached.
+# Errors of collective operations if another process cannot be reached.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -39,7 +39,7 @@ class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 def synchronize_batch_normalization(model):
-    """Let batch normalization use the statistics of the whole batch, as on jax it always does."""
+    """Let batch normalization use the statistics of the whole batch, as it always does on jax."""
     if keras.backend.backend() == "tensorflow":
         for layer in model._flatten_layers():  # Keras has no public list of nested layers
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -52,7 +52,7 @@ class Distribution:
     Attributes:
         workers: Number of processes.
         worker: Index of this process. Only process 0, the chief, writes.
-        devices: Number of devices of all processes together.
+        devices: Number of devices of all processes.
     """
 
     def __init__(self, strategy=None, devices=1, workers=1, worker=0):
@@ -71,8 +71,8 @@ class Distribution:
     def readers(self, num_readers, batch_size):
         """`(num_readers, reader_ids)` of this worker, for `pipeline.training_batches`.
 
-        A `num_readers` of 1 becomes the number of workers. A `ValueError` if workers or devices
-        would get unequal parts of a batch, which is that of all devices together.
+        A `num_readers` of 1 becomes the number of workers. `batch_size` counts the clips of all
+        devices. A `ValueError` if workers or devices would get unequal parts of a batch.
         """
         num_readers = self.workers if num_readers == 1 else num_readers
         if num_readers % self.workers:
@@ -89,11 +89,11 @@ class Distribution:
         return num_readers, range(self.worker * share, (self.worker + 1) * share)
 
     def validated(self, clips):
-        """The number of clips to validate on: all, or on jax a multiple of the devices."""
+        """The number of clips to validate on: all, or on jax a multiple of the device count."""
         return clips if self._strategy else clips // self.devices * self.devices
 
     def feed(self, batches, batch_size):
-        """The dataset for `fit`, from this worker's part of each batch of `batch_size`, or None."""
+        """The dataset for `fit` (or None), from this worker's parts of batches of `batch_size`."""
         if self.workers == 1 or batches is None:
             return batches
         if self.devices > self.workers:
@@ -101,7 +101,7 @@ class Distribution:
         return self._strategy.distribute_datasets_from_function(lambda context: batches)
 
     def check_agreement(self, **numbers):
-        """Wait for all workers, and refuse integers that are not the same on all of them."""
+        """Wait for all workers, and refuse integers that differ between them."""
         if self.workers == 1:
             return
         row = tf.constant([[0, *numbers.values()]], tf.int64)
@@ -116,11 +116,11 @@ class Distribution:
 
 @contextlib.contextmanager
 def distributed():
-    """The `Distribution` of this process, for the length of a run.
+    """The `Distribution` of this process, inside the block.
 
-    On TensorFlow it covers the GPUs of all workers that TF_CONFIG lists, or the devices of the
-    `tf.distribute` strategy whose scope this is called in, or the GPUs of this machine; on jax all
-    devices. Raises a `ConnectionError` from the block if another worker is lost.
+    On jax it covers all devices. On TensorFlow it covers the GPUs of all workers in TF_CONFIG, or
+    else the devices of the `tf.distribute` strategy whose scope this is called in, or else the GPUs
+    of this machine. If another worker is lost, the block raises a `ConnectionError`.
     """
     workers, worker = read_tf_config()
     if keras.backend.backend() != "tensorflow":
@@ -154,7 +154,7 @@ def distributed():
 
 @contextlib.contextmanager
 def _data_parallel():
-    """The number of devices, over which the jax backend then distributes batches."""
+    """The number of devices that the jax backend distributes batches over in the block."""
     devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
     if devices == 1:
         yield 1
@@ -168,7 +168,7 @@ def _data_parallel():
 
 
 def read_tf_config():
-    """Number of workers in TF_CONFIG, and the index of this one; `(1, 0)` without it."""
+    """`(number of workers, index of this worker)` of TF_CONFIG; `(1, 0)` without it."""
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
         return 1, 0

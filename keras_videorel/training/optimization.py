@@ -20,7 +20,7 @@ class SGD(keras.optimizers.SGD):
         if devices == 1 or not self.global_clipnorm:
             return super()._clip_gradients(grads)
         clipped = super()._clip_gradients(replica.all_reduce("sum", grads))
-        return [gradient / devices for gradient in clipped]  # which Keras sums over the devices
+        return [gradient / devices for gradient in clipped]  # Keras sums them over the devices
 
 
 def sgd(
@@ -35,10 +35,8 @@ def sgd(
 
     Args:
         learning_rate: The rate of the first step.
-        momentum: As of `keras.optimizers.SGD`.
-        nesterov: As of `keras.optimizers.SGD`.
-        gradient_clip_norm: Largest norm of the gradient of all weights; 0 for none.
-        ema_momentum: Momentum of moving averages of the weights; 0 for none.
+        gradient_clip_norm: Largest norm of the gradient of all weights; 0: no limit.
+        ema_momentum: Momentum of moving averages of the weights; 0: no averages.
         loss_scaling: Whether to scale the loss and to skip steps that overflow, for float16.
     """
     optimizer = SGD(
@@ -58,11 +56,11 @@ def step_schedule(learning_rate, decay_epochs=(), decay_factor=0.1, warmup_epoch
     Args:
         learning_rate: The highest rate.
         decay_epochs: Epochs, from 0, that begin with a step down.
-        decay_factor: Factor of the rate at a step down.
-        warmup_epochs: Epochs of the warm-up.
+        decay_factor: Factor of the learning rate at each step down.
+        warmup_epochs: Number of epochs of the warm-up.
 
     Returns:
-        The rate as a function of an epoch and the losses of the epochs before it.
+        The learning rate as a function of an epoch and the losses of the epochs before it.
     """
 
     def decays(epoch, losses):
@@ -72,10 +70,10 @@ def step_schedule(learning_rate, decay_epochs=(), decay_factor=0.1, warmup_epoch
 
 
 def plateau_schedule(learning_rate, patience, min_delta, decay_factor=0.1, warmup_epochs=0):
-    """Linear warm-up, then a step down wherever the loss has saturated (ARTNet, Sec. 3.3).
+    """Linear warm-up, then a step down each time the loss has saturated (ARTNet, Sec. 3.3).
 
-    See `step_schedule` and `plateaus`. The losses of the warm-up do not count. The rate depends
-    only on the epoch and the losses, so that a resumed run has the rates of an uninterrupted one.
+    Arguments and result are as of `step_schedule` and `plateaus`. Losses in the warm-up do not
+    count. The rate depends only on the epoch and the losses, so that resuming does not change it.
     """
 
     def decays(epoch, losses):
@@ -94,12 +92,12 @@ def _schedule(learning_rate, decays, decay_factor, warmup_epochs):
 
 
 def plateaus(losses, patience, min_delta):
-    """How often a series of losses, one for each epoch, has saturated.
+    """The number of plateaus in a series of losses, one loss for each epoch.
 
     Args:
         losses: The losses.
-        patience: Epochs of a plateau. In a plateau no loss is a new lowest one.
-        min_delta: By how much a new lowest loss must be below the last one.
+        patience: Epochs of a plateau, in which the loss reaches no new lowest value.
+        min_delta: How much lower a new lowest loss must be.
     """
     lowest, waited, found = float("inf"), 0, 0
     for loss in losses:
@@ -115,9 +113,9 @@ def plateaus(losses, patience, min_delta):
 def add_weight_decay(model, weight_decay):
     """L2 on matrices, as in both papers, and not on biases or batch normalization.
 
-    The loss gains `weight_decay / 2 * |w|^2`, so that the gradient gains `weight_decay * w` inside
-    the momentum, as in Caffe. Keras's own `weight_decay` is decoupled. The regularizer is set on
-    the variables and not on the layers, so that a saved model does not carry it.
+    The loss gains `weight_decay / 2 * |w|^2`. The gradient gains `weight_decay * w` inside the
+    momentum, as in Caffe, while Keras's own `weight_decay` is decoupled. The regularizer is set on
+    the variables and not on the layers, so that a saved model does not contain it.
     """
     regularizer = keras.regularizers.L2(weight_decay / 2)
     for variable in model.trainable_variables:
@@ -128,14 +126,14 @@ def add_weight_decay(model, weight_decay):
 def compile_model(model, optimizer, weight_decay=0.0, accumulation_steps=1, jit_compile="auto"):
     """Compile with L2 on matrices, cross entropy on logits, top-1 and top-5.
 
-    Top-5 needs six classes; with fewer it would always be 1.
+    Top-5 is measured with six classes or more. With fewer it would always be 1.
 
     Args:
         model: A `keras.Model` giving logits.
         optimizer: A Keras optimizer.
         weight_decay: See `add_weight_decay`.
         accumulation_steps: Number of parts of a batch, see `AccumulatingModel`.
-        jit_compile: As of `keras.Model.compile`.
+        jit_compile: As in `keras.Model.compile`.
 
     Returns:
         The model to call `fit` of: `model`, or an `AccumulatingModel` of the same layers.
