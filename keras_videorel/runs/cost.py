@@ -43,7 +43,7 @@ def dry_run(
         if isinstance(model, keras.Model):
             model = keras.models.clone_model(model)
         with trainer.dtype_policy(config.dtype_policy), distribution.scope():
-            model, trained, _ = trainer.make_trained(
+            built, trained, _ = trainer.make_trained(
                 config, folder, info, model, pretrained=not is_download
             )
             if folder is not None:
@@ -56,8 +56,8 @@ def dry_run(
         return (
             f"data        {info.path}: {counts}; {len(info.labels)} classes; "
             f"frames of {info.frame_size}\n"
-            f"samples     {model.input_shape[1:]}\n"
-            f"model       {model.name}: {model.count_params():,} parameters\n"
+            f"samples     {built.input_shape[1:]}\n"
+            f"model       {built.name}: {built.count_params():,} parameters\n"
             f"{trainer.describe_plan(config, info, steps, distribution)}\n"
             f"memory      about {memory / 1e9:.1f} GB\n"
             f"time        about {_rounded(seconds)} s a step, without reading the data; "

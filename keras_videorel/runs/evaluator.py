@@ -52,13 +52,13 @@ def evaluate(
     info = read_manifest(config.data.path, config.data.fold)
     labels = workdir.read_labels(folder)
     workdir.check_shards(folder, info)
-    model, epochs = load_model(folder, config, model)
+    trained, epochs = load_model(folder, config, model)
     views = pipeline.clip_views(
         info, clip_spec(config), split, clips=config.eval.clips, crops=config.eval.crops
     )
     hardest = None if report_folder is None else _HardestClips(config.data)
     logits, targets, paths = video_scores(
-        model,
+        trained,
         views,
         config.eval.clips,
         config.eval.batch_size,
@@ -71,7 +71,7 @@ def evaluate(
     if on_results is not None:
         on_results(results)
     settings = {
-        "model": model.name,
+        "model": trained.name,
         "clips": config.eval.clips,
         "crops": config.eval.crops,
         "fold": config.data.fold,
@@ -83,7 +83,7 @@ def evaluate(
     scores = score_files.Scores(paths, targets, logits, labels, config_hash(config), settings)
     if scores_path is not None:
         score_files.write_scores(scores_path, scores)
-    if report_folder is not None:
+    if hardest is not None:
         report.write_report(
             report_folder,
             os.path.basename(os.path.abspath(folder)),

@@ -60,12 +60,12 @@ def export(
     model, epochs = load_model(folder, config, model)
     counts = calibration_samples if "tflite_int8" in formats else 0, samples
     if calibration_videos:
-        found = (
+        decoded = (
             sample[None]
             for path in calibration_videos
             for sample in read_samples(path, clip, clips)
         )
-        found = list(itertools.islice(found, max(counts)))
+        found = list(itertools.islice(decoded, max(counts)))
         calibration, verification = found[: counts[0]], found[: counts[1]]
     else:
         calibration, verification = _samples_of_shards(config, folder, clip, *counts)
