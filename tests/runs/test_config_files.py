@@ -189,7 +189,7 @@ def test_every_key_is_described():
         if not key.startswith("config.model."):
             assert len(rest.strip().split("  ", 1)) == 2, f"{key} has no meaning"
     (line,) = [line for line in lines if line.startswith("config.train.warmup_epochs ")]
-    assert line.split(maxsplit=2)[1:] == ["0", "in which the rate rises linearly to it"]
+    assert line.split(maxsplit=2)[1:] == ["0", "first epochs, in which the rate rises linearly"]
 
 
 OLD_FILE = """
