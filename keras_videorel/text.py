@@ -1,4 +1,4 @@
-"""Text on pictures, in any script that an installed font has."""
+"""Draw text on images, in any script that an installed font covers."""
 
 import functools
 
@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import IdentityTransform
 
 _FONT = "DejaVu Sans"  # comes with matplotlib
-_DPI = 72  # a point is a pixel
+_DPI = 72  # one point is one pixel
 
 
 def fonts(characters):
-    """Font families that draw characters, and the set of characters that they can draw."""
+    """Return font families for characters, and the set of characters that they cover."""
     missing, families = set(characters), []
     installed = sorted(font_manager.fontManager.ttflist, key=lambda f: (f.name != _FONT, f.name))
     for font in installed:
-        # The last resort has nothing but boxes.
+        # The font "Last Resort" draws every character as a box.
         if font.style != "normal" or font.name in families or "Last Resort" in font.name:
             continue
         if missing:
@@ -28,12 +28,12 @@ def fonts(characters):
 
 
 def drawable(text, available):
-    """A text whose characters without a font are escaped, such as `\\t` or `\\u1234`."""
+    """Escape characters that are not in `available`, as `\\t` or `\\u1234`."""
     return "".join(c if c in available else c.encode("unicode_escape").decode() for c in text)
 
 
 def shorten(shown, max_width, renderer):
-    """Leave out the middle of a matplotlib `Text` that is wider than `max_width` pixels."""
+    """Cut the middle out of a matplotlib `Text` until it is at most `max_width` pixels wide."""
     text, length = shown.get_text(), len(shown.get_text())
     while (width := shown.get_window_extent(renderer).width) > max_width and length > 1:
         length = min(length - 1, int(length * max_width / width))
@@ -42,7 +42,7 @@ def shorten(shown, max_width, renderer):
 
 @functools.lru_cache(maxsize=512)
 def mask(text, size, bold=False, max_width=4096):
-    """How much a line of text covers each pixel, uint8, read-only, in a font `size` pixels high."""
+    """Return the coverage of each pixel by a line of text, uint8, in a font `size` pixels high."""
     height = round(1.5 * size)
     families, available = fonts(text)
     figure = Figure((max_width / _DPI, height / _DPI), dpi=_DPI)
@@ -62,7 +62,7 @@ def mask(text, size, bold=False, max_width=4096):
 
 
 def draw(picture, covered, left, top, color):
-    """Draw a `mask` into a uint8 RGB picture, in place; what lies outside is cut off."""
+    """Draw a `mask` on a uint8 RGB image, in place. Parts outside the image are cut off."""
     rows = slice(max(top, 0), max(top + covered.shape[0], 0))
     columns = slice(max(left, 0), max(left + covered.shape[1], 0))
     part = picture[rows, columns]

@@ -1,4 +1,4 @@
-"""The weights that ARTNet's authors published, which are files of Caffe, read without Caffe."""
+"""Read the Caffe weights that the authors of ARTNet published, without Caffe."""
 
 from keras_videorel.caffe.conversion import Conversion, convert
 from keras_videorel.caffe.network import NETWORKS, CaffeResNet18

@@ -1,4 +1,4 @@
-"""The weights of a `.caffemodel` in the Keras network of the same graph, layer for layer."""
+"""Copy the weights of a `.caffemodel` to a Keras network with the same graph."""
 
 import itertools
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from keras_videorel.caffe.reader import read_layers
 from keras_videorel.checks import check_choice
 from keras_videorel.layers import SquarePooling
 
-FIRST = ("conv1", "conv1_t")  # the layers that read frames, whose channels Caffe has as B, G, R
+FIRST = ("conv1", "conv1_t")  # layers that read frames, which are BGR in Caffe
 
 
 class Conversion(NamedTuple):
-    """What `convert` made.
+    """The result of `convert`.
 
     Attributes:
-        model: The `keras.Model`, from clips to scores before the softmax.
-        rows: What went where: `(layer of the file, shapes of its blobs, layer of the model,
-            what became of them)`, all text.
+        model: The `keras.Model` from clips to scores before the softmax.
+        rows: One row of text per layer of the file: `(layer in the file, shapes of its blobs,
+            layer in the model, weights in the model)`.
     """
 
     model: keras.Model
@@ -36,12 +36,12 @@ class Conversion(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A layer of the file that has weights, and where they go.
+    """A layer of the file with weights, and the layer of the model that takes them.
 
     Attributes:
-        name: Its name.
-        reads: Names of the layers with weights that its input is made of, with the
-            non-linearities on the way: `"ReLU(conv1_bn)"`.
+        name: Name of the layer in the file.
+        reads: The layers with weights that its input comes from, with the non-linearities between
+            them, such as `"ReLU(conv1_bn)"`.
         target: The layer of the model.
     """
 
@@ -51,35 +51,33 @@ class _Step(NamedTuple):
 
 
 def convert(path, network="artnet_d", classes=400, width=64):
-    """Read the weights of a `.caffemodel` of ARTNet's authors into a Keras network.
+    """Convert a `.caffemodel` of ARTNet's authors to a Keras network, a `CaffeResNet18`.
 
-    The networks are `CaffeResNet18`. They take RGB frames less their mean (123, 117,
-    104); the files are of networks that take BGR: the channels of the first kernels are
-    exchanged. Every convolution of the files is followed by a batch normalization, at once or
-    after a sum, and has no bias here: that of the file is taken off the running mean, which is
-    the same function, in training too.
+    The network takes RGB frames minus their mean (123, 117, 104). The Caffe networks take BGR, so
+    the channels of the first kernels are reversed. In the file, convolutions have a bias, and a
+    batch normalization follows each, directly or after a sum. The conversion subtracts the bias
+    from the running mean, which gives the same function, also in training.
 
-    Every blob of the file must have a place and every weight of the model a blob, and the
-    layers of the file must be connected as the published graph connects them.
+    The file must have exactly the weights of the model, and its layers must be connected as in
+    the published graph.
 
     Args:
         path: A local `.caffemodel`.
         network: `"artnet_d"`, `"artnet_s"` or `"c3d"`.
-        classes: Number of classes of the file.
+        classes: Number of classes in the file.
         width: Channels of conv1.
 
     Returns:
-        A `Conversion`: the model, giving scores before the softmax, and a table of what went
-        where.
+        A `Conversion`: the model, and a table of all copied weights.
 
     Raises:
-        OSError: If there is no such file.
-        ValueError: If the file cannot be read, or is not of that network.
+        OSError: If the file does not exist.
+        ValueError: If the file cannot be read, or does not hold this network.
     """
     check_choice("network", network, NETWORKS)
     layers = read_layers(path)
     model = CaffeResNet18(network, classes=classes, width=width, classifier_activation=None)
-    # Networks that were fine-tuned name their classifier as they like.
+    # The classifier of a fine-tuned network may have any name.
     classifiers = [layer.name for layer in layers if layer.type == "InnerProduct" and layer.blobs]
     steps = _steps(model, classifiers[0] if len(classifiers) == 1 else "fc8")
     blobs = _blobs(layers, steps, network)
@@ -88,9 +86,9 @@ def convert(path, network="artnet_d", classes=400, width=64):
 
 
 def _steps(model, classifier):
-    """The layers of the file that have weights, from the graph of the model.
+    """Return the expected layers of the file that have weights, from the graph of the model.
 
-    A `SquarePooling` stands for four: the convolution, the pooling, and a normalization of each.
+    A `SquarePooling` is four layers: the convolution, the pooling, and a normalization for each.
     """
     steps, made_of, numbers = [], {}, itertools.count(1)
     for layer in model.layers[1:]:
@@ -119,7 +117,7 @@ def _steps(model, classifier):
 
 
 def _blobs(layers, steps, network):
-    """The blobs of the file by layer, once they are known to be those of the network."""
+    """Check that the file holds the network, and return its blobs by layer."""
     found = [layer.name for layer in layers if layer.blobs]
     wanted = {step.name: step.reads for step in steps}
     complaints = [
@@ -147,12 +145,12 @@ def _blobs(layers, steps, network):
 
 
 def _what_layers_read(layers):
-    """For each layer: the layers with weights that its input is made of, see `_Step.reads`."""
+    """Return for each layer the layers that its input comes from, see `_Step.reads`."""
     made_of, reads = {}, {}
     for layer in layers:
         parts = [part for name in layer.inputs for part in made_of.get(name, ("data",))]
         if layer.type == "Eltwise":
-            parts.sort()  # a sum has no order; a concatenation has
+            parts.sort()  # the order does not matter for a sum, but for a concatenation
         reads[layer.name] = tuple(parts)
         if layer.blobs:
             parts = [layer.name]
@@ -169,7 +167,7 @@ def _listed(names):
 
 
 def _assign(step, blobs):
-    """Give a layer of the model its weights; the row of the table that tells it."""
+    """Set the weights of a layer of the model, and return the row of the table."""
     arrays = [_read(step.name, blob) for blob in blobs[step.name]]
     if isinstance(step.target, SquarePooling):
         what = _check_pooling(step, arrays)
@@ -224,13 +222,13 @@ def _set_kernel(step, arrays):
         target.bias.assign(values[1])
         what += ", bias"
     elif target.bias is not None:
-        target.bias.assign(np.zeros(kernel[-1:], "float32"))  # it is off the mean behind
+        target.bias.assign(np.zeros(kernel[-1:], "float32"))  # subtracted from the next mean
         what += ", bias 0"
     return what
 
 
 def _shaped(name, arrays, shapes):
-    """The blobs in the shapes that are wanted, which may differ in axes of size 1."""
+    """Reshape blobs to the expected shapes, which may differ in axes of size 1."""
 
     def long_axes(shape):
         return [size for size in shape if size != 1]
@@ -245,7 +243,7 @@ def _shaped(name, arrays, shapes):
 
 
 def _read(name, blob):
-    blob = np.array(blob)  # some backends would use the view, and follow the file if it changes
+    blob = np.array(blob)  # a copy, because some backends would keep the view of the file
     if not np.isfinite(blob).all():
         raise ValueError(
             f"layer {name} of `path` must have finite weights. Received: NaN or infinity"

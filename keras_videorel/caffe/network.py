@@ -1,4 +1,4 @@
-"""The networks of the authors' Caffe files, which are not quite those of the paper."""
+"""The networks of the authors' Caffe files, which differ slightly from the paper."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from keras_videorel.models.video_resnet import (
     check_arguments,
 )
 
-# By the names that configs use: keys of the table of blocks.
+# From the names in configs to the keys of `ARCHITECTURES`.
 NETWORKS = {
     "c3d": "c3d_resnet18",
     "artnet_s": "artnet_resnet18_s",
@@ -34,12 +34,12 @@ def CaffeResNet18(
     width=64,
     name=None,
 ):
-    """A network of the authors' Caffe files, for their weights (`convert`).
+    """A network of the authors' Caffe files, for the weights that `convert` reads.
 
-    Residual units are in pre-activation order: their convolutions see the sum of the terms before,
-    normalized, and add to the bare sum. Shortcuts are 3x3x3 convolutions, and stacked squares have
-    no bound, so that random weights explode. Layers have the names that they have in the files.
-    See docs/architecture.md.
+    Residual units have pre-activation order: their convolutions take the normalized sum, and their
+    outputs are added to the sum before normalization. Shortcuts are 3x3x3 convolutions. Stacked
+    squares have no bound, so activations explode with random weights. Layers have the names of the
+    files. See docs/architecture.md.
 
     Args:
         network: `"artnet_d"`, `"artnet_s"` or `"c3d"`.
@@ -47,8 +47,8 @@ def CaffeResNet18(
             file of this network.
         input_shape: `(time, height, width, channels)`; the first three may be `None`.
         classes: Number of classes.
-        classifier_activation: Activation of the classifier; `None` gives logits.
-        dropout: Rate of the dropout before the classifier.
+        classifier_activation: Activation of the classifier; `None` returns logits.
+        dropout: Dropout rate before the classifier.
         width: Channels of conv1.
         name: Name of the model.
 
@@ -65,7 +65,7 @@ def CaffeResNet18(
     smart_blocks = itertools.count(1)
 
     def block(x, kind, filters, kernel_size, strides, name):
-        """A building block up to its last convolution, and the name of that."""
+        """Apply a block up to its last convolution; return the output and that layer's name."""
         if kind != SMT:
             return _convolution(x, filters, kernel_size, strides, name), name
         number = next(smart_blocks)

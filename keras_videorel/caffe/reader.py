@@ -1,7 +1,6 @@
-"""What a `.caffemodel` holds of each layer: protobuf's wire format, and four messages of Caffe.
+"""Read the layers of a `.caffemodel`, a binary `NetParameter` in the wire format of protobuf.
 
-A `.caffemodel` is one binary `NetParameter`. Of it, and of the messages in it, these fields are
-read (field numbers as in Caffe's caffe.proto) and all others stepped over:
+These fields are read, with the field numbers of caffe.proto. All other fields are skipped.
 
     NetParameter    2 layers (before 2015; refused), 100 layer
     LayerParameter  1 name, 2 type, 3 bottom, 4 top, 7 blobs
@@ -16,19 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4, groups, Caffe has not
-MOST_AXES = 32  # of a blob, Caffe's own limit
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types; Caffe does not use 3 and 4 (groups)
+MOST_AXES = 32  # Caffe's limit for a blob
 
 
 class Layer(NamedTuple):
     """A layer of a Caffe network.
 
     Attributes:
-        name: Its name.
-        type: Its type, such as `"Convolution"`.
-        inputs: Names of the maps that it reads ("bottoms").
-        outputs: Names of the maps that it writes ("tops").
-        blobs: Its weights, arrays that are views of the file where that is possible.
+        name: Name of the layer.
+        type: Type of the layer, such as `"Convolution"`.
+        inputs: Names of the blobs that the layer reads ("bottoms").
+        outputs: Names of the blobs that the layer writes ("tops").
+        blobs: Weights, as arrays that are views of the file if possible.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Layer(NamedTuple):
 def read_layers(path):
     """Read the layers of a `.caffemodel`, in the order of the file.
 
-    The file is mapped, not read: weights are views of it, and take memory when they are used.
+    The file is memory-mapped, so weights take memory only when they are used.
 
     Args:
         path: A local file.
@@ -50,8 +49,8 @@ def read_layers(path):
         A list of `Layer`.
 
     Raises:
-        OSError: If there is no such file.
-        ValueError: If it is no `.caffemodel`, is cut short, or is of Caffe before 2015.
+        OSError: If the file does not exist.
+        ValueError: If the file is not a `.caffemodel`, is incomplete, or is from before 2015.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
@@ -78,7 +77,7 @@ def read_layers(path):
 
 
 class _Unreadable(Exception):
-    """Why bytes are not the message that was expected."""
+    """The bytes are not the expected message."""
 
 
 def _layer(data, start, end):
@@ -98,7 +97,7 @@ def _layer(data, start, end):
 
 
 def _blob(data, start, end, what):
-    # Repeated numbers come packed, many in a field, or one a field; sizes are varints.
+    # Repeated numbers are packed into one field, or have one field each. Sizes are varints.
     known = {1: VARINT, 2: VARINT, 3: VARINT, 4: VARINT, 7: BYTES}
     known |= {5: (BYTES, FIXED32), 8: (BYTES, FIXED64)}
     sizes, shape, pieces = [0, 0, 0, 0], None, {5: [], 8: []}
@@ -136,16 +135,10 @@ def _dimensions(data, start, end):
 
 
 def _fields(data, position, end, known):
-    """The known fields of the message in `data[position:end]`.
+    """Yield `(number, value)` of the known fields of the message in `data[position:end]`.
 
-    Args:
-        data: Bytes.
-        position: Where the message begins.
-        end: Where it ends.
-        known: Dict from field numbers to the wire type, or types, that they may have.
-
-    Yields:
-        `(number, value)`, where a value is an integer, or `(start, end)` of bytes.
+    `known` maps field numbers to their allowed wire types. A value is an integer, or `(start, end)`
+    of its bytes in `data`.
     """
     while position < end:
         begin = position
@@ -173,7 +166,7 @@ def _fields(data, position, end, known):
 
 
 def _varint(data, position, end):
-    """An integer of 7 bits a byte, least first, and where the next field begins."""
+    """Return a varint (7 bits per byte, lowest first) and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:

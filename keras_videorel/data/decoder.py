@@ -98,8 +98,7 @@ class Decoder:
         Args:
             path: A video file or a folder of pictures.
             on_frame: Optional function, called with the number of frames so far.
-            start: Beginning of the segment, as for `video.iter_frames`.
-            end: End of the segment, as for `video.iter_frames`.
+            start: Beginning of the segment. `start` and `end` are as for `video.iter_frames`.
 
         Raises:
             video.VideoError: If the file or segment has no usable frames.

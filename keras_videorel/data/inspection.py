@@ -207,10 +207,7 @@ def _check_record(serialized, manifest, decode):
 
 
 def _check_pictures(what, jpegs, size):
-    """Decode pictures and check that all have one size, which is `size` if that is a pair.
-
-    Returns `(size, problems)`: the size of the first picture (None if a picture does not decode).
-    """
+    """`(size of the first picture, problems)`. All pictures need one size (`size` if a pair)."""
     try:
         sizes = list(map(tuple, _decoded_sizes(tf.constant(jpegs)).numpy().tolist()))
     except tf.errors.InvalidArgumentError:

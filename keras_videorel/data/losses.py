@@ -124,10 +124,8 @@ class Losses:
         return "; ".join(found)
 
     def _expected(self, step, whole):
-        """Number of pictures that the video had, estimated from the holes in their times.
-
-        A hole alone may be a pause, so holes count only if there are other signs of damage.
-        """
+        """Number of pictures that the video had, estimated from the holes in their times."""
+        # A hole alone may be a pause, so holes count only if there are other signs of damage.
         found, shown = self._pictures.count, self._shown.count // (2 if self._fields else 1)
         damaged = self._damaged > 0 or self.breaks_off
         unread = whole and self._unread() > 1 - _WHOLE and (damaged or self._in_matroska)

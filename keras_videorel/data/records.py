@@ -71,11 +71,8 @@ def encode(
     Args:
         jpegs: JPEG of each frame.
         timestamps: Time of each frame in seconds.
-        label_index: Index of the class.
-        label: Name of the class.
         path: Path of the video, which is the unique name of the clip.
-        height: Height of the frames in pixels.
-        width: Width of the frames in pixels.
+        height: Height of the frames in pixels. `width` is their width.
         frame_rate: Frames per second.
         flow: JPEG of the optical flow of each frame, or None.
         splits: Split of the clip (`"train"`, `"test"` or `"unused"`) in each fold, if the data set
@@ -207,8 +204,6 @@ def check_readable(path: str, frames: str = IMAGE_ENCODED) -> None:
 
 
 def is_plain_example(example: tf.train.SequenceExample) -> bool:
-    """Whether a `SequenceExample` was parsed from a `tf.train.Example`.
-
-    Both store features in their first field. An `Example` has only this field.
-    """
+    """Whether a `SequenceExample` was parsed from a `tf.train.Example`."""
+    # Both store features in their first field. An `Example` has only this field.
     return bool(example.context.feature) and not example.feature_lists.feature_list

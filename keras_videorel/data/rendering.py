@@ -66,7 +66,7 @@ _RENDERER = 1  # stored in render.json; raise it after any change to drawing or 
 _MIN_SIZE, _MAX_SIZE = 32, 512
 
 
-class Clip(NamedTuple):
+class RenderedClip(NamedTuple):
     """Everything that determines the frames of a clip."""
 
     label: str
@@ -100,8 +100,8 @@ def _draw_from(rng, intervals):
     return rng.uniform(low, high)
 
 
-def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
-    """Draw a `Clip`. Each clip has its own random generator."""
+def draw_clip(label: str, split: str, index: int, seed: int) -> RenderedClip:
+    """Draw a `RenderedClip`. Each clip has its own random generator."""
     check_choice("label", label, CLASSES)
     check_choice("split", split, SPLITS)
     index = check_integer("index", index, 0)
@@ -111,7 +111,7 @@ def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
     speed = round(_draw_from(rng, SPEEDS[split]), 4)  # as in clips.csv
     background = rng.choice(TEXTURES[split])
     disc, square = rng.choice(TEXTURES[split], 2, replace=False)
-    return Clip(
+    return RenderedClip(
         label=label,
         split=split,
         index=index,
@@ -129,10 +129,8 @@ def draw_clip(label: str, split: str, index: int, seed: int) -> Clip:
 
 @functools.lru_cache(maxsize=256)
 def _texture(kind, identifier, size):
-    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255.
-
-    Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
-    """
+    """Draw a tileable texture, float32 RGB `(size, size, 3)` with values from 0 to 255."""
+    # Objects are bright, fine and rich in contrast. Backgrounds are dark and coarse.
     split = next(name for name in SPLITS if identifier in TEXTURES[name])
     rng = np.random.default_rng([("object", "background").index(kind), identifier])
     wavelength = _draw_from(rng, _WAVELENGTHS[kind, split])

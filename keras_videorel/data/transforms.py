@@ -38,8 +38,7 @@ def multi_scale_box(
     its height and its width each by one of `scales`. The crop is then resized to the input.
 
     Args:
-        height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        height: Height of the frame, a scalar. `width` is its width.
         scales: Scales, sorted.
         max_distort: How many places in `scales` the two scales of a box may be apart.
         positions: `"random"` for any position in the frame (ARTNet's authors), or `"fixed"` for one
@@ -90,8 +89,7 @@ def view_boxes(height, width, size, crops: int, scale: float = TEST_SCALE) -> tf
     7/8 of 256 are 224.
 
     Args:
-        height: Height of the frame, a scalar.
-        width: Width of the frame, a scalar.
+        height: Height of the frame, a scalar. `width` is its width.
         size: Height and width of the network's input, an integer or a pair. The boxes have the
             same aspect ratio.
         crops: 1 (center), 5 (corners and center) or 10. For 10 the boxes are those for 5, and the

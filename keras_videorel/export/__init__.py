@@ -1,4 +1,4 @@
-"""Trained models for use elsewhere: folders in `saved_models/`."""
+"""Export trained models to folders in `saved_models/`, for use without this package."""
 
 from keras_videorel.export.folder import (
     FORMATS,

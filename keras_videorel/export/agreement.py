@@ -1,4 +1,4 @@
-"""How far the scores of an exported file agree with those of its model."""
+"""Compare the scores of an exported file with the scores of its model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-Z = 1.96  # of a normal distribution: 95% within
+Z = 1.96  # 95% of a normal distribution lies within this many standard deviations
 
 
 def compare(expected: np.ndarray, found: np.ndarray) -> dict:
-    """Figures of a file's outputs `(samples, classes)` against those that the model gives.
+    """Compare a file's outputs `(samples, classes)` with the outputs that the model gives.
 
-    `samples`; `agreement`, the share with the same largest output, and its 95% interval,
-    `agreement_interval`; `max_error` and `mean_error`.
+    Returns:
+        A dict of `samples` (their number), `agreement` (share of samples with the same best
+        class), `agreement_interval` (its 95% interval), `max_error` and `mean_error`.
     """
     error = np.abs(found - expected)
     same = found.argmax(axis=-1) == expected.argmax(axis=-1)
@@ -27,7 +28,7 @@ def compare(expected: np.ndarray, found: np.ndarray) -> dict:
 
 
 def interval(same: int, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share, of which `same` of `count` were seen."""
+    """Wilson's 95% interval of a share, where `same` of `count` samples agreed."""
     share, extent = same / count, Z**2 / count
     middle = (share + extent / 2) / (1 + extent)
     half = math.sqrt(share * (1 - share) * extent + extent**2 / 4) / (1 + extent)
@@ -38,10 +39,10 @@ def interval(same: int, count: int) -> tuple[float, float]:
 
 
 def check_agreement(name: str, figures: dict, min_agreement: float, remedy: str = "") -> None:
-    """Raise a `ValueError` if a file agrees too seldom for that to be chance.
+    """Raise a `ValueError` if the 95% interval in `figures` lies below `min_agreement`.
 
-    A few samples cannot show a share of 99%: one of 33 that differs is 97%, and may be one of 500.
-    So the upper end of the interval in the figures of `compare` must reach `min_agreement`.
+    The check uses the interval because a few samples cannot show a share of 99%. If one of 33
+    samples differs, the share is 97%, but it may be 99% over more samples.
     """
     low, high = figures["agreement_interval"]
     if high < min_agreement:

@@ -1,4 +1,4 @@
-"""The attention maps of a relational LSTM as an output of its network."""
+"""Add the attention maps of a relational LSTM to the outputs of its network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from keras_videorel.layers import RelationalLSTM, UnfoldSegments
 
 
 def relational_lstm_of(model: keras.Model) -> RelationalLSTM | None:
-    """The first relational LSTM of a functional model, if there is one."""
+    """Return the first relational LSTM of a functional model, or `None`."""
     return next((layer for layer in model.layers if isinstance(layer, RelationalLSTM)), None)
 
 
 def feature_map_sizes(model: keras.Model) -> dict:
-    """The feature map of a model's relational LSTM, a dict that is empty if there is none.
+    """Return the sizes of the feature map that a model's relational LSTM takes.
 
-    `spatial_shape` is `[rows, columns]`; a network of clips has `feature_times` maps of
-    `rows / feature_times` rows below each other, earliest first.
+    Returns:
+        A dict, empty for a model without a relational LSTM. `spatial_shape` is `[rows, columns]`.
+        If the snippets are clips, the map holds `feature_times` maps, one below the other,
+        earliest first; each has `rows / feature_times` rows. Otherwise `feature_times` is 1.
     """
     layer = relational_lstm_of(model)
     if layer is None:
@@ -32,7 +34,7 @@ def feature_map_sizes(model: keras.Model) -> dict:
             features = operation.input[0]
             break
     for operation in model.operations:
-        # (batch * T, [times,] height, width, channels), folded below each other for the layer.
+        # From (batch * T, [times,] height, width, channels): times stand one below the other.
         if type(operation).__name__ == "Reshape" and operation.output is features:
             *leading, height, width, _ = operation.input.shape[1:]
             if leading and (leading[0] * height, width) == (rows, columns):
@@ -41,10 +43,11 @@ def feature_map_sizes(model: keras.Model) -> dict:
 
 
 def with_attention_maps(model: keras.Model) -> Callable:
-    """A function from samples to the model's output and the weights of r(X_t, H_{t-1}) (Eq. 2, 3).
+    """Return a function from samples to the model's output and its attention maps.
 
-    The weights are float32 `(batch, T, 4, positions, positions)`: for each step t and gate (i, f,
-    g, o) a row for each position of X_t, which sums to 1 over the positions of H_{t-1}.
+    The attention maps are the weights of r(X_t, H_{t-1}) (Relational LSTM, Eq. 2 and 3), float32
+    `(batch, T, 4, positions, positions)`. Each step t and gate (i, f, g, o) has a row for each
+    position of X_t. A row sums to 1 over the positions of H_{t-1}.
     """
     layer = relational_lstm_of(model)
     assert layer is not None

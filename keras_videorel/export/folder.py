@@ -1,4 +1,4 @@
-"""The folder of an exported model: its formats, labels, settings, figures and model card."""
+"""Export a model to a folder: its files, class names, settings, figures and model card."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_videorel.files import atomic_write, check_replaceable, write_json
 
 MANIFEST = "export.json"
 _PRECISIONS = {"tflite": "fp32", **{f"tflite_{p}": p for p in ("fp16", "dynamic", "int8")}}
-# What each format is called in the folder.
+# File or subfolder of each format.
 FORMATS = {
     "saved_model": "saved_model.pb",
     **{name: f"model_{precision}.tflite" for name, precision in _PRECISIONS.items()},
@@ -38,11 +38,12 @@ Samples: TypeAlias = Iterable[np.ndarray] | tf.data.Dataset
 
 
 class ExportError(ValueError):
-    """Some formats of an export failed; the others are in the folder.
+    """Some formats of an export failed. The folder holds the other formats.
 
     Attributes:
-        figures: Dict of the figures of the formats that are there; empty if there is no folder.
-        failures: Dict from the names of the others to what was wrong.
+        figures: Dict of the figures of each file that was written. Empty if every format failed;
+            then there is no folder.
+        failures: Dict from the name of each format that failed to its error.
     """
 
     def __init__(self, figures: dict[str, dict], failures: dict[str, ValueError]):
@@ -53,11 +54,11 @@ class ExportError(ValueError):
 
 
 def check_formats(formats: Iterable[str]) -> None:
-    """Refuse formats that are unknown, or cannot be written or run here.
+    """Check that formats are known and that their libraries are installed.
 
     Raises:
         ValueError: If a name is not a key of `FORMATS`.
-        ImportError: If a library is missing; one line that says how to install it.
+        ImportError: If a library is not installed. The message says how to install it.
     """
     for name in formats:
         check_choice("formats", name, FORMATS)
@@ -76,25 +77,25 @@ def export_saved_model(
     clips: int = 10,
     from_logits: bool = False,
 ) -> str | os.PathLike:
-    """Export a classifier of clips or of snippets as a SavedModel with preprocessing inside.
+    """Export a classifier of clips or snippets as a SavedModel that includes preprocessing.
 
-    Its signatures give `probabilities` and `logits`, float32 `(batch, classes)`, of
+    Each signature returns `probabilities` and `logits`, float32 `(batch, classes)`. Inputs:
 
-    - `serving_default`: `frames`, uint8 `(batch, time, height, width, channels)`, any number of any
-      size: they are resized, up to `clips` samples are taken at equal distances, of which the
-      middle is resized to the network's input, normalized, scored, and averaged before the softmax;
-    - `jpegs`: `jpegs`, string `(batch, time)`: the same of encoded frames;
-    - `clips`: `clips`, uint8 `(batch, clip.num_frames, height, width, channels)`: the frames of a
-      sample that were taken already;
-    - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`: what the network takes;
-    - `relations`, of a network with a `RelationalLSTM`: `clips`, and gives beside the scores
-      `relations`, the attention maps, float32 `(batch, T, 4, positions, positions)`.
+    - `serving_default`: `frames`, uint8 `(batch, time, height, width, channels)`, with any number
+      of frames of any size. The signature resizes the frames, takes up to `clips` samples at equal
+      distances, crops and normalizes them, and averages their scores before the softmax.
+    - `jpegs`: `jpegs`, string `(batch, time)`, the encoded frames of whole videos.
+    - `clips`: `clips`, uint8 `(batch, clip.num_frames, height, width, channels)`, the frames of
+      one sample per row.
+    - `preprocessed`: `samples`, float32 `(batch, *clip.shape)`, the input of the network.
+    - `relations`, only with a `RelationalLSTM`: `clips`. It also returns the attention maps
+      `relations`, float32 `(batch, T, 4, positions, positions)`.
 
-    `labels` gives the names of the classes, a string tensor. Frames are RGB, gray (1 channel) or
-    RGBA. A model of optical flow takes fields in their place, as levels (`data.flow.to_levels`)
-    with 2 channels, in pixels of the frames as they come; its `jpegs` have x in red and y in green.
+    The signature `labels` returns the class names, a string tensor. Frames are RGB, gray (1
+    channel) or RGBA. A model of optical flow takes flow as levels (`data.flow.to_levels`) with 2
+    channels, in pixels of the given frames. Its JPEGs hold x in red and y in green.
 
-    The arguments, and the errors, are those of `export_model`. Returns `path`.
+    Arguments and errors are the same as for `export_model`. Returns `path`.
     """
     export_model(model, path, clip, class_names, clips=clips, from_logits=from_logits)
     return path
@@ -115,7 +116,7 @@ def export_model(
     training: dict | None = None,
     labels: Sequence[str] | None = None,
 ) -> dict:
-    """Export a model in several formats into one folder.
+    """Export a model in one or several formats to one folder.
 
     | format | in the folder | takes |
     |---|---|---|
@@ -125,39 +126,37 @@ def export_model(
     | `onnx` | `model.onnx` | samples |
 
     Args:
-        model: A functional `keras.Model` to scores, from samples of `clip.shape`.
-        path: The folder to write. An older export is replaced with all its formats; any other
-            folder is refused.
-        clip: The `ClipSpec` that the model was trained with. Where it has no `frame_size`, frames
-            keep their aspect and are resized so that a view needs no further resizing. If the
-            shards hold frames of another aspect than the videos, give `train_dataset(...).clip`.
-        class_names: Names of the classes, in index order; numbers by default.
-        formats: Names of the table.
-        clips: Clips, or groups of snippets, of a video whose scores are averaged.
-        from_logits: Whether the model gives logits. If not, the logits are the logarithms of
-            its probabilities.
-        calibration: What sets the ranges of values of `tflite_int8`: an iterable of samples
-            `(1, *clip.shape)`, or a dataset as of `train_dataset`, of which 64 samples are taken.
-            By default rendered videos, for RGB; clips as the model will see them are better.
-        verification: The same, for samples on which each format is run and compared with the
-            model.
-        min_agreement: Least share of these samples with the same best class; 0.99, and 0.97 for
-            LiteRT in 8 bits, by default. A format fails where the 95% interval of the share lies
-            below.
-        training: What the model card tells of the training: a dict of text by text.
+        model: A functional `keras.Model` from samples of `clip.shape` to scores.
+        path: The folder to write. An older export in it is replaced with all its formats. Any
+            other existing folder is an error.
+        clip: The `ClipSpec` that the model was trained with. Without a `frame_size`, frames keep
+            their aspect ratio and are resized so that a view needs no further resizing. If the
+            shards changed the aspect ratio of the videos, pass `train_dataset(...).clip`.
+        class_names: In index order; numbers by default.
+        formats: Formats of the table.
+        clips: Number of clips, or groups of snippets, of a video whose scores are averaged.
+        from_logits: Whether the model returns logits. If not, the file computes logits as the
+            logarithms of the probabilities.
+        calibration: Samples that set the ranges of `tflite_int8`: an iterable of arrays
+            `(1, *clip.shape)`, or a dataset such as `train_dataset` (64 samples of it are used).
+            By default rendered videos (RGB only). Clips that the model will see work better.
+        verification: Samples on which each format is compared with the model, in the same form.
+        min_agreement: Minimum share of these samples with the same best class; by default 0.99,
+            and 0.97 for LiteRT in 8 bits. A format fails if the 95% interval of its share lies
+            below this value.
+        training: Facts about the training for the model card, from text to text.
         labels: Older name of `class_names`.
 
     Returns:
-        Dict of the figures of each format, as in `export.json`: `bytes`, and, where there is
-        verification, `max_error` and `mean_error` of the logits and `agreement`, the share of
-        samples with the same best class, with its 95% interval `agreement_interval`.
+        Dict of the figures of each file, as in `export.json`: `bytes`, and with `verification`
+        the figures of `agreement.compare` for the logits.
 
     Raises:
-        ValueError: If the model does not take samples of `clip.shape`, the class names are not as
-            many as its classes, a format is unknown, or `path` holds something else than an export.
-        ImportError: If a format needs a library that is not installed; before any work.
-        ExportError: If formats cannot be had for the model, or do not give its scores. The folder
-            is there with the others, if there are any.
+        ValueError: If the model does not take samples of `clip.shape`, the number of class names
+            is wrong, a format is unknown, or `path` exists and is not an export.
+        ImportError: If a format needs a library that is not installed. Nothing is written then.
+        ExportError: If the model cannot be converted to some of the formats, or their files do not
+            agree with the model. The folder holds the other formats, if there are any.
     """
     check_formats(formats)
     clip.check_model(model)
@@ -198,7 +197,7 @@ def export_model(
 
     with atomic_write(path) as temporary:
         os.makedirs(temporary)
-        for name, file in FORMATS.items():  # the SavedModel first, by itself
+        for name, file in FORMATS.items():  # the SavedModel comes first: it writes the folder
             if name not in formats:
                 continue
             target = temporary if name == "saved_model" else os.path.join(temporary, file)
@@ -225,6 +224,6 @@ def export_model(
 
 
 def _bytes(path):
-    """Bytes of a file, or of all files in a folder."""
+    """Return the size of a file, or of all files in a folder."""
     files = [path] if os.path.isfile(path) else pathlib.Path(path).rglob("*")
     return sum(os.path.getsize(file) for file in files if os.path.isfile(file))

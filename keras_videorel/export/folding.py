@@ -1,11 +1,9 @@
-"""Networks for inference: batch normalization and time folded away.
+"""Rebuild a network for inference on one sample of known size, with the same inputs and outputs.
 
-A network is rebuilt for one sample of known size, with the same values in and out:
-
-- a 3D convolution is one 2D convolution: the frames that a kernel reaches, side by side as
-  channels, and time as a part of the batch. Runtimes have fast kernels for 2D, and quantize them;
-- batch normalization is part of the kernel and the bias of the convolution before it;
-- dropout is gone, and recurrent layers are unrolled, in wrappers too.
+- A 3D convolution becomes 2D convolutions: the frames under a kernel are stacked as channels, and
+  time joins the batch. Runtimes have fast kernels for 2D convolutions and can quantize them.
+- Batch normalization becomes part of the kernel and bias of the convolution before it.
+- Dropout is removed, and recurrent layers are unrolled, also inside wrappers.
 """
 
 from __future__ import annotations
@@ -26,15 +24,15 @@ from keras_videorel.layers import (
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """A network for inference on one sample, exact but for rounding.
+    """Rebuild a network for inference on one sample. Outputs are equal up to rounding.
 
     Args:
-        model: A functional or `Sequential` Keras model of known input sizes; models inside it are
-            folded, too. Layers that are not known here are copied as they are.
+        model: A functional or `Sequential` Keras model with known input sizes. Models inside it
+            are folded, too. Layers of other classes than `HANDLERS` lists are copied unchanged.
 
     Returns:
-        A functional `keras.Model` of batch size 1 and float32, which shares nothing with `model`.
-        Weights that were folded are constants.
+        A functional `keras.Model` of batch size 1 in float32 that shares nothing with `model`.
+        Folded weights are constants.
     """
     if not is_graph(model):
         raise ValueError(
@@ -50,16 +48,16 @@ def fold(model: keras.Model) -> keras.Model:
 
 
 class _Convolution(NamedTuple):
-    """2D convolutions of frames, before they are applied: the parts of one over time."""
+    """The 2D convolutions that replace a convolution, before they are applied."""
 
-    parts: tuple  # (frames, kernel) of consecutive output frames, padded where it is not "same"
+    parts: tuple  # (frames, kernel) per run of output frames; padded unless padding is "same"
     bias: np.ndarray  # (filters,)
-    options: dict  # strides, padding and dilation rate
-    depthwise: bool  # whether each channel has kernels of its own
-    shape: tuple  # of the output, of rank 4 or 5
+    options: dict  # strides, padding and dilation rate of the 2D convolutions
+    depthwise: bool
+    shape: tuple  # of the output, rank 4 or 5
 
     def then(self, scale, shift=0.0):
-        """This convolution with its output times `scale` plus `shift`, by channel."""
+        """Return the convolution whose output is `scale * output + shift`, by channel."""
         scale = np.broadcast_to(scale, self.bias.shape)
         parts = tuple(
             (x, kernel * (scale.reshape(kernel.shape[2:]) if self.depthwise else scale))
@@ -69,20 +67,20 @@ class _Convolution(NamedTuple):
 
 
 class _Folding:
-    """Rebuilds a model, layer by layer, and remembers which convolution gave a tensor.
+    """Rebuilds a model layer by layer and remembers which convolution made a tensor.
 
-    Tensors always have the shape of the original's. What normalizes or activates the output of a
-    convolution starts from the input of that convolution; the output itself is then unused.
+    Tensors keep the shapes of the original model. A normalization or activation after a
+    convolution replaces that convolution by a new one on the same input.
     """
 
     def __init__(self):
-        self._convolutions = {}  # by the id of the tensor that one gave
-        self._frames = {}  # the same values as (batch * time, height, width, channels)
-        self._kept = []  # an id is that of a tensor as long as the tensor is there
+        self._convolutions = {}  # from the id of an output to its convolution
+        self._frames = {}  # from tensor id to the values as (batch * time, height, width, channels)
+        self._kept = []  # keeps the tensors alive, so that Python does not reuse their ids
 
     def rebuild(self, model, batch_size):
-        # A plain model of the same layers, as `clone_model` would also copy a compilation.
-        ends = model.inputs[0], model.outputs[0]  # a Sequential one has no structure of them
+        # A plain model of the same layers, because `clone_model` would also copy a compilation.
+        ends = model.inputs[0], model.outputs[0]  # a Sequential model has no nested structure
         if not isinstance(model, keras.Sequential):
             ends = model.input, model.output
         graph = keras.Model(*ends, name=model.name)
@@ -95,7 +93,7 @@ class _Folding:
 
     def _call(self, layer, *args, **kwargs):
         tensors = keras.tree.flatten(args)
-        # Masks go on from tensor to tensor only where layers themselves are called.
+        # Keras passes masks on only if the layers themselves are called.
         special = any(getattr(x, "_keras_mask", None) is not None for x in tensors)
         special |= any(v is not None for name, v in kwargs.items() if name != "training")
         special |= getattr(layer, "data_format", "channels_last") != "channels_last"
@@ -107,7 +105,7 @@ class _Folding:
         return _copy_of(layer)(*args, **kwargs) if result is NotImplemented else result
 
     def _as_frames(self, x):
-        """`(batch * time, height, width, channels)`."""
+        """Return `x` as `(batch * time, height, width, channels)`."""
         if len(x.shape) == 4:
             return x
         return self._frames.get(id(x), ops.reshape(x, (-1, *x.shape[2:])))
@@ -121,7 +119,7 @@ class _Folding:
         return x
 
     def _apply(self, convolution, activation=None):
-        """The tensor that a convolution gives, which remembers it."""
+        """Apply a convolution, and remember it for its output."""
         apply = ops.depthwise_conv if convolution.depthwise else ops.conv
         outputs = []
         for x, kernel in convolution.parts:
@@ -144,12 +142,12 @@ class _Folding:
     def _activate(self, x, activation):
         if activation is keras.activations.linear:
             return x
-        if id(x) in self._convolutions:  # each part with its own, which runtimes fuse
+        if id(x) in self._convolutions:  # one activation per part: runtimes fuse those
             return self._apply(self._convolutions[id(x)], activation)
         return self._from_frames(activation(self._as_frames(x)), x.shape)
 
     def _convolve(self, layer, x):
-        """Any convolution of 2 or 3 dimensions."""
+        """Fold a 2D, 3D or depthwise convolution."""
         depthwise = isinstance(layer, layers.DepthwiseConv2D)
         if not depthwise and layer.groups > 1:
             return NotImplemented
@@ -186,7 +184,7 @@ class _Folding:
             return self._apply(self._convolutions[id(x)].then(scale, shift))
         if len(x.shape) not in (4, 5):
             return ops.add(ops.multiply(x, np.float32(scale)), np.float32(shift))
-        # One operation, whose weights are quantized by channel.
+        # A depthwise convolution is one operation, and its weights are quantized by channel.
         kernel = np.ones((1, 1, x.shape[-1], 1))
         identity = _Convolution(
             ((self._as_frames(x), kernel),), np.zeros(x.shape[-1]), {}, True, tuple(x.shape)
@@ -199,7 +197,7 @@ class _Folding:
         if layer.hidden_limit is None:
             limit, bounded = 1.0, None
         else:
-            # Bounds of -1 and 1 are an activation that a convolution can have in LiteRT.
+            # LiteRT fuses clipping to [-1, 1] into the convolution.
             limit, bounded = layer.hidden_limit, _between_minus_one_and_one
         u = self._as_frames(self._apply(hidden.then(1 / limit), bounded))
         pooling = limit**2 * layer._pooling[None, None]  # (1, 1, hidden units, codes)
@@ -229,7 +227,7 @@ class _Folding:
         return self._from_frames(y, inputs[0].shape)
 
     def _average_frames(self, layer, x):
-        """Average pooling over frames alone, as in the networks of 2D convolutions."""
+        """Fold average pooling over frames alone, as in the networks of 2D convolutions."""
         if layer.pool_size[1:] != (1, 1) or layer.strides[1:] != (1, 1):
             return NotImplemented
         batch, time, height, width, channels = x.shape
@@ -242,12 +240,12 @@ class _Folding:
     def _global_pooling(self, layer, x):
         reduce = ops.max if isinstance(layer, layers.GlobalMaxPooling3D) else ops.mean
         batch, *_, width, channels = x.shape
-        # Of rank 4, as runtimes know it.
+        # Runtimes know pooling of rank 4.
         y = reduce(ops.reshape(self._as_frames(x), (batch, -1, width, channels)), axis=(1, 2))
         return ops.reshape(y, (batch, 1, 1, 1, channels)) if layer.keepdims else y
 
     def _distribute(self, layer, x):
-        """A layer of each step: time is a part of the batch."""
+        """Fold `TimeDistributed`: time joins the batch."""
         y = self._call(layer.layer, ops.reshape(x, (-1, *x.shape[2:])))
         return ops.reshape(y, (*x.shape[:2], *y.shape[1:]))
 
@@ -269,18 +267,18 @@ HANDLERS = {
     layers.GlobalAveragePooling3D: _Folding._global_pooling,
     layers.GlobalMaxPooling3D: _Folding._global_pooling,
     layers.TimeDistributed: _Folding._distribute,
-}  # by the exact class, as a subclass may compute something else
+}  # by exact class, because a subclass may compute something else
 
 
 def is_graph(layer: keras.Layer) -> bool:
-    """Whether a layer is a functional or Sequential model."""
+    """Return whether a layer is a functional model or a built Sequential model."""
     if isinstance(layer, keras.Sequential):
         return layer.built
     return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
 class _Axis:
-    """What a kernel does along an axis: `count` output positions, `pads` before and after."""
+    """A kernel along one axis: `count` output positions, `pads` before and after."""
 
     def __init__(self, size, kernel_size, stride, rate, padding, symmetric=False):
         self.size, self.stride = size, stride
@@ -295,10 +293,10 @@ class _Axis:
         self.count = (size + sum(self.pads) - reach - 1) // stride + 1
 
     def runs(self):
-        """Output positions in a row whose kernels see the same of their steps, and not padding.
+        """Group consecutive output positions whose kernels reach outside the axis equally far.
 
-        Yields `(first, steps, count)`: where the kernel of the first of them begins, which may be
-        before the axis; the steps from there that lie on the axis; and how many they are.
+        Yields `(first, steps, count)`: where the first kernel begins (negative in the padding), the
+        offsets from there that lie on the axis, and the number of output positions.
         """
         firsts = range(-self.pads[0], -self.pads[0] + self.count * self.stride, self.stride)
         seen = [tuple(s for s in self._steps if 0 <= first + s < self.size) for first in firsts]
@@ -307,12 +305,12 @@ class _Axis:
             yield run[0], steps, len(run)
 
     def taps(self, steps):
-        """Where in the kernel steps are."""
+        """Return the indices of steps in the kernel."""
         return [self._steps.index(step) for step in steps]
 
 
 def _frames_of_kernels(frames, shape, kernel, time=None):
-    """A convolution over time as `(frames side by side, kernel)` of consecutive output frames."""
+    """Return `(frames stacked as channels, 2D kernel)` for each run of output frames."""
     if time is None:
         return [(frames, kernel)]
     parts = []
@@ -325,7 +323,7 @@ def _frames_of_kernels(frames, shape, kernel, time=None):
 
 
 def _every(frames, shape, first, stride, count):
-    """Frames `first`, `first + stride`, ...: `(batch * count, height, width, channels)`."""
+    """Return frames `first`, `first + stride`, ..., `(batch * count, height, width, channels)`."""
     batch, time, height, width, channels = shape
     if count == time:
         return frames
@@ -333,8 +331,8 @@ def _every(frames, shape, first, stride, count):
         stride = 1
     pixels = height * width
     if time % stride == 0:
-        # Runtimes have no fast kernel for slices with a stride; and LiteRT leaves most convolutions
-        # right behind a slice in float, which it does not behind a reshape.
+        # Runtimes have no fast kernel for slices with a stride. LiteRT also leaves most
+        # convolutions right after a slice in float, but not after a reshape.
         x = ops.reshape(frames, (batch, time // stride, stride * pixels, channels))
         row, place = divmod(first, stride)
         x = x[:, row : row + count, place * pixels : (place + 1) * pixels]
@@ -349,12 +347,12 @@ def _between_minus_one_and_one(x):
 
 
 def _array(variable):
-    """Its values in float64."""
+    """Return the values of a variable in float64."""
     return ops.convert_to_numpy(variable).astype("float64")
 
 
 def _scale_and_shift(normalization):
-    """What batch normalization multiplies by and adds in inference, by channel."""
+    """Return the factor and the summand of batch normalization in inference, by channel."""
     scale = 1 / np.sqrt(_array(normalization.moving_variance) + normalization.epsilon)
     if normalization.scale:
         scale = scale * _array(normalization.gamma)
@@ -365,7 +363,7 @@ def _scale_and_shift(normalization):
 
 
 def _copy_of(layer):
-    """A function that calls a layer or operation like this one, with its weights, in float32."""
+    """Return a function that calls a float32 copy of a layer or operation."""
     copy = type(layer).from_config(_for_inference(layer.get_config()))
 
     def call(*args, **kwargs):
@@ -378,14 +376,14 @@ def _copy_of(layer):
 
 
 def _for_inference(config):
-    """A config whose dtype policies are float32 and whose loops are unrolled, at any depth."""
+    """Return a config with float32 policies and unrolled loops, at any depth."""
     if isinstance(config, (list, tuple)):
         return type(config)(_for_inference(item) for item in config)
     if not isinstance(config, dict):
         return config
     config = {key: _for_inference(value) for key, value in config.items()}
     dtype = config.get("dtype")
-    if isinstance(dtype, dict):  # a policy
+    if isinstance(dtype, dict):  # a serialized policy
         dtype = dtype.get("config", {}).get("name")
     if isinstance(dtype, str) and "float" in dtype:
         config["dtype"] = "float32"

@@ -1,4 +1,4 @@
-"""A trained model as a LiteRT file (.tflite), for phones and small machines."""
+"""Export a model as a LiteRT file (.tflite), for phones and small machines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from keras_videorel.export.samples import as_samples
 from keras_videorel.extras import check_importable
 from keras_videorel.files import atomic_write, plain_path
 
-# Least share of samples on which a file must agree with Keras.
+# Minimum share of samples on which a file must have the same best class as Keras.
 MIN_AGREEMENT = {"fp32": 0.99, "fp16": 0.99, "dynamic": 0.97, "int8": 0.97}
 _REMEDY = 'A precision of more bits is closer to the model; "int8" may need more calibration clips.'
-# What an int8 file computes in float: attention, and the logits, which 8 bits would tie.
-# Little work, and two in five of the clips whose best class changed (docs/performance.md).
+# An int8 file computes attention and the logits in float. In 8 bits, they cause two in five of
+# the changed best classes, and they are little work (docs/performance.md).
 FLOAT_OPERATORS = ("BATCH_MATMUL", "SOFTMAX")
-LOGITS = "StatefulPartitionedCall:0"  # their operator's name: the first of the outputs by name
+LOGITS = "StatefulPartitionedCall:0"  # the operator of the first output in alphabetical order
 
 
 def export_litert(
@@ -41,33 +41,32 @@ def export_litert(
 ) -> dict:
     """Export a model as a LiteRT file of built-in operators, run it, and compare it with Keras.
 
-    The model is folded first (`folding.fold`). The file takes one sample, `inputs`, float32
-    `(1, ...)`, prepared as the model wants it, whatever the precision. From a classifier it gives
-    `logits` and `probabilities`, from any other model `outputs`, all float32.
+    The model is folded first (`folding.fold`). In every precision, the file takes one normalized
+    sample, `inputs`, float32 `(1, ...)`. A classifier returns `logits` and `probabilities`, any
+    other model returns `outputs`, all float32.
 
     Args:
-        model: A functional or `Sequential` Keras model of one input and one output, and of known
-            sizes.
-        path: The file to write; an older one is replaced.
-        precision: `"fp32"`; `"fp16"`, weights in 16 bits; `"dynamic"`, weights in 8 bits and
-            activations while it runs; `"int8"`, both in 8 bits, but attention and the layer that
-            gives logits in float.
-        calibration: As for `export_model`, a hundred samples or so; needed for `"int8"`.
-        verification: As for `export_model`; by default the samples of calibration, or normal noise
-            if there are none.
-        from_logits: Whether the model gives logits. If not, only a model that ends with a softmax
-            is taken for a classifier.
+        model: A functional or `Sequential` Keras model with one input, one output and known sizes.
+        path: The file to write. An older file is replaced.
+        precision: `"fp32"`; `"fp16"` (weights in 16 bits); `"dynamic"` (weights in 8 bits,
+            activations quantized at run time); or `"int8"` (both in 8 bits, but attention and the
+            layer that computes the logits in float).
+        calibration: As for `export_model`, about a hundred samples. Required for `"int8"`.
+        verification: As for `export_model`; by default the calibration samples, or normal noise
+            without them.
+        from_logits: Whether the model returns logits. If not, only a model that ends with a
+            softmax counts as a classifier.
         min_agreement: As for `export_model`.
-        threads: Threads that the file is run with.
+        threads: Number of threads for the run.
 
     Returns:
-        A dict of figures: those of `agreement.compare`, `precision`, `bytes`, the names of the
-        `operators`, the `largest` absolute output, and the least `seconds` and `keras_seconds` of
-        a sample.
+        A dict of the figures of `agreement.compare` and of `precision`, `bytes`, `operators`
+        (names), `largest` (largest absolute output), `seconds` and `keras_seconds` (the fastest run
+        of a sample in LiteRT and in Keras).
 
     Raises:
-        ValueError: If an argument is out of range, a sample has another shape, the model cannot
-            be folded, or the file does not agree with Keras; then there is no file.
+        ValueError: If an argument is out of range, a sample has the wrong shape, the model cannot
+            be converted, or the file does not agree with Keras. No file is written then.
         ImportError: If `ai-edge-litert` is not installed.
     """
     check_choice("precision", precision, tuple(MIN_AGREEMENT))
@@ -111,7 +110,7 @@ def export_litert(
 
 
 def _operators(content):
-    """Names of the operators of a LiteRT file's bytes, sorted."""
+    """Return the sorted names of the operators in the bytes of a LiteRT file."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0].isupper()}
@@ -121,7 +120,7 @@ def _operators(content):
 
 
 def _without_softmax(model):
-    """The model up to its logits, and whether there was a softmax to leave out."""
+    """Return the model without a final softmax, and whether it had one."""
     last = model.layers[-1]
     if getattr(last, "activation", None) is not keras.activations.softmax:
         return model, False
@@ -132,7 +131,7 @@ def _without_softmax(model):
 
 
 def _convert(folded, precision, calibration, is_classifier):
-    """The bytes of a LiteRT file."""
+    """Return the bytes of a LiteRT file."""
 
     @tf.function(
         input_signature=[tf.TensorSpec(folded.inputs[0].shape, tf.float32, name="inputs")],
@@ -145,7 +144,7 @@ def _convert(folded, precision, calibration, is_classifier):
     module = tf.Module()
     module.variables_of_layers = [variable.value for variable in folded.variables]
     with tempfile.TemporaryDirectory() as folder:
-        # Not keras.export.ExportArchive, which would trace the network several times.
+        # keras.export.ExportArchive would trace the network several times.
         tf.saved_model.save(module, folder, {"serving_default": serve.get_concrete_function()})
         if precision == "int8":
             nodes = [LOGITS] if is_classifier else []
@@ -160,14 +159,14 @@ def _convert(folded, precision, calibration, is_classifier):
             converter.target_spec.supported_types = [tf.float16]
         try:
             return converter.convert()
-        except Exception as error:  # a ConverterError, which has no public name
+        except Exception as error:  # ConverterError has no public name
             raise ValueError(
                 f"`model` cannot be converted to LiteRT: {' '.join(str(error).split())[:500]}"
             ) from error
 
 
 def _compare(path, network, samples, threads):
-    """Figures of a file against the Keras model that gives the same logits or outputs."""
+    """Compare a file with the Keras model that returns the same logits or outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     with plain_path(path) as plain:
@@ -190,8 +189,8 @@ def _compare(path, network, samples, threads):
 
 
 def _timed(run, samples):
-    """Outputs for samples, and the least seconds of one."""
-    run(samples[0])  # the first time takes longer
+    """Return the outputs for samples, and the seconds of the fastest run."""
+    run(samples[0])  # the first run takes longer
     outputs, seconds = [], []
     for sample in samples:
         start = time.perf_counter()

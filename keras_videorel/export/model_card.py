@@ -1,4 +1,4 @@
-"""The model card: what an exported model is, takes and gives, for people."""
+"""Write the model card of an export: what the model is, its inputs and its outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARTNET = (
     "[Appearance-and-Relation Networks for Video Classification](https://arxiv.org/abs/1711.09125)"
 )
 TSN = "[Temporal Segment Networks](https://arxiv.org/abs/1608.00859)"
-# What a network is by the layers that it has.
+# Descriptions of a network by the layers that it has.
 NETWORKS = {
     layers.RelationalLSTM: "A relational LSTM, whose state is a feature map and whose transitions "
     f"are non-local operations, over the features of snippets: {RELATIONAL_LSTM}.",
@@ -52,7 +52,7 @@ def model_card(
     figures: dict[str, dict],
     training: dict | None = None,
 ) -> str:
-    """The text of a model card, Markdown, with the `figures` of each file or folder."""
+    """Return a model card in Markdown, with the `figures` of each file or folder."""
     classes = len(class_names)
     kinds = {type(layer) for layer in _layers(model)}
     if layers.SMART in kinds:  # which says it all

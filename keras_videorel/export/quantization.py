@@ -1,7 +1,7 @@
-"""LiteRT files in 8 bits, converted in a process of their own.
+"""Convert a model to an int8 LiteRT file in a child process.
 
-TensorFlow's calibrator runs the network on samples, and ends the process on some of them, such as
-networks with loops (TensorFlow 2.21). Here that ends a child.
+TensorFlow's calibrator runs the network on samples. With some networks, such as networks with
+loops, it crashes the process (TensorFlow 2.21). A crash then only ends the child process.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def quantize(
     float_operators: Sequence[str],
     float_nodes: Sequence[str],
 ) -> bytes:
-    """The bytes of an int8 file of a SavedModel whose `serving_default` takes `inputs`.
+    """Return the bytes of an int8 file of a SavedModel whose `serving_default` takes `inputs`.
 
-    The samples set the ranges of activations. The operators of these names, and those of the
-    tensors of these names, stay in float.
+    The samples set the ranges of activations. Operators of the types `float_operators`, and the
+    operators that compute the tensors `float_nodes`, stay in float.
     """
     np.save(os.path.join(folder, SAMPLES), np.stack(samples))
     command = f"import runpy; runpy.run_path({os.path.abspath(__file__)!r}, run_name='__main__')"
@@ -56,7 +56,7 @@ def quantize(
 
 
 def main(folder: str, float_operators: str, float_nodes: str) -> None:
-    """What the child does."""
+    """Convert the model; runs in the child process."""
     import tensorflow as tf
 
     samples = np.load(os.path.join(folder, SAMPLES), mmap_mode="r")
@@ -64,7 +64,7 @@ def main(folder: str, float_operators: str, float_nodes: str) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ({"inputs": np.array(x)} for x in samples)
-    # The public way to choose operators; a converter alone takes all or none.
+    # The debugger can leave some operators in float. The converter quantizes all or none.
     options = tf.lite.experimental.QuantizationDebugOptions(
         denylisted_ops=json.loads(float_operators), denylisted_nodes=json.loads(float_nodes)
     )
@@ -75,7 +75,7 @@ def main(folder: str, float_operators: str, float_nodes: str) -> None:
             debug_dataset=converter.representative_dataset,
             debug_options=options,
         )
-    except ValueError as error:  # also where there is no operator in 8 bits
+    except ValueError as error:  # raised, too, if there is no operator to quantize
         raise ValueError(
             "no layer that can be computed in 8 bits, before the one that gives logits, or "
             f"another fault: {error}"
@@ -88,4 +88,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(" ".join(str(error).split()))  # one line, the last of stderr
+        sys.exit(" ".join(str(error).split()))  # the parent reads the last line of stderr

@@ -1,4 +1,4 @@
-"""Samples for the ranges of int8 and for the comparison of a file with its model."""
+"""Samples for int8 calibration and for comparing a file with its model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUM_SAMPLES = 64
 
 
 def as_samples(source: Iterable[np.ndarray] | tf.data.Dataset | None) -> list[np.ndarray]:
-    """Samples `(1, ...)` of an iterable of them, or some of a dataset of batches."""
+    """Return samples `(1, ...)` of an iterable, or the first samples of a dataset of batches."""
     if source is None:
         return []
     if isinstance(source, tf.data.Dataset):
@@ -24,10 +24,10 @@ def as_samples(source: Iterable[np.ndarray] | tf.data.Dataset | None) -> list[np
 
 
 def read_samples(path: str | os.PathLike, clip: ClipSpec, clips: int) -> np.ndarray:
-    """Samples of a video file, float32 `(count, *clip.shape)`.
+    """Read samples of a video file, float32 `(count, *clip.shape)`.
 
     Raises:
-        ValueError: If it cannot be decoded, or the samples are of optical flow.
+        ValueError: If the file cannot be decoded, or `clip` is for optical flow.
     """
     if clip.stream != "rgb":
         raise ValueError("videos have frames, and this model takes optical flow")
@@ -37,7 +37,7 @@ def read_samples(path: str | os.PathLike, clip: ClipSpec, clips: int) -> np.ndar
 
 
 def rendered_samples(clip: ClipSpec) -> list[np.ndarray]:
-    """Samples `(1, *clip.shape)` of rendered videos, whose flow would be nearly none."""
+    """Return samples `(1, *clip.shape)` of rendered videos. Only RGB: they hardly have flow."""
     if clip.stream != "rgb":
         raise ValueError(
             "`calibration` must be given for tflite_int8 of optical flow. Received: None"

@@ -1,4 +1,4 @@
-"""A trained model as a SavedModel that takes raw frames."""
+"""Export a model as a SavedModel that takes raw frames."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from keras_videorel.files import plain_path
 def write(
     model: keras.Model, folder: str, clip: ClipSpec, class_names: tuple[str, ...], clips: int
 ) -> None:
-    """Write a SavedModel of logits with the signatures of `export.export_saved_model`."""
+    """Write a model that returns logits, with the signatures of `export.export_saved_model`."""
     classes, channels = len(class_names), clip.channels
     frames_shape = (None, None, channels)
 
-    # One function for all signatures: the network is traced and stored once.
+    # All signatures share one function, so the network is traced and stored once.
     @tf.function(input_signature=[tf.TensorSpec((None, *clip.shape), tf.float32)])
     def network(x):
         return model(x, training=False)
@@ -32,7 +32,7 @@ def write(
         return transforms.prepare_frames(images, clip)
 
     def of_video(prepared, batch):
-        """Scores of videos from the prepared frames of their samples, all in one row."""
+        """Return the scores of videos from the prepared frames of all their samples."""
         samples = transforms.join_frames(prepared, clip.shape)
         logits = tf.reshape(network(samples), (batch, -1, classes))
         logits = tf.cast(logits, tf.float32)
@@ -50,11 +50,11 @@ def write(
         used, places = tf.unique(tf.reshape(sampling.distinct_samples(time, clips, clip), [-1]))
 
         def picture(jpeg):
-            # Of the three channels that a JPEG has; as in the shards, blue is no flow.
+            # JPEGs of flow have three channels, as in the shards. Blue holds nothing.
             image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
             return prepare(image[tf.newaxis, ..., :channels])[0]
 
-        # Clips overlap: each frame is decoded and prepared once, whatever its size.
+        # Clips overlap, so each frame is decoded and prepared once. Frames may differ in size.
         prepared = tf.map_fn(
             picture,
             tf.reshape(tf.gather(jpegs, used, axis=1), [-1]),
@@ -97,16 +97,16 @@ def write(
 
 
 def scorer(folder: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from samples to the logits that a SavedModel gives."""
+    """Return a function that runs a SavedModel, from samples to logits."""
     with plain_path(folder) as path:
         model = tf.saved_model.load(path)
     return lambda x: model.signatures["preprocessed"](samples=tf.constant(x))["logits"].numpy()
 
 
 def _checked(x, name, shape):
-    """`x`, with an error in the graph where it is empty or has not `shape` behind the batch.
+    """Check in the graph that `x` is not empty and has `shape` after the batch axis.
 
-    Signatures do not check shapes: what comes may have another than the signature says.
+    TensorFlow does not check the shapes of a signature's inputs.
     """
     x = tf.compat.v1.placeholder_with_default(x, [None] * len(x.shape))
     found, fixed = tf.shape(x), tf.constant([-1, *(-1 if n is None else n for n in shape)])
@@ -124,7 +124,7 @@ def _checked(x, name, shape):
 
 
 def _pixels(x, name, channels):
-    """Frames with the channels that the model takes; of RGB also gray ones, or with an alpha."""
+    """Convert frames to the channels of the model; an RGB model also takes gray and RGBA."""
     x = _checked(x, name, (*x.shape[1:-1], None))
     known, what = ([1, 3, 4], "3 channels (RGB), 1 (gray) or 4 (RGBA)")
     if channels != 3:
@@ -140,5 +140,5 @@ def _pixels(x, name, channels):
 
 
 def _in_a_row(frames):
-    """Frames `(..., height, width, channels)` with one axis in front."""
+    """Reshape frames `(..., height, width, channels)` to rank 4."""
     return tf.reshape(frames, tf.concat([[-1], tf.shape(frames)[-3:]], axis=0))

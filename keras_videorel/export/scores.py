@@ -1,4 +1,4 @@
-"""Logits and probabilities: what exported models give, whatever the model itself ends with."""
+"""Logits, probabilities and class names of exported models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 
 def with_logits(model: keras.Model, from_logits: bool) -> keras.Model:
-    """A model that gives logits: the logarithms, where `model` gives probabilities."""
+    """Return a model to logits. Without `from_logits`, they are logarithms of probabilities."""
     if from_logits:
         return model
     logits = ops.log(ops.maximum(ops.cast(model.output, "float32"), 1e-30))
@@ -18,13 +18,13 @@ def with_logits(model: keras.Model, from_logits: bool) -> keras.Model:
 
 
 def scores(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Outputs of a signature: `probabilities` and `logits`, float32 `(batch, classes)`."""
+    """Return the outputs `probabilities` and `logits`, float32 `(batch, classes)`."""
     logits = tf.cast(logits, tf.float32)
     return {"probabilities": tf.nn.softmax(logits), "logits": logits}
 
 
 def check_class_names(model: keras.Model, class_names: Iterable[str] | None) -> tuple[str, ...]:
-    """Names of a model's classes; by default their numbers."""
+    """Return the class names of a model, by default numbers, and check how many there are."""
     classes = model.output_shape[-1]
     names = tuple(map(str, range(classes) if class_names is None else class_names))
     if len(names) != classes:

@@ -1,4 +1,4 @@
-"""Networks of snippets as step models: a video goes in snippet by snippet, a state goes round."""
+"""Export a network of snippets as a model of one snippet, with its state as input and output."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ LITERT = "model_fp32.tflite"  # beside the SavedModel
 MANIFEST = "stream.json"
 COUNT = "count"
 
-# What a tensor of a network of snippets holds.
-_SEQUENCE = "sequence"  # (batch, T, ...): all snippets
-_FOLDED = "folded"  # (batch * T, ...): snippets that know nothing of each other
-_VIDEO = "video"  # (batch, ...): what was made of all of them
-# Keras cannot copy their cells.
+# Kinds of tensors in a network of snippets.
+_SEQUENCE = "sequence"  # (batch, T, ...): features of each snippet, in order
+_FOLDED = "folded"  # (batch * T, ...): features of each snippet, folded into the batch
+_VIDEO = "video"  # (batch, ...): features of the video
+# Keras cannot copy the cells of these layers.
 _CONVOLUTIONAL = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
@@ -47,19 +47,20 @@ def export_stream(
     *,
     from_logits: bool = False,
 ) -> str | os.PathLike:
-    """Export a network of snippets as a model of one snippet with its state in and out.
+    """Export a network of snippets as a model of one snippet, with its state as input and output.
 
-    After n snippets it gives what the network for n snippets gives (`step_model`), in constant
-    time and memory. The folder holds
+    After n snippets, the scores equal the scores of the network for n snippets (`step_model`).
+    Every step takes the same time and memory. The folder holds
 
-    - a SavedModel, whose signatures are `step`, from a prepared `snippet` and the states to
-      `probabilities`, `logits` and the next states; `step_frames`, from raw `frames` in place of
-      the snippet; `initial_state`, from `batch_size` to zeros; and `labels`;
-    - `model_fp32.tflite`: `step` for LiteRT, of batch 1 and built-in operators;
+    - a SavedModel. Its signature `step` takes a prepared `snippet` and the states, and returns
+      `probabilities`, `logits` and the next states. `step_frames` takes raw `frames` instead of
+      the snippet. `initial_state` takes `batch_size` and returns zeros. `labels` returns the class
+      names.
+    - `model_fp32.tflite`: `step` for LiteRT, with batch size 1 and built-in operators.
     - `stream.json`: the shapes of the snippet and of the states.
 
-    An older folder of its kind is replaced. Arguments and errors are those of `export_model`;
-    `model` must be one that `step_model` takes. Returns `path`.
+    An older export of this kind is replaced. `step_model` must accept `model`. Arguments and
+    errors are otherwise the same as for `export_model`. Returns `path`.
     """
     clip.check_model(model)
     class_names = check_class_names(model, class_names)
@@ -72,7 +73,7 @@ def export_stream(
 def write(
     model: keras.Model, folder: str, clip: ClipSpec, class_names: tuple[str, ...], clips: int = 1
 ) -> None:
-    """Write the folder of `export_stream` of a model to logits."""
+    """Write the folder of `export_stream` for a model that returns logits."""
     step = step_model(model)
     names = [name for name in step.input if name != "snippet"]
     shapes = {name: tuple(step.input[name].shape[1:]) for name in step.input}
@@ -122,7 +123,7 @@ def write(
 
 
 def scorer(folder: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from groups of snippets to the logits after the last one, by LiteRT."""
+    """Return a function from groups of snippets to the logits after the last, run by LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     states = read_json(os.path.join(folder, MANIFEST))["states"]
@@ -142,9 +143,9 @@ def scorer(folder: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _litert(take, signature):
-    """The step of one snippet as a LiteRT file, whose only signature it is."""
+    """Convert the step of one snippet to a LiteRT file."""
     concrete = tf.function(take, input_signature=signature).get_concrete_function()
-    # Weights as constants: the converter leaves those of a signature variables, which start empty.
+    # Weights become constants. The converter would leave them as variables that start empty.
     frozen = convert_variables_to_constants_v2(concrete)
 
     def call(*inputs):
@@ -155,25 +156,25 @@ def _litert(take, signature):
 
 
 def step_model(model: keras.Model) -> keras.Model:
-    """A network of T snippets as a model of one, with its state as input and output.
+    """Turn a network of T snippets into a model of one snippet and a state.
 
-    Fed with n snippets, one after the other, it gives after each what the network for n snippets
-    gives for all of them: a recurrent layer is one step of its cell, and a consensus keeps a sum
-    and a count. A step takes the same time and memory, however long the video is.
+    Called for n snippets one after the other, it returns the scores that the network for n
+    snippets returns. A recurrent layer becomes one step of its cell, and an average consensus
+    becomes a sum and a count. Every step takes the same time and memory.
 
     Args:
-        model: A functional or `Sequential` Keras model from `(batch, T, *snippet)` to scores. Each
-            snippet goes through layers in `keras.layers.TimeDistributed`, or folded into the
-            batch; snippets meet in recurrent layers that go forward, and in `SegmentConsensus`.
-            The step model shares its weights.
+        model: A functional or `Sequential` Keras model from `(batch, T, *snippet)` to scores. It
+            encodes snippets in `keras.layers.TimeDistributed` or folded into the batch. Only
+            forward recurrent layers and `SegmentConsensus` may combine them. The step model shares
+            its weights.
 
     Returns:
         A functional `keras.Model` from a dict of `snippet`, `(batch, *snippet)`, and states to a
-        dict of `scores` and the next states, all float32. States are named after their layers,
-        `relational_lstm_0` (H_t) and `relational_lstm_1` (C_t); a stream begins with zeros.
+        dict of `scores` and the next states, all float32. States are named after their layers:
+        `relational_lstm_0` is H_t and `relational_lstm_1` is C_t. A stream begins with zeros.
 
     Raises:
-        ValueError: If snippets meet in other layers, or do not meet.
+        ValueError: If other layers combine snippets, or no layer does.
     """
     if not is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
@@ -190,8 +191,8 @@ def step_model(model: keras.Model) -> keras.Model:
     snippet = keras.Input(shape[2:], name="snippet")
     steps = _Steps(shape[1])
     sequence = steps.marked(ops.expand_dims(snippet, axis=1), _SEQUENCE)
-    # What `keras.models.clone_model` does, which has no place for further inputs.
-    # Keras 3.12 has no default for `operation_fn`.
+    # `keras.models.clone_model` does the same, but cannot add inputs. Keras 3.12 requires
+    # `operation_fn`.
     scores = model._run_through_graph(sequence, operation_fn=lambda layer: layer, call_fn=steps)
     if steps.kind(scores) != _VIDEO:
         raise ValueError(
@@ -204,27 +205,27 @@ def step_model(model: keras.Model) -> keras.Model:
 
 
 def _is_steppable(layer):
-    """Whether a recurrent layer can be one step of its cell."""
+    """Return whether a layer is recurrent and one step of its cell can replace it."""
     if not isinstance(layer, keras.layers.RNN) or isinstance(layer, _CONVOLUTIONAL):
         return False
     return not layer.return_state and not layer.go_backwards
 
 
 class _Steps:
-    """Calls the operations of a network of T snippets for one snippet, and collects the states."""
+    """Calls the operations of a network for one snippet, and collects the states."""
 
     def __init__(self, segments):
-        self.states, self.next_states = {}, {}  # inputs, and outputs of the same names
+        self.states, self.next_states = {}, {}  # inputs and outputs by the same names
         self._segments = segments
-        self._marked = {}  # kind by id, with the tensor, for an id lives as long as that
+        self._marked = {}  # from id to (kind, tensor); holding the tensor keeps its id unique
 
     def marked(self, x, kind):
-        """The tensor, known to be of a kind."""
+        """Remember the kind of a tensor, and return the tensor."""
         self._marked[id(x)] = kind, x
         return x
 
     def kind(self, x):
-        """What a tensor is known to hold."""
+        """Return the kind of a tensor."""
         return self._marked[id(x)][0]
 
     def __call__(self, operation, *args, **kwargs):
@@ -232,7 +233,7 @@ class _Steps:
         kinds = {self.kind(x) for x in tensors}
         x = tensors[0]
         if isinstance(operation, UnfoldSegments) and len(tensors) == 2:
-            return self._sequence(x)  # of the second it takes the number of snippets
+            return self._sequence(x)  # the second tensor only tells the number of snippets
         if len(tensors) == 1 and kinds == {_SEQUENCE}:
             if _is_steppable(operation):
                 output = self._recurrent(operation, x)
@@ -243,7 +244,7 @@ class _Steps:
                 return self._sequence(operation.layer(ops.squeeze(x, axis=1)))
             if isinstance(operation, SegmentConsensus):
                 return self.marked(self._consensus(operation, x), _VIDEO)
-        # An operation of keras.ops, which has no public name.
+        # The class of this keras.ops operation has no public name.
         if len(tensors) == 1 and type(operation).__name__ == "Reshape":
             folded = self._reshape(operation, x)
             if folded is not None:
@@ -260,11 +261,11 @@ class _Steps:
         return result
 
     def _sequence(self, x):
-        """A sequence of one snippet."""
+        """Return features of one snippet as a sequence of length 1."""
         return self.marked(ops.expand_dims(x, axis=1), _SEQUENCE)
 
     def _reshape(self, operation, x):
-        """Snippets folded into the batch, unfolded, or reshaped one by one; `None` if neither."""
+        """Fold snippets into the batch, unfold them, or reshape each; otherwise `None`."""
         before, after = operation.input.shape, operation.output.shape
         if self.kind(x) == _VIDEO or None in (*before[1:], *after[1:]):
             return None
@@ -282,7 +283,7 @@ class _Steps:
             self._state(f"{layer.name}_{place}", state.shape[1:])
             for place, state in enumerate(keras.tree.flatten(initial))
         ]
-        layer.cell.name = f"{layer.name}_cell"  # Keras names those of all layers alike
+        layer.cell.name = f"{layer.name}_cell"  # Keras gives all cells of a class one name
         output, following = layer.cell(
             ops.squeeze(x, axis=1), keras.tree.pack_sequence_as(initial, states)
         )
@@ -303,7 +304,7 @@ class _Steps:
         if layer.consensus == "average":
             self.next_states[name] = state + x
             result = (state + x) / ops.reshape(self.next_states[COUNT], shape)
-        else:  # the state of zeros, of no snippet, is no maximum
+        else:  # before the first snippet, the state of zeros is not a maximum
             first = ops.reshape(self.states[COUNT], shape) < 0.5
             result = self.next_states[name] = ops.where(first, x, ops.maximum(state, x))
         return ops.cast(result, layer.compute_dtype)

@@ -1,4 +1,4 @@
-"""Keras layers of the two papers; they import Keras alone and run on each of its backends."""
+"""Keras layers of the two papers. They import only Keras and run on all of its backends."""
 
 from keras_videorel.layers.progressive_batch_normalization import (
     ProgressiveBatchNormalization,

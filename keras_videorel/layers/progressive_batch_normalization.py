@@ -1,4 +1,4 @@
-"""Batch normalization whose statistics follow the data slowly, in training as in inference."""
+"""Batch normalization with moving statistics in training and inference."""
 
 import keras
 from keras import ops
@@ -8,48 +8,46 @@ from keras_videorel.checks import check_number
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization by the moving statistics (Relational LSTM, Sec. 5.2).
+    """Batch normalization with moving statistics (Relational LSTM, Sec. 5.2).
 
-    With few videos and small batches the statistics of a batch are far from the moving ones, and
-    a network that trains with the former and is tested with the latter overfits. This layer
-    uses the moving mean and variance, m and s, in both:
+    With few videos and small batches, the statistics of a batch differ much from the moving
+    statistics. A network that trains with batch statistics and is tested with moving statistics
+    then overfits. This layer uses the moving mean m and variance s in both cases:
 
-    - `y = gamma * (x - m) / sqrt(s + epsilon) + beta`,
-    - in training, after that, `m = momentum * m + (1 - momentum) * mean(x)`, and s likewise.
+    - `y = gamma * (x - m) / sqrt(s + epsilon) + beta`;
+    - in training, afterwards, `m = momentum * m + (1 - momentum) * mean(x)`, and the same for s.
 
-    No gradient flows through the statistics: to the loss they are constants. It is meant for
-    networks with trained statistics; those of a new layer (0 and 1) take some
-    `1 / (1 - momentum)` steps to follow the data.
+    No gradient flows through the statistics. The layer is meant for networks with trained
+    statistics. In a new layer, they need about `1 / (1 - momentum)` steps to follow the data.
 
-    The paper's momentum, "e.g. 0.001, 0.0005", is the weight of the batch; in Keras it is the
-    weight of the past, 0.999 and 0.9995.
+    The momentum of the paper, "e.g. 0.001, 0.0005", is the weight of the batch. The momentum of
+    Keras is the weight of the past, here 0.999 or 0.9995.
 
-    The statistics are those of the whole batch, whatever the number of devices it is spread
-    over (`tf.distribute.MirroredStrategy`), so `synchronized` makes no difference. A frozen
-    layer (`trainable=False`) keeps its statistics.
+    With several devices (`tf.distribute.MirroredStrategy`), the statistics cover the global batch,
+    and `synchronized` has no effect. A frozen layer (`trainable=False`) keeps its statistics.
 
     Args:
         axis: The axis of the channels.
         momentum: Weight of the past in the moving statistics, in [0, 1].
         epsilon: Added to the variance.
-        **kwargs: The other arguments of `keras.layers.BatchNormalization`, but not `renorm`.
+        **kwargs: Other arguments of `keras.layers.BatchNormalization`, except `renorm`.
 
     Call arguments:
         inputs: Tensor of any rank.
         training: Whether to update the moving statistics.
-        mask: Optional, in the shape of the inputs without their last axis, or of the first axes
-            of that, as `(batch, time)`: the positions that the statistics are of. A batch without
-            any leaves them as they are.
+        mask: Positions that count in the statistics. Optional. Its shape is the input shape
+            without the last axis, or the first axes of it, such as `(batch, time)`. If every
+            position is masked, the statistics do not change.
 
     Input shape:
-        Any, with a known number of channels.
+        Any shape with a known number of channels.
 
     Output shape:
         The input shape.
 
     Raises:
-        ValueError: If `renorm` is set, `momentum` is out of range, or the mask has another rank
-            than described or comes with another `axis` than the last.
+        ValueError: If `renorm` is set, `momentum` is out of range, a mask has the wrong rank, or a
+            mask is given although `axis` is not the last axis.
 
     Example:
 
@@ -85,61 +83,60 @@ class ProgressiveBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _update_statistics(self, inputs, mask):
-        """One step of the moving statistics towards those of the batch."""
+        """Move the moving statistics one step toward the statistics of the batch."""
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         inputs = ops.stop_gradient(ops.cast(inputs, dtype))
         moving_mean = ops.cast(self.moving_mean, dtype)
         moving_variance = ops.cast(self.moving_variance, dtype)
 
-        # Keras's synchronized moments are sums of x and x^2, whose difference is lost to rounding
-        # where the mean is large. The moving mean is near it, and the same on all devices.
+        # Keras computes synchronized moments from sums of x and x^2, which loses precision if the
+        # mean is large. So the moving mean, which is the same on all devices, is subtracted first.
         shape = [1] * len(inputs.shape)
         shape[self.axis] = -1
-        centred = inputs - ops.reshape(moving_mean, shape)
+        centered = inputs - ops.reshape(moving_mean, shape)
         step = 1.0 - self.momentum
         if mask is None:
-            mean, variance = self._global_moments(centred)
+            mean, variance = self._global_moments(centered)
         else:
             valid = ops.cast(ops.expand_dims(ops.cast(mask, "bool"), -1), dtype)
             valid = ops.broadcast_to(valid, ops.shape(inputs))
-            # `where`, as what is masked may be no number.
-            centred = ops.where(valid > 0, centred, 0.0)
+            # `where`, because masked values may be NaN.
+            centered = ops.where(valid > 0, centered, 0.0)
             share, _ = self._global_moments(valid)
             step = step * ops.cast(share > 0, dtype)
             share = ops.where(share > 0, share, 1.0)
-            mean = self._global_moments(centred)[0] / share
-            square = self._global_moments(ops.square(centred))[0] / share
+            mean = self._global_moments(centered)[0] / share
+            square = self._global_moments(ops.square(centered))[0] / share
             variance = ops.maximum(square - ops.square(mean), 0.0)
         self.moving_mean.assign(moving_mean + step * mean)
         self.moving_variance.assign(moving_variance + step * (variance - moving_variance))
 
     def _global_moments(self, x):
-        """Mean and variance per channel over the batch of all devices."""
-        # The other backends have one array of the global batch, or one device, and refuse this.
+        """Return the mean and variance of each channel over the global batch."""
+        # The other backends hold the global batch in one array, or use one device, and refuse it.
         synchronized = keras.backend.backend() == "tensorflow"
         return ops.moments(x, axes=self._reduction_axes, synchronized=synchronized)
 
 
 def swap_batch_normalization(model, momentum=0.999):
-    """A copy of a model whose batch normalizations are `ProgressiveBatchNormalization`.
+    """Copy a model and replace batch normalization by `ProgressiveBatchNormalization`.
 
-    Every `keras.layers.BatchNormalization` of the model is replaced by one of the same name,
-    arguments and weights: in nested models and in wrappers such as `TimeDistributed` too, and
-    by `progressive=True` in this package's own layers. All else is as it was: the weights, the
-    `trainable` flags, what is shared, and, the statistics being the same, the outputs in
-    inference. In a network that is called with `training=False` the statistics stay fixed.
+    Each `keras.layers.BatchNormalization` is replaced by a layer with the same name, arguments and
+    weights. This includes nested models and wrappers such as `TimeDistributed`. The layers of this
+    package get `progressive=True`. Weights, `trainable` flags, shared layers and the outputs in
+    inference stay the same.
 
     Args:
-        model: A functional or `Sequential` Keras model; so are the models inside it.
-        momentum: Momentum of the moving statistics, see `ProgressiveBatchNormalization`; also
-            of those that the model has already.
+        model: A functional or `Sequential` Keras model. Models inside it must be, too.
+        momentum: Momentum of the moving statistics. It also applies to the
+            `ProgressiveBatchNormalization` layers that the model already has.
 
     Returns:
-        A new model that shares nothing with `model`. It is not compiled, even where `model` is.
+        A new model that shares nothing with `model`. The new model is not compiled.
 
     Raises:
-        ValueError: If the model, or a layer of it, cannot be copied, or a batch normalization
-            in it cannot be replaced.
+        ValueError: If the model or one of its layers cannot be copied, or a batch normalization
+            cannot be replaced.
 
     Example:
 
@@ -157,7 +154,7 @@ def swap_batch_normalization(model, momentum=0.999):
             f"layers with `get_config()`. Received: model={model!r}, which cannot be copied: "
             f"{error}"
         ) from error
-    # Keras has no public list of the layers inside layers.
+    # Keras has no public method that lists the layers inside layers.
     originals, copies = model._flatten_layers(), copy._flatten_layers()
     for layer in copies:
         if type(layer) is keras.layers.BatchNormalization:
@@ -177,10 +174,10 @@ def swap_batch_normalization(model, momentum=0.999):
             f"Received: model={model.name}"
         )
     for old, new in zip(model.weights, copy.weights, strict=True):
-        # jax would let both variables hold one array, and a step of one model take it away.
+        # In JAX, both variables would hold one array, and a train step of one model deletes it.
         new.assign(ops.copy(old))
-    # From the outside in, as setting it for a layer sets it for all layers inside: what holds
-    # another layer, shared or not, holds more.
+    # Setting `trainable` of a layer also sets it for the layers inside, so outer layers go first.
+    # A layer that holds another layer holds more layers.
     pairs = zip(originals, copies, strict=True)
     for old, new in sorted(pairs, key=lambda pair: -len(pair[0]._flatten_layers())):
         new.trainable = old.trainable
@@ -188,21 +185,21 @@ def swap_batch_normalization(model, momentum=0.999):
 
 
 def _copy_model(model, momentum, copies):
-    """A functional or Sequential model anew; `copies`: those of layers met, by the id."""
+    """Copy a functional or Sequential model. `copies` maps ids of layers to their copies."""
 
     def copy_layer(layer):
         if id(layer) not in copies:
             if isinstance(layer, keras.Model):
                 copies[id(layer)] = _copy_model(layer, momentum, copies)
             elif type(layer) is keras.layers.TimeDistributed:
-                # From its config it would not share with others what it wraps.
+                # A copy from its config would not share the wrapped layer.
                 config = {**layer.get_config(), "layer": copy_layer(layer.layer)}
                 copies[id(layer)] = keras.layers.TimeDistributed(**config)
             else:
                 copies[id(layer)] = _copy_layer(layer, momentum)
         return copies[id(layer)]
 
-    # clone_model would compile the copy as well, with losses that need not be registered.
+    # clone_model would also compile the copy, which fails for losses that are not registered.
     compiled, model.compiled = model.compiled, False
     try:
         copy = keras.models.clone_model(model, clone_function=copy_layer)
@@ -226,7 +223,7 @@ def _copy_layer(layer, momentum):
 
 
 def _swapped_config(config, momentum):
-    """A config in which the serialized layers, at any depth, are swapped."""
+    """Return a config in which serialized batch normalizations are swapped, at any depth."""
     if isinstance(config, (list, tuple)):
         items = [_swapped_config(item, momentum) for item in config]
         return tuple(items) if isinstance(config, tuple) else items
@@ -250,5 +247,5 @@ def _swapped_config(config, momentum):
 
 
 def _has_switch(registered_name, config):
-    """Whether a layer is one of ours whose config chooses its batch normalizations."""
+    """Return whether a layer is from this package and has the argument `progressive`."""
     return registered_name.startswith("keras_videorel>") and "progressive" in config

@@ -6,26 +6,26 @@ from keras import ops
 from keras_videorel.layers.relational_lstm_cell import RelationalLSTMCell
 from keras_videorel.layers.time_mask import time_mask
 
-OF_THE_CELL = {"spatial_shape", "name", "trainable", "dtype"}  # not arguments of the layer's own
+OF_THE_CELL = {"spatial_shape", "name", "trainable", "dtype"}  # config of the cell alone
 
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class RelationalLSTM(keras.layers.RNN):
     """Relational LSTM over a sequence of feature maps (Sec. 3, Eq. 3).
 
-    The same as `keras.layers.RNN(RelationalLSTMCell(...))`, with the same weights (see
-    `RelationalLSTMCell`), but for feature maps in and out, and for what the loop over time does:
-    `r(X_t, X_t)` and `theta(X_t)` of all steps are computed at once before it, and it keeps what
-    depends on `H_{t-1}`.
+    The layer computes the same as `keras.layers.RNN(RelationalLSTMCell(...))` and has the same
+    weights (see `RelationalLSTMCell`), but takes and returns feature maps. Before the loop over
+    time, it computes `r(X_t, X_t)` and `theta(X_t)` for all steps at once. The loop only computes
+    the terms that depend on `H_{t-1}`.
 
     Args:
-        units: Channels of the hidden state; half of the input's in the paper.
+        units: Channels of the hidden state; half of the input channels in the paper.
         embedding_dim: Size of the embeddings; `units` by default.
-        return_sequences: Whether to return the hidden state of all steps or of the last one.
+        return_sequences: Whether to return the hidden states of all steps or of the last step.
         return_state: Whether to return the last hidden state and cell state as well.
-        stateful: Whether the last states of a batch are the first of the next one.
-        go_backwards: Whether to go from the last step to the first.
-        unroll: Whether to unroll the loop, as LiteRT needs.
+        stateful: Whether the last states of a batch are the initial states of the next batch.
+        go_backwards: Whether to process the steps in reverse order.
+        unroll: Whether to unroll the loop, which LiteRT requires.
         **kwargs: Other arguments of `RelationalLSTMCell` (activations, `use_bias`,
             initializers, regularizers, constraints, `dropout`, `recurrent_dropout`, `seed`,
             `use_scale`); `zero_output_for_mask` as for `keras.layers.RNN`; `name`, `dtype`,
@@ -35,21 +35,21 @@ class RelationalLSTM(keras.layers.RNN):
         sequences: Feature maps of all steps.
         initial_state: `[H_0, C_0]`, zeros by default: feature maps `(batch, height, width,
             units)`, or flat.
-        mask: Boolean `(batch, time)`; a step that is `False` leaves the states as they are. A
-            mask of more axes, as `keras.layers.Masking` makes of feature maps, is `False` for a
-            step where all of it is.
-        training: Whether to drop.
+        mask: Boolean `(batch, time)`. The states do not change in a step with `False`. With more
+            axes, as from `keras.layers.Masking` on feature maps, a step is masked if all its values
+            are `False`.
+        training: Whether to apply dropout.
 
     Input shape:
         `(batch, time, height, width, channels)`; height and width must be known.
 
     Output shape:
         `(batch, height, width, units)`, or `(batch, time, height, width, units)` with
-        `return_sequences=True`; with `return_state=True` a tuple of it and two states
+        `return_sequences=True`. With `return_state=True`, a tuple of the output and two states
         `(batch, height, width, units)`.
 
     Raises:
-        ValueError: If an argument is out of range, or the input is no sequence of feature maps.
+        ValueError: If an argument is out of range, or the input is not a sequence of feature maps.
 
     Example:
 
@@ -79,7 +79,7 @@ class RelationalLSTM(keras.layers.RNN):
             for key in ("name", "trainable", "activity_regularizer", "zero_output_for_mask")
             if key in kwargs
         }
-        # The size of the feature maps is set when the layer is built.
+        # `build` sets the size of the feature maps.
         cell = RelationalLSTMCell(
             units, spatial_shape=(1, 1), embedding_dim=embedding_dim, name="cell", **kwargs
         )
@@ -108,8 +108,8 @@ class RelationalLSTM(keras.layers.RNN):
         )
 
     def call(self, sequences, initial_state=None, mask=None, training=False, sequences_mask=None):
-        # Keras 3.15.1 hands on what a layer before masked as `mask`, beside an initial state as
-        # `sequences_mask`, which its own recurrent layers do not take.
+        # Keras 3.15.1 passes the mask of the layer before as `mask`. With an initial state, it
+        # passes the mask as `sequences_mask`, which its own recurrent layers do not take.
         mask = time_mask(sequences_mask if mask is None else mask)
         if initial_state is not None:
             initial_state = [ops.reshape(s, (-1, self.cell.output_size)) for s in initial_state]
@@ -123,31 +123,32 @@ class RelationalLSTM(keras.layers.RNN):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         if training and self.cell.dropout > 0:
-            # One mask for all steps.
+            # All steps share one dropout mask.
             sequences = sequences * self.cell.get_dropout_mask(sequences[:, 0])[:, None]
         terms = self.cell.project_inputs(self._at_positions(sequences))
         return super().inner_loop(terms, initial_state, mask, training)
 
     def get_initial_state(self, batch_size):
-        """Zeros, flat; after the layer is built, which is when the size of maps is known."""
+        """Return flat zeros. The layer must be built, so that the size of maps is known."""
         if not self.cell.built:
             raise ValueError(f"{self.name!r} must be built before its initial state has a size")
         return super().get_initial_state(batch_size)
 
     def attention_maps(self, sequences, initial_state=None, per_gate=False):
-        """The weights of `r(X_t, X_t)` and `r(X_t, H_{t-1})`: who looks where.
+        """Return the attention maps, which are the weights of `r(X_t, X_t)` and `r(X_t, H_{t-1})`.
 
         Args:
-            sequences: Feature maps `(batch, time, height, width, channels)` of a known number
+            sequences: Feature maps `(batch, time, height, width, channels)` with a known number
                 of steps.
             initial_state: As for a call.
-            per_gate: Whether to return the weights of the four gates (i, f, g, o) or their mean.
+            per_gate: Whether to return the weights of each gate (i, f, g, o) or their mean.
 
         Returns:
             Two tensors `(batch, time, height, width, height, width)`, or `(batch, time, 4,
-            height, width, height, width)` with `per_gate=True`: for each step and each position
-            of X_t, weights over the positions of X_t, and of H_{t-1}, which sum to 1. Steps are
-            in the order of `sequences`, also with `go_backwards=True`.
+            height, width, height, width)` with `per_gate=True`. For each step and each position
+            of X_t, the first holds weights over the positions of X_t, and the second over the
+            positions of H_{t-1}. The weights sum to 1. Steps are in the order of `sequences`, also
+            with `go_backwards=True`.
         """
         sequences = ops.convert_to_tensor(sequences, dtype=self.compute_dtype)
         if not self.built:
@@ -174,12 +175,12 @@ class RelationalLSTM(keras.layers.RNN):
         return tuple(results)
 
     def _at_positions(self, sequences):
-        """`(batch, time, positions, channels)`."""
+        """Reshape to `(batch, time, positions, channels)`."""
         time, channels = ops.shape(sequences)[1], sequences.shape[-1]
         return ops.reshape(sequences, (-1, time, self.cell.positions, channels))
 
     def _as_maps(self, x):
-        """`(batch, [time,] height, width, units)` from flat features."""
+        """Reshape flat features to `(batch, [time,] height, width, units)`."""
         time = (ops.shape(x)[1],) if len(x.shape) == 3 else ()
         return ops.reshape(x, (-1, *time, *self.cell.spatial_shape, self.cell.units))
 
@@ -197,4 +198,4 @@ class RelationalLSTM(keras.layers.RNN):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)  # keras.layers.RNN looks for a cell
+        return cls(**config)  # `from_config` of keras.layers.RNN expects a cell

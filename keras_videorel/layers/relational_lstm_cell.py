@@ -13,8 +13,8 @@ GATES = 4  # i, f, g, o: input, forget, candidate, output, in the order of keras
 class RelationalLSTMCell(keras.layers.LSTMCell):
     """Cell of a relational LSTM (Sec. 3, Eq. 3), for `keras.layers.RNN`.
 
-    An LSTM cell whose state is a feature map, and whose transitions are generalized non-local
-    operations `r` over its positions in place of matrix products:
+    The state of this LSTM cell is a feature map. Generalized non-local operations `r` over its
+    positions replace the matrix products of an LSTM:
 
         i_t = sigmoid(r_ix(X_t, X_t) + r_ih(X_t, H_{t-1}))
         f_t = sigmoid(r_fx(X_t, X_t) + r_fh(X_t, H_{t-1}))
@@ -24,28 +24,30 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         H_t = o_t * tanh(C_t)
 
     with `r(X, Y)_i = sum_j softmax_j(theta(x_i)^T phi(y_j)) g(y_j)` (Eq. 2 and 4); see
-    `keras_videorel.ops.nonlocal_operation`. With one position it is a `keras.layers.LSTMCell`.
-    `keras_videorel.layers.RelationalLSTM` takes and gives feature maps, with the same weights.
+    `keras_videorel.ops.nonlocal_operation`. With one position, it is a `keras.layers.LSTMCell`.
+    `keras_videorel.layers.RelationalLSTM` has the same weights, but takes and returns feature
+    maps.
 
-    `keras.layers.RNN` takes masks `(batch, time)`. `keras.layers.Masking` makes them of flat
-    features, of feature maps it makes masks of positions: put a `keras.layers.Reshape((T, -1))`
-    before it, or use `RelationalLSTM`, which takes both.
+    `keras.layers.RNN` takes masks `(batch, time)`. `keras.layers.Masking` only makes such masks
+    from flat features. For feature maps, use `RelationalLSTM`, or put
+    `keras.layers.Reshape((T, -1))` before `Masking`.
 
-    The eight relations have their own embeddings, stored by kind; the axis of size 4 is the gate,
-    in the order i, f, g, o. With C input channels, u units and embedding dimension d:
+    Each of the eight relations has its own embeddings. A weight holds the embeddings of four
+    relations; its axis of size 4 is the gate, in the order i, f, g, o. With C input channels, u
+    units and embedding dimension d:
 
-    | weight    | shape     | symbol                       |                       |
-    |-----------|-----------|------------------------------|-----------------------|
-    | `theta_x` | (C, 4, d) | W_theta of r_ix, r_fx, r_gx, r_ox | embeds x_i       |
-    | `phi_x`   | (C, 4, d) | W_phi of the same            | embeds x_j            |
-    | `g_x`     | (C, 4, u) | W_g of the same              | what is taken of x_j  |
-    | `theta_h` | (C, 4, d) | W_theta of r_ih, r_fh, r_gh, r_oh | embeds x_i       |
-    | `phi_h`   | (u, 4, d) | W_phi of the same            | embeds h_j of t - 1   |
-    | `g_h`     | (u, 4, u) | W_g of the same              | what is taken of h_j  |
-    | `bias`    | (4, u)    | none in Eq. 3                | if `use_bias`         |
+    | weight    | shape     | symbol                            | applies to         |
+    |-----------|-----------|-----------------------------------|--------------------|
+    | `theta_x` | (C, 4, d) | W_theta of r_ix, r_fx, r_gx, r_ox | x_i of X_t         |
+    | `phi_x`   | (C, 4, d) | W_phi of the same relations       | x_j of X_t         |
+    | `g_x`     | (C, 4, u) | W_g of the same relations         | x_j of X_t         |
+    | `theta_h` | (C, 4, d) | W_theta of r_ih, r_fh, r_gh, r_oh | x_i of X_t         |
+    | `phi_h`   | (u, 4, d) | W_phi of the same relations       | h_j of H_{t-1}     |
+    | `g_h`     | (u, 4, u) | W_g of the same relations         | h_j of H_{t-1}     |
+    | `bias`    | (4, u)    | not in Eq. 3                      | gates (`use_bias`) |
 
-    The paper leaves some choices open; the defaults are d = u, no scale and no bias, since the
-    equations have none, and zero initial states (Sec. 4).
+    The paper leaves some choices open. The defaults are d = u, zero initial states (Sec. 4), and,
+    as in the equations, no scale and no bias.
 
     Args:
         units: Channels u of the hidden state; C / 2 in the paper.
@@ -55,35 +57,35 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         recurrent_activation: Activation of the gates.
         use_bias: Whether gates have a bias; not in Eq. 3.
         kernel_initializer: Initializer of the projections of the input: `theta_x`, `phi_x`,
-            `g_x`, `theta_h`. It is called for each of their four matrices, so the fan of
-            Glorot's is that of a projection.
-        recurrent_initializer: The same for the projections of the state: `phi_h`, `g_h`.
+            `g_x`, `theta_h`. It is called for each gate, so that Glorot initializers use the fan
+            of one projection.
+        recurrent_initializer: Initializer of the projections of the state: `phi_h`, `g_h`.
         bias_initializer: Initializer of the bias.
-        unit_forget_bias: Whether the bias of the forget gate begins at 1.
+        unit_forget_bias: Whether the bias of the forget gate starts at 1.
         kernel_regularizer: Regularizer of the projections of the input.
         recurrent_regularizer: Regularizer of the projections of the state.
         bias_regularizer: Regularizer of the bias.
         kernel_constraint: Constraint of the projections of the input.
         recurrent_constraint: Constraint of the projections of the state.
         bias_constraint: Constraint of the bias.
-        dropout: Rate at which input features are dropped, the same ones in all steps.
-        recurrent_dropout: Rate at which features of the hidden state are dropped.
+        dropout: Dropout rate of the input features. All steps share one dropout mask.
+        recurrent_dropout: Dropout rate of the hidden state.
         seed: Seed of dropout.
         use_scale: Whether to divide exponents by sqrt(d); Eq. 4 does not.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        inputs: Feature maps of one step; or, of rank 3, what `project_inputs` made of them.
-        states: Hidden and cell state, `[H_{t-1}, C_{t-1}]`.
-        training: Whether to drop.
+        inputs: Feature maps of one step, or, with rank 3, the result of `project_inputs`.
+        states: Hidden state and cell state, `[H_{t-1}, C_{t-1}]`.
+        training: Whether to apply dropout.
 
     Input shape:
         `(batch, height, width, channels)` or flat `(batch, height * width * channels)`; states
         `(batch, height * width * units)`.
 
     Output shape:
-        `(batch, height * width * units)`, with states of the same shape: `keras.layers.RNN`
-        handles states of rank 2.
+        `(batch, height * width * units)`, and states of the same shape. `keras.layers.RNN`
+        requires states of rank 2.
 
     Raises:
         ValueError: If an argument is out of range, or the input does not fit `spatial_shape`.
@@ -124,8 +126,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         use_scale=False,
         **kwargs,
     ):
-        # keras.layers.LSTMCell keeps these arguments, their config, and one dropout mask for all
-        # steps of a sequence; states, weights and the step are ours.
+        # keras.layers.LSTMCell handles these arguments, their config and the dropout mask. This
+        # class replaces the states, the weights and the step.
         super().__init__(
             check_integer("units", units, 1),
             activation=activation,
@@ -191,7 +193,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
             if training and self.dropout > 0:
                 inputs = inputs * self.get_dropout_mask(inputs)
             inputs = self.project_inputs(self._at_positions(inputs))
-        # From (batch, positions, 4 * (units + embedding_dim)).
+        # inputs: (batch, positions, 4 * (units + embedding_dim))
         x_terms, queries = ops.split(inputs, [GATES * self.units], axis=-1)
         x_terms = ops.reshape(x_terms, (-1, self.positions, GATES, self.units))
         queries = ops.reshape(queries, (-1, self.positions, GATES, self.embedding_dim))
@@ -210,10 +212,15 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         return h, [h, c]
 
     def project_inputs(self, x):
-        """All of a step that needs no state: `r(X_t, X_t)`, bias, and `theta(X_t)` for `H_{t-1}`.
+        """Compute the terms of a step that do not depend on the state.
 
-        From `(..., positions, channels)` to `(..., positions, 4 * (units + embedding_dim))`;
-        leading axes may be batch and time.
+        These are `r(X_t, X_t)` with the bias, and `theta(X_t)` of the relations with `H_{t-1}`.
+
+        Args:
+            x: `(..., positions, channels)`; the leading axes may be batch and time.
+
+        Returns:
+            `(..., positions, 4 * (units + embedding_dim))`.
         """
         x_terms, _ = self.relate_inputs(x)
         if self.bias is not None:
@@ -225,7 +232,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_inputs(self, x):
-        """The four `r(X_t, X_t)` of `x`, `(..., positions, channels)`, and their weights.
+        """Compute `r(X_t, X_t)` of the four gates for `x`, `(..., positions, channels)`.
 
         Returns:
             `(Z, omega)`: `(..., positions, 4, units)` and `(..., 4, positions, positions)`.
@@ -238,7 +245,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def relate_state(self, queries, h):
-        """The four `r(X_t, H_{t-1})` and their weights, as `relate_inputs`.
+        """Compute `r(X_t, H_{t-1})` of the four gates; returns `(Z, omega)` as `relate_inputs`.
 
         `queries` are `theta(X_t)`, `(batch, positions, 4, embedding_dim)`, and `h` is `H_{t-1}`,
         `(batch, positions, units)`.
@@ -248,10 +255,10 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def attention_maps(self, x, h):
-        """The weights of `r(X_t, X_t)` and of `r(X_t, H_{t-1})`.
+        """Return the weights of `r(X_t, X_t)` and of `r(X_t, H_{t-1})`.
 
         Both are `(batch, 4, positions, positions)`. `x` is `X_t`, `(batch, positions, channels)`,
-        and `h` is `H_{t-1}`, flat.
+        and `h` is the flat `H_{t-1}`.
         """
         h = ops.reshape(h, (-1, self.positions, self.units))
         of_state = self.relate_state(project(x, self.theta_h), h)
@@ -263,7 +270,8 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         place = len(self.weights)
 
         def initialize(shape, dtype=None):
-            # Gate by gate, for the fan of a projection; stored as one matrix, for one product.
+            # Each gate is initialized alone, with the fan of one projection. The gates are stored
+            # as one weight, so that one product computes all of them.
             gates = [_reseeded(initializer, GATES * place + gate) for gate in range(GATES)]
             return ops.stack([gate((rows, columns), dtype=dtype) for gate in gates], axis=1)
 
@@ -280,7 +288,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         return ops.stack([i, ops.ones_like(f) if self.unit_forget_bias else f, g, o])
 
     def _channels(self, input_shape):
-        """Input channels, of feature maps or of flat features."""
+        """Return the channels of feature maps or of flat features."""
         sizes = tuple(input_shape[1:])
         if len(sizes) == len(self.spatial_shape) + 1 and sizes[:-1] == self.spatial_shape:
             return sizes[-1]
@@ -294,7 +302,7 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
         )
 
     def _at_positions(self, inputs):
-        """`(batch, positions, channels)`."""
+        """Reshape to `(batch, positions, channels)`."""
         return ops.reshape(inputs, (-1, self.positions, self._channels(inputs.shape)))
 
     def get_config(self):
@@ -307,9 +315,9 @@ class RelationalLSTMCell(keras.layers.LSTMCell):
 
 
 def _reseeded(initializer, place):
-    """An initializer that draws other numbers for each place.
+    """Return an initializer with another seed for each place.
 
-    One of Keras's gives the same numbers whenever it is called, unless its seed is a generator.
+    Unless its seed is a generator, a Keras initializer returns the same numbers in every call.
     """
     if not isinstance(getattr(initializer, "seed", None), int):
         return initializer

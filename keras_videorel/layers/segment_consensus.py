@@ -1,4 +1,4 @@
-"""Consensus of the segments of a video."""
+"""Consensus over the segments of a video."""
 
 import keras
 from keras import ops
@@ -9,18 +9,20 @@ from keras_videorel.layers.time_mask import time_mask
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class SegmentConsensus(keras.layers.Layer):
-    """Consensus of a video's segments: of their scores in a temporal segment network, of their
-    features in the local branch of the relational LSTM network (Sec. 4).
+    """Consensus over the segments of a video.
+
+    A temporal segment network combines the scores of segments. The local branch of the relational
+    LSTM network combines their features (Sec. 4).
 
     Args:
         consensus: `"average"`, as in both papers, or `"max"`.
         **kwargs: `name`, `dtype`.
 
     Call arguments:
-        inputs: Scores or features of each segment, scores before the softmax.
-        mask: Boolean `(batch, segments)`; a segment that is `False` does not count. A mask of
-            more axes is `False` for a segment where all of it is. A video without any segment
-            gets zeros.
+        inputs: Features or scores of each segment. Scores are taken before the softmax.
+        mask: Boolean `(batch, segments)`. Segments with `False` do not count. With more axes, a
+            segment is masked if all its values are `False`. If all segments of a video are
+            masked, its output is zero.
 
     Input shape:
         `(batch, segments, ..., features)`.
@@ -29,7 +31,7 @@ class SegmentConsensus(keras.layers.Layer):
         `(batch, ..., features)`.
 
     Raises:
-        ValueError: If `consensus` is none of these.
+        ValueError: If `consensus` is unknown.
 
     Example:
 
@@ -49,7 +51,8 @@ class SegmentConsensus(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         mask = time_mask(mask)
-        # Keras 3.15.1: `max` of an empty batch is an error or of another shape, see also `initial`.
+        # In Keras 3.15.1, `max` of an empty batch fails or has a wrong shape. So empty batches take
+        # the mean, and `max` gets an `initial` value.
         average = self.consensus == "average" or inputs.shape[0] == 0
         if mask is None and average:
             return ops.mean(inputs, axis=1)
@@ -61,13 +64,13 @@ class SegmentConsensus(keras.layers.Layer):
         if not average:
             largest = ops.max(ops.where(mask, inputs, lowest), axis=1, initial=lowest)
             return ops.where(ops.any(mask, axis=1), largest, 0.0)
-        # `where`, as what is masked may be no number.
+        # `where`, because masked values may be NaN.
         values = ops.cast(ops.where(mask, inputs, 0.0), "float32")
         count = ops.sum(ops.cast(mask, "float32"), axis=1)
         return ops.cast(ops.sum(values, axis=1) / ops.maximum(count, 1.0), inputs.dtype)
 
     def compute_mask(self, inputs, mask=None):
-        return None  # the segments are gone
+        return None  # the output has no segments
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *input_shape[2:])

@@ -1,4 +1,4 @@
-"""SMART: simultaneously modelling appearance and relation."""
+"""SMART blocks: Simultaneously Modeling Appearance and RelaTion."""
 
 import keras
 from keras import ops
@@ -10,41 +10,41 @@ from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class SMART(keras.layers.Layer):
-    """SMART block (ARTNet, Sec. 3.2, Fig. 2c): a drop-in for a 3D convolution.
+    """SMART block (ARTNet, Sec. 3.2, Fig. 2c), a replacement for a 3D convolution.
 
     - Appearance branch: `F = ReLU(BN(W_s * V))`, a k x k convolution of each frame.
-    - Relation branch: `Z = SquarePooling(V)`, t x k x k, half as many codes.
+    - Relation branch: `Z = SquarePooling(V)`, t x k x k, with half as many channels.
     - Fusion: `H = ReLU(BN(W_f [F, Z] + b_f))`, a 1x1x1 convolution of the concatenation.
 
-    Both branches take the block's strides, so their outputs have one size. Where the temporal
-    stride drops frames, or `padding="valid"` cuts them off, the appearance branch sees the
-    middle frame of each relation kernel.
+    Both branches use the strides of the block, so their outputs have the same size. If a temporal
+    stride or `padding="valid"` drops frames, the appearance branch sees the middle frame of each
+    relation kernel.
 
     Args:
-        filters: Output channels, C_f; also the kernels of either branch, C_s = C_t.
+        filters: Output channels, C_f. Each branch has as many kernels: C_s = C_t = C_f.
         kernel_size: Integer or 3 integers, `(time, height, width)`.
         strides: Integer or 3 integers, `(time, height, width)`.
         padding: `"same"` (symmetric, output size `ceil(n / stride)`) or `"valid"`.
-        group_size: Hidden units pooled into a relation code; 2 in the paper. Must divide
-            `filters`.
+        group_size: Hidden units that are pooled into a relation code; 2 in the paper. Must
+            divide `filters`.
         pooling_weight: Fixed weight of the pooling; 0.5 in the paper.
-        hidden_limit: Optional bound on the relation branch's response before its square, see
-            `SquarePooling`. `None` is the paper's block.
-        activation: Activation of the two branches.
-        final_activation: Activation of the fused output. `None` leaves it to the model, as
-            the last block of a residual unit must.
-        momentum: Momentum of the moving statistics of the batch normalizations.
-        epsilon: Added to variances in the batch normalizations.
-        progressive: Whether the batch normalizations are `ProgressiveBatchNormalization`, which
-            wants a `momentum` such as 0.999.
+        hidden_limit: Bound on the relation branch before its square, see `SquarePooling`. `None`
+            is the block of the paper.
+        activation: Activation of both branches.
+        final_activation: Activation of the output. Use `None` for the last block of a residual
+            unit.
+        momentum: Momentum of the moving statistics in batch normalization.
+        epsilon: Added to variances in batch normalization.
+        progressive: Whether to use `ProgressiveBatchNormalization`, which needs a `momentum`
+            such as 0.999.
         kernel_initializer: Initializer of the three kernels.
         kernel_regularizer: Regularizer of the three kernels.
         kernel_constraint: Constraint of the three kernels.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        inputs: Clips or feature maps; time, height and width may be unknown.
-        training: Whether the batch normalizations use the statistics of the batch.
+        inputs: Clips or feature maps. Time, height and width may be unknown.
+        training: Whether batch normalization uses the statistics of the batch.
 
     Input shape:
         `(batch, time, height, width, channels)`.
@@ -53,7 +53,7 @@ class SMART(keras.layers.Layer):
         `(batch, time', height', width', filters)`.
 
     Raises:
-        ValueError: If an argument is out of range, or the input is not of rank 5.
+        ValueError: If an argument is out of range, or the input does not have rank 5.
 
     Example:
 
@@ -145,8 +145,8 @@ class SMART(keras.layers.Layer):
             **shared,
         )
         self.appearance_normalization = normalization(name="appearance_normalization", **statistics)
-        # The bias is the batch normalization's to absorb; with it the networks of Table 1 have
-        # the parameter counts that they are known by (docs/architecture.md).
+        # The batch normalization cancels this bias. The parameter counts of docs/architecture.md
+        # include it.
         self.reduction = SymmetricConv3D(self.filters, 1, name="reduction", **shared)
         self.reduction_normalization = normalization(name="reduction_normalization", **statistics)
 
@@ -167,7 +167,7 @@ class SMART(keras.layers.Layer):
         return self.final_activation(self.reduction_normalization(h, training=training))
 
     def _middle_frames(self, inputs):
-        """The frames that the middle of a relation kernel can reach."""
+        """Return the frames that can be the middle frame of a relation kernel."""
         if self.padding == "same":
             return inputs
         before = (self.kernel_size[0] - 1) // 2
@@ -199,5 +199,5 @@ class SMART(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        # Files of older versions say `final_normalization=True`, which is what there is now.
+        # Files of older versions have `final_normalization=True`, which is now always the case.
         return super().from_config({k: v for k, v in config.items() if k != "final_normalization"})

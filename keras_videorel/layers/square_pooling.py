@@ -1,4 +1,4 @@
-"""The relation branch of ARTNet: square-pooling over frames."""
+"""The relation branch of ARTNet: square-pooling."""
 
 import keras
 import numpy as np
@@ -13,38 +13,37 @@ from keras_videorel.layers.symmetric_conv import SymmetricConv3D
 class SquarePooling(keras.layers.Layer):
     """Appearance-independent relation between frames (ARTNet, Sec. 3.1-3.2, Fig. 2b).
 
-    A 3D convolution, batch normalization and a square give the hidden units
-    `U = BN(W * V)^2`; each transformation code pools a group of adjacent hidden units with a
-    fixed weight, `z_k = 0.5 * sum(u_j for j in group k)`, and goes through batch normalization
-    and ReLU. The square turns sums over frames into products between frames (the energy model
-    of Sec. 3.1), so `z` answers to the change between frames more than to what is in them; it is
-    the same for a clip and its photographic negative.
+    A 3D convolution, batch normalization and a square compute the hidden units
+    `U = BN(W * V)^2`. Each transformation code pools a group of adjacent hidden units with a
+    fixed weight, `z_k = 0.5 * sum(u_j for j in group k)`. Batch normalization and ReLU follow.
+    The square turns sums over frames into products between frames (the energy model of Sec. 3.1),
+    so `z` depends more on the change between frames than on their content. In a new
+    layer, a clip `V` and its negative `-V` have the same codes.
 
     Args:
-        filters: Number of hidden units, C_t: the kernels of the 3D convolution. The layer gives
-            `filters // group_size` codes.
+        filters: Number of hidden units, C_t, which is the number of kernels of the 3D
+            convolution. The layer returns `filters // group_size` codes.
         kernel_size: Integer or 3 integers, `(time, height, width)`.
         strides: Integer or 3 integers, `(time, height, width)`.
         padding: `"same"` (symmetric, output size `ceil(n / stride)`) or `"valid"`.
-        group_size: Hidden units in a code's group; 2 in the paper. Must divide `filters`.
+        group_size: Hidden units per code; 2 in the paper. Must divide `filters`.
         pooling_weight: Fixed weight of each hidden unit in its code; 0.5 in the paper.
-        hidden_limit: Optional bound on the normalized response: `BN(W * V)` is clipped to
-            `[-hidden_limit, hidden_limit]` before the square. `None` is the paper's unit. Stacked
-            squares raise what is out of range to the power of 2, 4, 8, ...; the bound stops
-            that where it starts, and does nothing to responses inside it.
+        hidden_limit: Bound on the response before the square: `BN(W * V)` is clipped to
+            `[-hidden_limit, hidden_limit]`. `None` is the unit of the paper. Stacked squares
+            raise large responses to the power of 2, 4, 8, ..., and the bound prevents this.
         activation: Activation of the codes.
-        momentum: Momentum of the moving statistics of the batch normalizations.
-        epsilon: Added to variances in the batch normalizations.
-        progressive: Whether the batch normalizations are `ProgressiveBatchNormalization`, which
-            wants a `momentum` such as 0.999.
-        kernel_initializer: Initializer of the convolution's kernel.
-        kernel_regularizer: Regularizer of the convolution's kernel.
-        kernel_constraint: Constraint of the convolution's kernel.
+        momentum: Momentum of the moving statistics in batch normalization.
+        epsilon: Added to variances in batch normalization.
+        progressive: Whether to use `ProgressiveBatchNormalization`, which needs a `momentum`
+            such as 0.999.
+        kernel_initializer: Initializer of the convolution kernel.
+        kernel_regularizer: Regularizer of the convolution kernel.
+        kernel_constraint: Constraint of the convolution kernel.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        inputs: Clips or feature maps; time, height and width may be unknown.
-        training: Whether the batch normalizations use the statistics of the batch.
+        inputs: Clips or feature maps. Time, height and width may be unknown.
+        training: Whether batch normalization uses the statistics of the batch.
 
     Input shape:
         `(batch, time, height, width, channels)`.
@@ -53,7 +52,7 @@ class SquarePooling(keras.layers.Layer):
         `(batch, time', height', width', filters // group_size)`.
 
     Raises:
-        ValueError: If an argument is out of range, or the input is not of rank 5.
+        ValueError: If an argument is out of range, or the input does not have rank 5.
 
     Example:
 
@@ -129,8 +128,8 @@ class SquarePooling(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="hidden_normalization",
         )
-        # Squares leave the range of float16 and the precision of bfloat16, so from the square
-        # to the normalized code the layer computes in the dtype of its variables.
+        # Squares exceed the range of float16 and the precision of bfloat16. From the square to
+        # the normalized code, the layer computes in the dtype of its variables.
         self.code_normalization = normalization(
             momentum=momentum,
             epsilon=epsilon,
@@ -144,8 +143,8 @@ class SquarePooling(keras.layers.Layer):
         self.hidden_normalization.build(hidden_shape)
         codes = self.filters // self.group_size
         self.code_normalization.build((*hidden_shape[:-1], codes))
-        # Cross-channel pooling is a 1x1x1 convolution with fixed weights: one product with a
-        # constant matrix, which a CPU does sooner than a sum over a reshaped axis of two.
+        # The pooling is a product with a constant matrix. On a CPU, this is faster than a sum over
+        # a reshaped axis.
         self._pooling = self.pooling_weight * np.repeat(np.eye(codes), self.group_size, axis=0)
 
     def call(self, inputs, training=None):
@@ -182,7 +181,7 @@ class SquarePooling(keras.layers.Layer):
 
 
 def time_height_width(name, value):
-    """`value` as 3 positive integers `(time, height, width)`; one integer stands for all."""
+    """Return 3 positive integers `(time, height, width)` from one or 3 integers."""
     values = value if isinstance(value, (tuple, list)) else (value,) * 3
     if len(values) != 3:
         raise ValueError(

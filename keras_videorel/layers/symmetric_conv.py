@@ -1,4 +1,4 @@
-"""3D convolution whose `padding="same"` is symmetric."""
+"""3D convolution with symmetric `padding="same"`."""
 
 import keras
 from keras import ops
@@ -6,20 +6,19 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class SymmetricConv3D(keras.layers.Conv3D):
-    """`keras.layers.Conv3D` with the paper's geometry: symmetric padding at any stride.
+    """`keras.layers.Conv3D` with symmetric padding at any stride, as in ARTNet.
 
-    With `padding="same"` a kernel of size k is padded by `(k - 1) // 2` before and `k // 2`
-    after, whatever the stride and the input size. Keras pads by the *remainder* instead, which
-    at stride 2 and even sizes puts all of it behind: the kernels then sit half a stride off
-    those of the networks that the paper's figures come from. Output sizes are the same,
-    `ceil(n / stride)`.
+    With `padding="same"`, a kernel of size k is padded by `(k - 1) // 2` before and `k // 2`
+    after, for every stride and input size. The padding of Keras depends on the input size. At
+    stride 2 and even sizes, it shifts the kernels by half a stride against the networks of the
+    paper. Output sizes are the same, `ceil(n / stride)`.
 
-    With a stride, on TensorFlow, it computes a 2D convolution of stacked frames, which is the
-    same sum: TensorFlow 2.21's gradients of a strided 3D convolution are some fifty times slower on
-    processors without AVX-512 (`benchmarks/strided_convolution.py`).
+    On TensorFlow, a strided convolution is computed as a 2D convolution of stacked frames. The
+    result is the same. The gradients of strided 3D convolutions in TensorFlow 2.21 are about fifty
+    times slower on processors without AVX-512 (`benchmarks/strided_convolution.py`).
 
-    Takes the arguments of `keras.layers.Conv3D`, but channels are last, whatever
-    `keras.config.image_data_format()` says.
+    Arguments are the same as for `keras.layers.Conv3D`, but channels are always last, regardless
+    of `keras.config.image_data_format()`.
 
     Raises:
         ValueError: If `data_format` is "channels_first".
@@ -59,7 +58,7 @@ class SymmetricConv3D(keras.layers.Conv3D):
         )
 
     def _convolve_stacked_frames(self, inputs, kernel):
-        """A "valid" 3D convolution as a 2D one: the frames of a kernel side by side as channels."""
+        """Compute a "valid" 3D convolution as 2D, with the frames of a kernel as channels."""
         time, height, width, channels, filters = kernel.shape
         step, reach = self.dilation_rate[0], (time - 1) * self.dilation_rate[0]
         x = ops.concatenate(

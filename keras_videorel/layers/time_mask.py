@@ -1,20 +1,20 @@
-"""Masks of steps, from masks of any rank."""
+"""Masks of time steps from masks of any rank."""
 
 from keras import ops
 
 
 def time_mask(mask):
-    """The mask `(batch, time)` that a mask stands for: a step counts if any part of it does.
+    """Reduce a mask to `(batch, time)`. A step counts if any of its positions counts.
 
-    `keras.layers.Masking` compares the channels alone, so that of feature maps `(batch, time,
-    height, width, channels)` it makes a mask of positions.
+    `keras.layers.Masking` reduces only the channels. For feature maps `(batch, time, height,
+    width, channels)`, it therefore makes a mask of positions.
 
     Args:
-        mask: `(batch, time, ...)`; or `None`; or `(batch,)`, which `TimeDistributed` cuts from
-            its mask of the outer steps, and keeps.
+        mask: `(batch, time, ...)`, `None`, or `(batch,)`. `TimeDistributed` passes the last kind,
+            which is part of its own mask and does not concern the inner steps.
 
     Returns:
-        Boolean `(batch, time)`, or `None` where no step is masked.
+        Boolean `(batch, time)`, or `None` if steps have no mask.
     """
     if mask is None:
         return None

@@ -1,4 +1,4 @@
-"""Snippets of a video out of the batch again."""
+"""Unfold the snippets of a video from the batch."""
 
 import keras
 from keras import ops
@@ -8,20 +8,20 @@ from keras_videorel.layers.time_mask import time_mask
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class UnfoldSegments(keras.layers.Layer):
-    """What was made of single snippets, by video again, with the mask that the snippets had.
+    """Unfolds features of snippets from the batch, and restores the mask of the snippets.
 
-    A network that sees each snippet alone takes them folded into the batch, which no mask
-    survives.
+    A network that encodes each snippet alone takes the snippets folded into the batch. The mask is
+    lost there.
 
     Args:
         **kwargs: `name`, `dtype`.
 
     Call arguments:
-        inputs: A list: `(batch * segments, ...)`, and the snippets `(batch, segments, ...)` that
-            it was made of.
+        inputs: A list of the features `(batch * segments, ...)` and the snippets
+            `(batch, segments, ...)` that they were computed from.
 
     Output shape:
-        `(batch, segments, ...)`, the first with the batch of the second.
+        `(batch, segments, ...)`: the features of the snippets by video.
     """
 
     def __init__(self, **kwargs):

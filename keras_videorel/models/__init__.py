@@ -1,4 +1,4 @@
-"""Networks of the two papers, with the signatures of `keras.applications`."""
+"""The networks of the two papers, with signatures as in `keras.applications`."""
 
 from keras_videorel.models.relational_lstm_resnet import RelationalLSTMResNet
 from keras_videorel.models.snippet_classifier import SnippetClassifier

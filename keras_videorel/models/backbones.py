@@ -1,4 +1,4 @@
-"""Snippet encoders: networks cut in two where the branches of a relational LSTM network begin."""
+"""Snippet encoders, split where the branches of a relational LSTM network begin."""
 
 import contextlib
 import math
@@ -16,18 +16,18 @@ from keras_videorel.models.checkpointed_model import checkpointed
 from keras_videorel.models.transfer import initialize_from
 from keras_videorel.models.video_resnet import ARTNetResNet18
 
-FLOW_FIELDS = 10  # of x and y, stacked on channels: a snippet of the temporal stream (Sec. 3)
+FLOW_FIELDS = 10  # flow fields (x and y) per snippet of the temporal stream, as channels (Sec. 3)
 
 
 class Backbone(NamedTuple):
-    """A network by name.
+    """A backbone and its layer names.
 
     Attributes:
-        network: Function of `input_shape` and `weights`, giving feature maps.
-        cut: The layer whose output the branches share: "conv5_2" in the paper (Sec. 4). What
-            follows is "conv5_3".
-        units: Regular expression of the layers that end its residual units.
-        snippet_shape: Shape of a snippet without its channels.
+        network: Function of `input_shape` and `weights` that builds the model of feature maps.
+        cut: Name of the last layer that both branches share. The paper calls it conv5_2, and the
+            layers after it conv5_3 (Sec. 4).
+        units: Regular expression for the last layers of the residual units.
+        snippet_shape: Shape of a snippet without the channels.
     """
 
     network: object
@@ -58,7 +58,7 @@ def _application(name):
 
 @contextlib.contextmanager
 def _channels_last():
-    """`keras.applications` has no argument for it."""
+    """Set the global data format, because `keras.applications` has no argument for it."""
     data_format = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_last")
     try:
@@ -72,7 +72,7 @@ def _explained_download(weights):
     try:
         yield
     except Exception as error:
-        # Keras 3.15.1 raises a plain Exception for an address that it cannot reach.
+        # Keras 3.15.1 raises a plain Exception if the download fails.
         if weights != "imagenet" or not (type(error) is Exception or isinstance(error, OSError)):
             raise
         address = re.search(r"https?://[^\s:]+", str(error))
@@ -90,14 +90,14 @@ BACKBONES = {
         _application("ResNet101V2"), "conv5_block2_out", r"conv\d_block\d+_out"
     ),
     "mobilenet_v2": Backbone(_application("MobileNetV2"), "block_15_add", r"block_\d+_add"),
-    # Clips as snippets: the future work that both papers name.
+    # With ARTNet, snippets are clips. Both papers name this combination as future work.
     "artnet_resnet18_s": Backbone(_artnet("s"), "conv5_1_relu", r"conv\d_\d_relu", (16, 112, 112)),
     "artnet_resnet18_d": Backbone(_artnet("d"), "conv5_1_relu", r"conv\d_\d_relu", (16, 112, 112)),
 }
 
 
 def snippet_shape(backbone, stream, input_shape=None):
-    """`input_shape` of a snippet, checked; or the default one, see `RelationalLSTMResNet`."""
+    """Return the checked `input_shape`, or the default one; see `RelationalLSTMResNet`."""
     sizes = BACKBONES[check_choice("backbone", backbone, BACKBONES)].snippet_shape
     check_choice("stream", stream, ("rgb", "flow"))
     if input_shape is None:
@@ -113,10 +113,10 @@ def snippet_shape(backbone, stream, input_shape=None):
 
 
 def backbone_network(backbone, shape, weights=None, width=None):
-    """The network of a backbone from snippets to feature maps; see `RelationalLSTMResNet`.
+    """Build the network of a backbone, from snippets to feature maps.
 
-    Where the channels of `shape` are not those of the weights, the first convolution is initialized
-    across modalities, see `initialize_from`.
+    See `RelationalLSTMResNet` for the arguments. If the weights are for another number of
+    channels, the first convolution is initialized across modalities, see `initialize_from`.
     """
     clips = len(BACKBONES[backbone].snippet_shape) == 3
     options = {}
@@ -146,14 +146,14 @@ def backbone_network(backbone, shape, weights=None, width=None):
 
 
 def split_backbone(network, cut, name):
-    """A backbone in two models: up to the layer `cut`, which is called `name`, and the rest."""
+    """Split a backbone into a model `name` up to the layer `cut`, and a model of later layers."""
     middle = network.get_layer(cut).output
     trunk = keras.Model(network.input, middle, name=name)
     return trunk, keras.Model(middle, network.output, name="local")
 
 
 def with_gradient_checkpointing(trunk, backbone):
-    """The trunk in about sqrt(n) parts of its n residual units, for gradient checkpointing."""
+    """Split n residual units into about sqrt(n) parts for gradient checkpointing."""
     units = [
         layer.name for layer in trunk.layers if re.fullmatch(BACKBONES[backbone].units, layer.name)
     ]
@@ -163,7 +163,7 @@ def with_gradient_checkpointing(trunk, backbone):
 
 
 def fresh_copy(model, prefix):
-    """The model with new weights. `prefix` names it and begins the names of its layers."""
+    """Copy a model with new weights. `prefix` is its name and the prefix of its layers' names."""
 
     def renamed(layer):
         config = layer.get_config()
@@ -175,26 +175,26 @@ def fresh_copy(model, prefix):
 
 
 def with_normalization(model, momentum):
-    """The model with progressive batch normalization of a momentum, or as it is for `None`."""
+    """Swap batch normalization for the progressive kind, or return the model for `None`."""
     return model if momentum is None else swap_batch_normalization(model, momentum=momentum)
 
 
 def known_momentum(progressive_momentum, weights):
-    """The momentum of progressive batch normalization, with `"auto"` resolved."""
+    """Resolve `"auto"` as the momentum of progressive batch normalization."""
     if progressive_momentum != "auto":
         return progressive_momentum
     return None if weights is None else 0.999
 
 
 def average_pool(x, name):
-    """Average over all positions."""
+    """Average feature maps over all positions."""
     rank = "3D" if len(x.shape) == 5 else "2D"
     pooling = getattr(layers, f"GlobalAveragePooling{rank}")
     return pooling(data_format="channels_last", name=name)(x)
 
 
 def classify(x, classes, dropout, activation):
-    """Dropout and the dense classifier."""
+    """Apply dropout and the dense classifier."""
     x = layers.Dropout(check_number("dropout", dropout, 0, below=1), name="dropout")(x)
-    # Scores leave in float32 under mixed precision too, for the softmax and the loss.
+    # Scores are float32 for the softmax and the loss, also with mixed precision.
     return layers.Dense(classes, activation=activation, dtype="float32", name="predictions")(x)

@@ -1,16 +1,16 @@
-"""Gradient checkpointing: a model whose activations are computed again for its gradients."""
+"""Gradient checkpointing: compute the activations of a model again for its gradients."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package="keras_videorel")
 class CheckpointedModel(keras.Model):
-    """A functional model that keeps its input in training, and none of its activations.
+    """A functional model that does not store its activations in training.
 
-    They are computed again when gradients are taken: less memory, more time. The
-    weights and the statistics of batch normalization go in and out as values, so gradients and
-    updates are those of the model without checkpointing; `keras.RematScope` (Keras 3.15.1) would
-    update the statistics once more with every recomputation, and fails in TensorFlow's graphs.
+    The activations are computed again for the gradients, which saves memory and costs time.
+    Weights and batch statistics go in and out as values, so gradients and updates equal those of
+    an ordinary model. `keras.RematScope` (Keras 3.15.1) would update the statistics again in
+    every recomputation, and fails in TensorFlow graphs.
 
     Args:
         inputs: As for a functional `keras.Model`.
@@ -31,7 +31,7 @@ class CheckpointedModel(keras.Model):
                 y = call(x, training=True, mask=mask)
             return y, [scope.get_current_value(variable) for variable in states]
 
-        # States are copied, for torch assigns in place what the recomputation still needs.
+        # States are copied, because torch assigns in place and the recomputation needs old values.
         values = [keras.ops.convert_to_tensor(variable) for variable in weights]
         values += [keras.ops.copy(variable) for variable in states]
         y, updates = keras.remat(run)(inputs, *values)
@@ -41,9 +41,10 @@ class CheckpointedModel(keras.Model):
 
 
 def checkpointed(model, cuts):
-    """A functional model of the same weights in parts, each of them a `CheckpointedModel`.
+    """Rebuild a functional model as a chain of `CheckpointedModel`s that share its weights.
 
-    `cuts` are the names of layers, in order, whose output is all that later layers need.
+    `cuts` are the names of the last layers of the parts, in order. Later layers may only use the
+    outputs of these layers.
     """
     inputs = x = keras.Input(model.input_shape[1:])
     start = model.input

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a model, beside the paper's figures."""
+"""Count the parameters and multiply-adds of a model."""
 
 import math
 
@@ -6,8 +6,8 @@ import keras
 
 from keras_videorel.layers import RelationalLSTM
 
-# ARTNet, Table 1, at 16x112x112 and 400 classes: millions of parameters, billions of
-# multiply-adds as printed. Ours come out 3-4% higher; the differences between the networks agree.
+# ARTNet, Table 1, at 16x112x112 and 400 classes: millions of parameters and billions of
+# multiply-adds. Our counts of multiply-adds are 3-4% higher; their differences agree.
 PAPER = {
     "c3d_resnet18": (33.37, 19.58),
     "artnet_resnet18_s": (33.39, 19.97),
@@ -16,17 +16,21 @@ PAPER = {
 
 
 def trainable_parameters(model):
-    """Number of trainable parameters of a model."""
+    """Count the trainable parameters of a model."""
     return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def multiply_adds(model):
-    """Multiply-adds of the convolutions and dense layers of a functional model, for one clip.
+    """Count the multiply-adds of the convolutions and dense layers of a model for one clip.
 
-    `None` for a network of snippets, whose parts see a snippet or a video.
+    Args:
+        model: A functional `keras.Model`.
+
+    Returns:
+        The number of multiply-adds, or `None` for a network of snippets.
 
     Raises:
-        ValueError: If time, height or width of the input is unknown.
+        ValueError: If a size of the input is unknown.
     """
     if None in model.input_shape[1:]:
         raise ValueError(
@@ -39,10 +43,10 @@ def multiply_adds(model):
 
 
 def layer_multiply_adds(layer):
-    """Multiply-adds of one layer of a functional model, its sublayers included.
+    """Count the multiply-adds of a layer with its sublayers.
 
-    All kernels of a layer are taken to act at each position of its output, as those of
-    convolutions, dense layers and SMART blocks do.
+    The count assumes that each kernel of the layer applies at each position of the output. This
+    holds for convolutions, dense layers and SMART blocks.
     """
     kernels = [v for v in layer.trainable_variables if v.path.split("/")[-1] == "kernel"]
     positions = math.prod(layer.output.shape[1:-1])
@@ -50,10 +54,10 @@ def layer_multiply_adds(layer):
 
 
 def model_summary(model):
-    """A table of a functional model's layers with outputs, parameters and multiply-adds, as text.
+    """Return a text table of layers with output shapes, parameters and multiply-adds.
 
-    A network of the paper's Table 1 gets a row of the paper's figures. The weights of a relational
-    LSTM have a row each.
+    Each weight of a relational LSTM has a row. Networks of ARTNet's Table 1 also have a row with
+    the figures of the paper.
     """
     total = multiply_adds(model)
     rows = [("layer", "output (time, height, width, channels)", "parameters", "multiply-adds")]

@@ -46,46 +46,47 @@ def RelationalLSTMResNet(
     width=None,
     name=None,
 ):
-    """The two-branch network of Relational LSTM (Sec. 4, Fig. 2), one stream of it.
+    """The two-branch network of Relational LSTM for one stream (Sec. 4, Fig. 2).
 
-    A backbone encodes the snippet of each segment up to conv5_2, as `X_t` of `C` channels.
+    A backbone encodes the snippet of each segment up to conv5_2. The result is `X_t` with `C`
+    channels.
 
     - Local branch: conv5_3 of each snippet, average over space, average over the snippets.
-    - Non-local branch: batch normalization, relational LSTM to `C / 2` channels, whose last
-      hidden state goes through a 1x1 convolution back to `C`, a conv5_3 of its own, and the
-      average over space.
+    - Non-local branch: batch normalization; relational LSTM with `C / 2` channels; then, for its
+      last hidden state, a 1x1 convolution to `C` channels, a second conv5_3 with its own weights,
+      and the average over space.
 
-    Snippets that the input has masked (`keras.layers.Masking`) count in neither branch.
-    The two are concatenated for dropout and one dense layer. Inputs are prepared as the
-    backbone wants them: `keras.applications.resnet_v2.preprocess_input` or that of
-    `mobilenet_v2`, which is mean 127.5 and standard deviation 127.5 in a config.
+    Dropout and one dense layer follow on the concatenated branches. Snippets that are masked in
+    the input (`keras.layers.Masking`) do not count. The inputs must be normalized for the
+    backbone, with `preprocess_input` of `keras.applications.resnet_v2` or `mobilenet_v2`. In a
+    config, that is mean 127.5 and standard deviation 127.5.
 
     Args:
-        stream: `"rgb"`, the spatial stream, or `"flow"`, the temporal stream of 10 flow fields
-            (x and y: 20 channels).
+        stream: `"rgb"` (spatial stream) or `"flow"` (temporal stream of 10 flow fields with x and
+            y, which are 20 channels).
         segments: Number T of snippets; 8 in the paper.
-        branches: `("local", "nonlocal")`, or one of them for Tables 1 and 3.
+        branches: `("local", "nonlocal")`, or only one of them as in Tables 1 and 3.
         backbone: `"resnet101v2"` as in the paper, `"resnet50v2"`, `"mobilenet_v2"` for small
-            machines, or `"artnet_resnet18_s"`, `"artnet_resnet18_d"`, whose snippets are clips.
-        weights: Of the backbone, both conv1 to conv5_2 and the local conv5_3: `"imagenet"`
-            (downloaded), `None` for random ones, or the path of a weights file of the backbone
-            without its top. For the flow stream the first convolution is initialized across
-            modalities. To start from another trained model see `models.initialize_from`.
+            machines, or `"artnet_resnet18_s"` or `"artnet_resnet18_d"`, where snippets are clips.
+        weights: Weights of conv1 to conv5_2 and of the local conv5_3: `"imagenet"` (downloaded),
+            `None` for random initialization, or the path of a weights file of the backbone without
+            its top. For flow, the first convolution is initialized across modalities. To start
+            from another trained model, see `models.initialize_from`.
         input_shape: Shape of a snippet, `(height, width, channels)`, or `(time, height, width,
-            channels)` for ARTNet; the shape of all, with the segments in front, will do as well.
-            By default 224x224 with 3 or 20 channels, 16x112x112 with 3 or 2 for ARTNet.
+            channels)` for ARTNet; or the shape of all snippets, with the segments first. By default
+            224x224 with 3 or 20 channels, and for ARTNet 16x112x112 with 3 or 2 channels.
         classes: Number of classes.
-        dropout: Rate before the classifier: 0.8 for the spatial stream in the paper, 0.7 for the
-            temporal one.
-        classifier_activation: Activation of the classifier; `None` gives logits.
-        units: Channels of the relational LSTM; half of conv5_2's by default.
-        embedding_dim: Size of its embeddings; `units` by default.
-        progressive_momentum: Momentum of `ProgressiveBatchNormalization` in place of the batch
-            normalizations (Sec. 5.2); 0.999 or 0.9995 in the paper. `None` for ordinary batch
-            normalization; `"auto"`: 0.999 if there are weights, otherwise `None`, since
-            random statistics are no substitute for those of a batch.
+        dropout: Dropout rate before the classifier; in the paper 0.8 for the spatial stream and
+            0.7 for the temporal stream.
+        classifier_activation: Activation of the classifier; `None` returns logits.
+        units: Channels of the relational LSTM; by default half of the channels of conv5_2.
+        embedding_dim: Size of the embeddings of the relational LSTM; `units` by default.
+        progressive_momentum: Momentum of `ProgressiveBatchNormalization` (Sec. 5.2), 0.999 or
+            0.9995 in the paper. `None` keeps ordinary batch normalization. `"auto"` is 0.999 with
+            trained weights and `None` without, because progressive normalization needs trained
+            statistics.
         gradient_checkpointing: Whether to compute the activations of conv1 to conv5_2 again for
-            their gradients: less memory, more time, the same gradients.
+            the gradients. This saves memory and costs time. The gradients are the same.
         width: Width of an ARTNet backbone; 64 by default.
         name: Name of the model.
 
@@ -129,7 +130,7 @@ def RelationalLSTMResNet(
     if "nonlocal" in branches:
         *sizes, channels = x.shape[1:]
         y = _batch_normalization(momentum, name="nonlocal_bn")(x)
-        # Positions of time stand below those of height: relations know no direction.
+        # Times are stacked along the height. Non-local operations do not depend on the order.
         y = ops.reshape(y, (-1, math.prod(sizes[:-1]), sizes[-1], channels))
         y = UnfoldSegments(name="nonlocal_by_video")([y, snippets])
         units = channels // 2 if units is None else units
@@ -155,7 +156,7 @@ def _known_branches(branches):
 
 
 def _without_segments(shape, segments, backbone):
-    """The shape of a snippet from that of all snippets."""
+    """Return the shape of a snippet from the shape of all snippets."""
     if len(shape) != len(BACKBONES[backbone].snippet_shape) + 2:
         return shape
     if shape[0] not in (None, segments):

@@ -1,4 +1,4 @@
-"""A classifier of single snippets, to be trained alone or under TSN."""
+"""A classifier of single snippets, to be trained alone or in a temporal segment network."""
 
 import keras
 
@@ -24,10 +24,10 @@ def SnippetClassifier(
     width=None,
     name=None,
 ):
-    """A backbone with average pooling, dropout and a dense layer: TSN's network on one snippet.
+    """A backbone with average pooling, dropout and a dense layer, for one snippet.
 
     `TemporalSegmentNetwork(SnippetClassifier(..., classifier_activation=None), segments)` is the
-    TSN that the relational LSTM is compared with (Sec. 5.3, Table 1).
+    TSN baseline of Relational LSTM (Sec. 5.3, Table 1).
 
     Args:
         stream: `"rgb"` or `"flow"`.
@@ -35,8 +35,8 @@ def SnippetClassifier(
         weights: As for `RelationalLSTMResNet`.
         input_shape: Shape of a snippet; see `RelationalLSTMResNet`.
         classes: Number of classes.
-        dropout: Rate before the classifier; 0.8 for the spatial stream, 0.7 for the temporal one.
-        classifier_activation: Activation of the classifier; `None` gives logits.
+        dropout: As for `RelationalLSTMResNet`.
+        classifier_activation: Activation of the classifier; `None` returns logits.
         progressive_momentum: As for `RelationalLSTMResNet`.
         width: Width of an ARTNet backbone.
         name: Name of the model.

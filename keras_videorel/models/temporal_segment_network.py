@@ -1,4 +1,4 @@
-"""Temporal segment networks: one model on the snippets of a video, and their consensus."""
+"""Temporal segment networks: one model for all snippets of a video, and a consensus."""
 
 import keras
 from keras import layers, ops
@@ -10,18 +10,18 @@ from keras_videorel.layers import SegmentConsensus, UnfoldSegments
 def TemporalSegmentNetwork(
     model, segments=3, consensus="average", classifier_activation="softmax", name=None
 ):
-    """Temporal segment network (TSN): the consensus of a snippet classifier's scores.
+    """Temporal segment network (TSN): a consensus over the scores of snippets.
 
-    Both papers compare with it, and ARTNet is also trained under it (Sec. 3.3). The classifier
-    scores each snippet, all with the same weights; the scores are averaged before the softmax.
-    Snippets that the input has masked (`keras.layers.Masking`) do not count.
+    A classifier scores each snippet, and the scores are averaged before the softmax. Both papers
+    compare with TSN, and ARTNet is also trained in it (Sec. 3.3). Snippets that are masked in the
+    input (`keras.layers.Masking`) do not count.
 
     Args:
         model: A `keras.Model` from a snippet, `(height, width, channels)` or `(time, height,
             width, channels)`, to scores before any softmax.
-        segments: Number of snippets; 3 in TSN, 2 in ARTNet's TSN, 8 in the relational LSTM's.
+        segments: Number of snippets; 3 in TSN, 2 in ARTNet, 8 in Relational LSTM.
         consensus: `"average"` or `"max"`.
-        classifier_activation: Activation of the consensus; `None` gives scores.
+        classifier_activation: Activation of the consensus; `None` returns scores.
         name: Name of the network.
 
     Returns:
@@ -54,5 +54,5 @@ def TemporalSegmentNetwork(
 
 
 def fold_segments(x):
-    """`(batch, segments, ...)` as `(batch * segments, ...)`."""
+    """Reshape `(batch, segments, ...)` to `(batch * segments, ...)`."""
     return ops.reshape(x, (-1, *x.shape[2:]))

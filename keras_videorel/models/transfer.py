@@ -1,4 +1,4 @@
-"""Weights of one model for another, by the names of their layers."""
+"""Copy weights between models by the names of layers."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ import numpy as np
 
 
 class WeightsReport(NamedTuple):
-    """What `initialize_from` did.
+    """The result of `initialize_from`.
 
     Attributes:
         loaded: Names of the layers whose weights were copied.
         adapted: Names of the layers that were initialized across modalities.
-        skipped: Dict from the names of the layers that were left alone to the reason.
+        skipped: Dict from the names of unchanged layers to the reason.
     """
 
     loaded: list
@@ -34,29 +34,28 @@ class WeightsReport(NamedTuple):
 
 
 def initialize_from(model, source, same_classes=True):
-    """Copy the weights of another model wherever layers have the same name and shapes.
+    """Copy the weights of all layers that have the same name and shapes in another model.
 
-    Layers are matched by name, however the models nest them: a relational LSTM network takes
-    conv1 to conv5_3 from a temporal segment network or from the backbone alone (Sec. 5.3), and
-    keeps its own classifier if the classes differ.
+    Names match in nested models, too. For example, a relational LSTM network takes conv1 to
+    conv5_3 from a temporal segment network or from a backbone (Sec. 5.3).
 
-    Where a convolution differs in its input channels alone, as the first one of a flow stream
-    does from that of a trained spatial stream, it is initialized across modalities (Sec. 5.2):
-    its kernel is averaged over the source's channels and repeated over the model's. It is scaled
-    so that an input whose channels are all equal gives the response it gave the source, which
-    the batch normalizations that follow are used to.
+    If a convolution differs only in its input channels, it is initialized across modalities
+    (Sec. 5.2). An example is the first convolution of a flow stream and a trained spatial stream.
+    The kernel is averaged over the channels of the source, repeated over the channels of the
+    model, and scaled. For an input with equal channels, the response is the same as in the
+    source, as the batch normalization after it expects.
 
     Args:
         model: The `keras.Model` to initialize, in place.
         source: A trained `keras.Model`.
-        same_classes: Whether the outputs of both stand for the same classes in the same order. If
-            not, the classifier, the last layer with weights, stays as it is.
+        same_classes: Whether both models have the same classes in the same order. If not, the
+            classifier (the last layer with weights) does not change.
 
     Returns:
-        A `WeightsReport`: what was loaded, what was adapted, what was left alone and why.
+        A `WeightsReport` of the loaded, adapted and skipped layers.
 
     Raises:
-        ValueError: If no layer of the source has a counterpart.
+        ValueError: If no layer of the source matches.
     """
     sources = dict(_leaves(source))
     loaded, adapted, skipped = [], [], {}
@@ -89,7 +88,7 @@ def initialize_from(model, source, same_classes=True):
 
 
 def _leaves(model):
-    """Names and layers with weights, nested models flattened."""
+    """Yield names and layers with weights, also of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _leaves(layer)
@@ -104,7 +103,7 @@ def _differ_in_input_channels(theirs, wanted):
         if value.shape != shape
     ]
     return len(theirs) == len(wanted) and all(
-        # The next to last axis of a kernel, which has an axis or more of space before it.
+        # Input channels are the next to last axis of a kernel, after its spatial axes.
         len(a) == len(b) >= 4 and a[:-2] == b[:-2] and a[-1] == b[-1]
         for a, b in different
     )

@@ -1,4 +1,4 @@
-"""Residual networks for clips: the rows of ARTNet's Table 2, built from its Table 1."""
+"""Residual networks for clips, from Tables 1 and 2 of ARTNet."""
 
 import os
 
@@ -8,8 +8,8 @@ from keras import layers
 from keras_videorel.checks import check_choice, check_integer, check_number
 from keras_videorel.layers import SMART, SquarePooling, SymmetricConv3D
 
-# Table 1. A row per stage: name, output channels, stride (time, height, width) of its first
-# unit. Stages after conv1 are residual units of two 3x3x3 blocks.
+# Table 1. Each row is a stage: name, output channels, stride (time, height, width) of the first
+# unit. Stages after conv1 consist of residual units of two 3x3x3 blocks.
 STAGES = (
     ("conv1", 64, (2, 2, 2)),  # 7x7x3, to 56x56x8
     ("conv2", 64, (1, 1, 1)),  # 56x56x8
@@ -17,8 +17,8 @@ STAGES = (
     ("conv4", 256, (2, 2, 2)),  # 14x14x2
     ("conv5", 512, (2, 2, 2)),  # 7x7x1
 )
-# A column per network: the block of conv1, then of each stage the two blocks of a residual
-# unit and how often the unit repeats. The first three are Table 1's, the others Table 2's.
+# Each row is a network: the block of conv1, then for each stage the two blocks of a residual
+# unit and the number of units. The first three networks are in Table 1, the others in Table 2.
 C2D, C3D, REL, SMT = "2d", "3d", "relation", "smart"
 ARCHITECTURES = {
     #                     conv1  conv2_x        conv3_x        conv4_x        conv5_x
@@ -31,11 +31,11 @@ ARCHITECTURES = {
     "c2d_resnet18":      (C2D, (C2D, C2D, 2), (C2D, C2D, 2), (C2D, C2D, 2), (C2D, C2D, 2)),
 }  # fmt: skip
 
-NORMALIZATION = {"momentum": 0.9, "epsilon": 1e-5}  # as the authors trained
-INITIALIZER = "lecun_uniform"  # Caffe's "xavier"
-# Bound on normalized responses before a square, where squares are stacked: what is k times out
-# of range at the input of the first of ARTNet (d)'s seven squares would be k^128 times out at
-# the last. See docs/architecture.md for how the bound was chosen and what it leaves alone.
+NORMALIZATION = {"momentum": 0.9, "epsilon": 1e-5}  # as in the authors' training
+INITIALIZER = "lecun_uniform"  # "xavier" in Caffe
+# Bound on normalized responses before stacked squares. Without it, a response that is k times too
+# large before the first of ARTNet (d)'s seven squares would be k^128 times too large after the
+# last. See docs/architecture.md for the choice of the bound.
 HIDDEN_LIMIT = 8.0
 
 
@@ -54,19 +54,19 @@ def ARTNetResNet18(
     """ARTNet-ResNet18 (Sec. 3.3, Table 1).
 
     Args:
-        variant: `"s"`: a SMART block in place of conv1; `"d"`: also of the second convolution
-            of each residual unit of conv2 to conv4, seven in all.
+        variant: `"s"` has a SMART block as conv1. `"d"` has seven SMART blocks: conv1, and the
+            second convolution of each residual unit of conv2 to conv4.
         include_top: Whether to end with average pooling, dropout and the dense classifier.
         weights: `None` for random initialization, or the path of a `.weights.h5` or `.keras`
             file of this network.
         input_shape: `(time, height, width, channels)`; the first three may be `None`.
-        pooling: Without the top: `None` for feature maps `(batch, time / 16, height / 16,
+        pooling: Output without the top: `None` for feature maps `(batch, time / 16, height / 16,
             width / 16, 8 * width)`, `"avg"` or `"max"` for vectors.
         classes: Number of classes.
-        classifier_activation: Activation of the classifier; `None` gives logits.
-        dropout: Rate of the dropout before the classifier.
-        width: Channels of conv1 and conv2; the later stages have 2, 4 and 8 times as many.
-            64 in the paper; less for small data.
+        classifier_activation: Activation of the classifier; `None` returns logits.
+        dropout: Dropout rate before the classifier.
+        width: Channels of conv1 and conv2; 64 in the paper, less for small data. Later stages
+            have 2, 4 and 8 times as many.
         name: Name of the model.
 
     Returns:
@@ -95,10 +95,10 @@ def RelationResNet18(
     width=64,
     name=None,
 ):
-    """ARTNet-ResNet18 with the relation branch alone in place of SMART (Sec. 4.2, Table 2).
+    """ARTNet-ResNet18 with relation branches alone instead of SMART blocks (Sec. 4.2, Table 2).
 
-    Each relation branch has twice as many hidden units as the SMART block it stands for, so
-    that its codes keep the number of channels in Table 1. Arguments as for `ARTNetResNet18`.
+    Each relation branch has twice as many hidden units as in a SMART block, so that its number of
+    output channels is the number in Table 1. Arguments are the same as for `ARTNetResNet18`.
     """
     architecture = _variant("relation_resnet18", variant)
     return _video_resnet(
@@ -118,9 +118,9 @@ def C3DResNet18(
     width=64,
     name=None,
 ):
-    """C3D-ResNet18, the baseline of 3D convolutions (Table 1).
+    """C3D-ResNet18, the baseline with 3D convolutions (Table 1).
 
-    Arguments as for `ARTNetResNet18`.
+    Arguments are the same as for `ARTNetResNet18`, without `variant`.
     """
     return _video_resnet(
         "c3d_resnet18", include_top, weights, input_shape, pooling, classes,
@@ -139,9 +139,9 @@ def C3DResNet34(
     width=64,
     name=None,
 ):
-    """C3D-ResNet34, the deeper baseline (Table 2): 3, 4, 6 and 3 residual units a stage.
+    """C3D-ResNet34, the deeper baseline (Table 2), with 3, 4, 6 and 3 residual units per stage.
 
-    Arguments as for `ARTNetResNet18`.
+    Arguments are the same as for `ARTNetResNet18`, without `variant`.
     """
     return _video_resnet(
         "c3d_resnet34", include_top, weights, input_shape, pooling, classes,
@@ -160,12 +160,12 @@ def C2DResNet18(
     width=64,
     name=None,
 ):
-    """C2D-ResNet18, 2D convolutions in place of 3D (Sec. 4.2, Table 2).
+    """C2D-ResNet18, with 2D instead of 3D convolutions (Sec. 4.2, Table 2).
 
-    Where the 3D network strides in time this one averages pairs of frames, so that feature
-    maps have Table 1's sizes and every frame counts; a 2D kernel with a temporal stride would
-    leave one frame of sixteen. The network gives a clip and its reverse the same scores.
-    Arguments as for `ARTNetResNet18`.
+    Where the 3D network has a temporal stride, this network averages pairs of frames. Feature maps
+    have the sizes of Table 1, and every frame counts. 2D kernels with a temporal stride would use
+    only one of sixteen frames. A clip and its reverse get the same scores. Arguments are the same
+    as for `ARTNetResNet18`, without `variant`.
     """
     return _video_resnet(
         "c2d_resnet18", include_top, weights, input_shape, pooling, classes,
@@ -206,7 +206,7 @@ def _video_resnet(
     if include_top:
         x = layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
         x = layers.Dropout(dropout, name="dropout")(x)
-        # Scores leave in float32 under mixed precision too, for the softmax and the loss.
+        # Scores are float32 for the softmax and the loss, also with mixed precision.
         x = layers.Dense(
             classes, activation=classifier_activation, dtype="float32", name="predictions"
         )(x)
@@ -221,7 +221,7 @@ def _video_resnet(
 
 
 def _residual_unit(x, blocks, filters, strides, limit, name):
-    """Two blocks and a shortcut, which is a 1x1x1 convolution where sizes change."""
+    """Apply two blocks and a shortcut, which is a 1x1x1 convolution if the size changes."""
     first, second = blocks
     shortcut = x
     if strides != (1, 1, 1) or x.shape[-1] != filters:
@@ -233,7 +233,7 @@ def _residual_unit(x, blocks, filters, strides, limit, name):
 
 
 def _block(x, kind, filters, kernel_size, strides, limit, name, activation="relu"):
-    """A building block of Fig. 2, ending with batch normalization and `activation`."""
+    """Apply a building block of Fig. 2, which ends with batch normalization and `activation`."""
     shared = {"hidden_limit": limit, "kernel_initializer": INITIALIZER, **NORMALIZATION}
     if kind == SMT:
         return SMART(
@@ -269,7 +269,7 @@ def _convolution(x, kind, filters, kernel_size, strides, name):
 
 
 def check_arguments(weights, input_shape, classes, dropout, width):
-    """Refuse arguments of a video network that are out of range."""
+    """Raise a `ValueError` if an argument of a video network is out of range."""
     if weights is not None and not os.path.exists(weights):
         raise ValueError(
             "`weights` must be None or the path of a weights file; there are no pre-trained "

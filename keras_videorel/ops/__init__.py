@@ -1,4 +1,4 @@
-"""The generalized non-local operation, on tensors of any Keras backend."""
+"""The generalized non-local operation, for all Keras backends."""
 
 from keras_videorel.ops.relation import nonlocal_operation
 

@@ -21,41 +21,41 @@ def nonlocal_operation(
     use_scale=False,
     return_weights=False,
 ):
-    """`Z = r(X, Y)`: what each position of X takes from all positions of Y.
+    """Compute `Z = r(X, Y)`: for each position of X, a weighted sum over the positions of Y.
 
     `z_i = sum_j omega_ij g(y_j)` with `omega_ij = f(x_i, y_j) / C` (Eq. 2). The embeddings
     `theta(x) = W_theta x`, `phi(y) = W_phi y` and `g(y) = W_g y` are linear. The compatibility
     `f` and its normalizer `C` are
 
-    - `"embedded_gaussian"`: `exp(theta(x_i)^T phi(y_j))`, `C` its sum over j (Eq. 4);
-    - `"gaussian"`: `exp(x_i^T y_j)`, `C` its sum over j;
-    - `"dot_product"`: `theta(x_i)^T phi(y_j)`, `C = M`;
-    - `"concatenation"`: `ReLU(w^T [theta(x_i), phi(y_j)])`, `C = M`.
+    - `"embedded_gaussian"`: `exp(theta(x_i)^T phi(y_j))`, with its sum over j as `C` (Eq. 4);
+    - `"gaussian"`: `exp(x_i^T y_j)`, with its sum over j as `C`;
+    - `"dot_product"`: `theta(x_i)^T phi(y_j)`, with `C = M`;
+    - `"concatenation"`: `ReLU(w^T [theta(x_i), phi(y_j)])`, with `C = M`.
 
-    Several relations of one X and Y are computed at once if the matrices have an axis of
-    relations in the middle.
+    If the matrices have an axis of relations in the middle, several relations of the same X and Y
+    are computed at once.
 
     Args:
-        x: `(..., N, C_x)`: features at N positions. For `Z = r(X, X)` (Eq. 1) `y` is `x`.
-        y: `(..., M, C_y)`: features at M positions.
-        theta: Matrix `W_theta` `(C_x, d)`, or `(C_x, relations, d)`. Not for `"gaussian"`,
+        x: Features at N positions, `(..., N, C_x)`. For `Z = r(X, X)` (Eq. 1), pass `x` as `y`.
+        y: Features at M positions, `(..., M, C_y)`.
+        theta: Matrix `W_theta`, `(C_x, d)` or `(C_x, relations, d)`. `None` for `"gaussian"`,
             where `C_x` and `C_y` must be equal.
-        phi: Matrix `W_phi` `(C_y, d)`, or `(C_y, relations, d)`. Not for `"gaussian"`.
-        g: Matrix `W_g` `(C_y, C_z)`, or `(C_y, relations, C_z)`. `None` for the identity.
+        phi: Matrix `W_phi`, `(C_y, d)` or `(C_y, relations, d)`. `None` for `"gaussian"`.
+        g: Matrix `W_g`, `(C_y, C_z)` or `(C_y, relations, C_z)`. `None` for the identity.
         compatibility: One of the names above.
-        w: For `"concatenation"`: vector `(2 * d,)`, or `(relations, 2 * d)`.
-        use_scale: Whether to divide the product in the exponent or in the dot product by the
-            square root of its length, as in scaled dot-product attention. Eq. 4 does not.
+        w: Vector of `"concatenation"`, `(2 * d,)` or `(relations, 2 * d)`.
+        use_scale: Whether to divide the dot products by the square root of d, as in scaled
+            dot-product attention. Eq. 4 does not.
         return_weights: Whether to return the weights as well.
 
     Returns:
-        `Z` `(..., N, C_z)`, or `(..., N, relations, C_z)`; with `return_weights=True` the tuple
-        of it and `omega` `(..., N, M)`, or `(..., relations, N, M)`. The softmax is of float32
-        or wider, whatever the type of X and Y.
+        `Z`, `(..., N, C_z)` or `(..., N, relations, C_z)`. With `return_weights=True`, a tuple of
+        `Z` and `omega`, `(..., N, M)` or `(..., relations, N, M)`. The softmax is computed in
+        float32 or wider for all dtypes of X and Y.
 
     Raises:
-        ValueError: If the compatibility is unknown, or a matrix is missing, not needed, or does
-            not fit.
+        ValueError: If the compatibility is unknown, or a matrix is missing, not needed, or has
+            the wrong shape.
 
     Example:
 
@@ -87,14 +87,14 @@ def nonlocal_operation(
 def project(x, kernel):
     """Embed each position of `x`, `(..., N, C)`, for all relations in one product.
 
-    `kernel` is `(C, d)`, for one relation, or `(C, relations, d)`; the result `(..., N, relations,
-    d)`.
+    `kernel` is `(C, relations, d)`, or `(C, d)` for one relation. The result is
+    `(..., N, relations, d)`.
     """
     return ops.tensordot(x, kernel if len(kernel.shape) == 3 else kernel[:, None], axes=1)
 
 
 def attend(queries, keys, values, *, compatibility="embedded_gaussian", w=None, use_scale=False):
-    """`nonlocal_operation` on features that are embedded already.
+    """Compute `nonlocal_operation` of embedded features.
 
     Args:
         queries: `theta(X)`, `(..., N, relations, d)`.
@@ -112,9 +112,9 @@ def attend(queries, keys, values, *, compatibility="embedded_gaussian", w=None, 
 
 
 def _weights(queries, keys, compatibility, w, use_scale):
-    """`omega` `(..., relations, N, M)` in float32 or wider."""
+    """Return `omega`, `(..., relations, N, M)`, in float32 or wider."""
     dtype = backend.result_type(queries.dtype, keys.dtype, "float32")
-    # Exponents of some thousand are no rarity without a scale, and float16 ends at 65504.
+    # Without a scale, exponents of some thousands are common, and float16 ends at 65504.
     queries, keys = ops.cast(queries, dtype), ops.cast(keys, dtype)
     positions = ops.cast(ops.shape(keys)[-2], dtype)
     if compatibility == "concatenation":

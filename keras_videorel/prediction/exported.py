@@ -1,4 +1,4 @@
-"""What `export` wrote, ready to score samples: a SavedModel or a LiteRT file."""
+"""Load the SavedModel or LiteRT file of an export, to score samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keras_videorel.data.manifest import read_class_names
 from keras_videorel.extras import check_importable
 from keras_videorel.files import plain_path, read_json
 
-# Files of an exported folder, the most exact first. That is the order of preference.
+# Files of an exported folder in order of preference: the most accurate first.
 FILES = {
     "saved_model": "saved_model.pb",
     "fp32": "model_fp32.tflite",
@@ -26,11 +26,11 @@ FILES = {
 
 
 class SavedModel:
-    """A SavedModel of `export.export_saved_model`, whose `export.json` says `settings`."""
+    """A SavedModel of `export.export_saved_model`. `settings` come from its `export.json`."""
 
     def __init__(self, folder: str, settings: dict):
         with plain_path(folder) as path:
-            self._model = tf.saved_model.load(path)  # holds the variables of the signatures
+            self._model = tf.saved_model.load(path)  # keeps the signatures' variables alive
         signatures = self._model.signatures
         if "clips" not in signatures:
             raise ValueError(f"{folder!r} was exported by an older version: export it again")
@@ -40,17 +40,17 @@ class SavedModel:
         self.has_attention_maps = self._attend is not None and "spatial_shape" in settings
 
     def score(self, clips: np.ndarray) -> np.ndarray:
-        """Logits float32 `(batch, classes)` of samples, uint8 `(batch, num_frames, h, w, c)`."""
+        """Score samples, uint8 `(batch, num_frames, h, w, c)`: logits, `(batch, classes)`."""
         return self._score(clips=tf.constant(clips))["logits"].numpy()
 
     def attend(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits, and attention maps float32 `(batch, T, 4, positions, positions)`."""
+        """Return logits and attention maps, float32 `(batch, T, 4, positions, positions)`."""
         outputs = self._attend(clips=tf.constant(clips))
         return outputs["logits"].numpy(), outputs["relations"].numpy()
 
 
 class LiteRTModel:
-    """A LiteRT file of `export.export_litert`, with the preprocessing of the SavedModel."""
+    """A LiteRT file of `export.export_litert`, with the same preprocessing as the SavedModel."""
 
     has_attention_maps = False
 
@@ -72,10 +72,10 @@ class LiteRTModel:
         ((self._input, details),) = self._run.get_input_details().items()
         self._shape = tuple(details["shape"][1:].tolist())
         self._clip = ClipSpec.from_json(settings)
-        self._lock = threading.Lock()  # an interpreter has one set of buffers
+        self._lock = threading.Lock()  # an interpreter has only one set of buffers
 
     def score(self, clips: np.ndarray) -> np.ndarray:
-        """As `SavedModel.score`; samples go one by one."""
+        """Score samples one by one; see `SavedModel.score`."""
         images = tf.reshape(clips, (-1, *clips.shape[2:]))
         prepared = transforms.prepare_frames(images, self._clip)
         samples = transforms.join_frames(prepared, self._shape).numpy()
@@ -88,10 +88,11 @@ class LiteRTModel:
 def load(
     folder: str | os.PathLike, precision: str | None = None
 ) -> tuple[SavedModel | LiteRTModel, dict, str]:
-    """Load an exported model; arguments and errors are those of `Predictor`.
+    """Load an exported model. Arguments and errors are the same as for `Predictor`.
 
     Returns:
-        `(model, settings, precision)`: the model, what `export.json` says, and which file it is.
+        `(model, settings, precision)`: the model, the contents of `export.json`, and the key in
+        `FILES` of the loaded file.
     """
     folder = os.fspath(folder)
     manifest = os.path.join(folder, "export.json")

@@ -1,4 +1,4 @@
-"""What a user names as videos: files, folders, patterns, addresses."""
+"""Find the video files that a user names by path, folder or pattern."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keras_videorel.files import literal_folders
 def find_videos(
     word: str | os.PathLike, left_out: list[tuple[str, str]] | None = None
 ) -> list[str]:
-    """The paths of the video files that a word stands for.
+    """Return the paths of the video files that a word names.
 
     Args:
-        word: A file, by any name; a folder, for all videos in it and below that are not hidden; or
-            a pattern with `*`, `?`, `[...]` or `**`, for files by any name.
-        left_out: A folder's other files are added to this list, as `(path, reason)`.
+        word: A file with any name; a folder, for all videos in it and its subfolders that are not
+            hidden; or a pattern with `*`, `?`, `[...]` or `**`, for all files that match.
+        left_out: If a list, the other files of a folder are appended as `(path, reason)`.
 
     Raises:
-        ValueError: If a folder holds no video, or no file matches a pattern.
+        ValueError: If a folder has no videos, or no file matches a pattern.
     """
     word = os.fspath(word)
     if os.path.isdir(word):

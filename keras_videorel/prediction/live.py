@@ -1,4 +1,4 @@
-"""Label cameras and streams as they come: the newest frames win."""
+"""Label cameras and streams live, always from their newest frames."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ import numpy as np
 from keras_videorel.data import video
 from keras_videorel.prediction.predictor import NewestFrames, Predictor, Window
 
-_MAX_FRAMES = 1024  # held of a source, whatever its rate
-_LATENCIES = 10_000  # kept for the summary
+_MAX_FRAMES = 1024  # frames held of one source, at any frame rate
+_LATENCIES = 10_000  # number of latencies kept for the summary
 
 
 class LiveWindow(NamedTuple):
-    """What a model says about the newest part of a source."""
+    """The scores of the newest frames of a source."""
 
-    source: str  # its name
-    window: Window  # times are seconds after the source's first frame
-    latency: float  # seconds from the arrival of the newest frame to this answer
-    skipped: int  # frames between the window before and this one
+    source: str  # name of the source
+    window: Window  # times are in seconds after the first frame of the source
+    latency: float  # seconds from the arrival of the newest frame to the scores
+    skipped: int  # number of frames between the previous window and this window
 
 
 class Summary(NamedTuple):
-    """Counts of a source that ended."""
+    """Statistics of a source after its end."""
 
     source: str
     frames: int
     windows: int
-    skipped: int  # frames that were in no window
-    latencies: list[float]  # seconds, of the last windows
-    error: Exception | None  # why it ended
+    skipped: int  # number of frames outside all windows
+    latencies: list[float]  # in seconds, of the last windows
+    error: Exception | None  # the error that ended the source
 
     def __str__(self) -> str:
         found = f"{self.source}: {self.frames} frames, {self.windows} windows"
@@ -49,15 +49,15 @@ class Summary(NamedTuple):
 
 
 class CameraReader:
-    """The frames of a camera, as `data.video.FrameReader` gives those of files.
+    """Reads the frames of a camera, with the interface of `data.video.FrameReader`.
 
     Args:
         capture: A `cv2.VideoCapture`, or an object with its methods `read`, `get` and `release`.
-        size: `(height, width)` to resize to, or the length of the shorter side.
+        size: Size of the resized frames: `(height, width)`, or the length of the shorter side.
 
     Attributes:
-        frame_rate: Frames per second that the camera declares, or 25.
-        is_live: True.
+        frame_rate: Frames per second that the camera reports, or 25.
+        is_live: Always `True`: frames arrive at their own pace.
     """
 
     is_live = True
@@ -89,9 +89,9 @@ class CameraReader:
 
 
 def open_camera(name: int | str, size: tuple[int, int] | int) -> CameraReader:
-    """Open a camera by its number, device or pipeline; an `OSError` if that fails."""
-    log = getattr(cv2.utils, "logging", cv2)  # where it is depends on OpenCV's version
-    level = log.setLogLevel(0)  # no warnings of each way that it tries
+    """Open a camera by its number, device or pipeline. Raises an `OSError` if that fails."""
+    log = getattr(cv2.utils, "logging", cv2)  # the place depends on the version of OpenCV
+    level = log.setLogLevel(0)  # OpenCV warns for each backend that it tries
     try:
         capture = cv2.VideoCapture(int(name) if str(name).isdigit() else str(name))
     finally:
@@ -110,28 +110,28 @@ def watch(
     stop: threading.Event | None = None,
     on_end: Callable[[Summary], Any] | None = None,
 ) -> Iterator[LiveWindow]:
-    """Label sources as they come, until they end.
+    """Label live sources until they end.
 
-    A thread reads each source and keeps its newest frames. The model takes the newest window
-    whenever it is free, source by source, so a slow model skips frames and does not fall behind.
-    Recordings are read no faster than they play.
+    One thread per source reads frames and keeps the newest. Whenever the model is free, it scores
+    the newest window of the next source. A slow model therefore skips frames and does not fall
+    behind. Recordings are read at the speed at which they play.
 
     Args:
-        sources: Dict from names to functions that open a reader: a `data.video.FrameReader` or a
+        sources: Dict from names to functions. Each opens a `data.video.FrameReader` or a
             `CameraReader`, with frames of the size `predictor.frame_size`.
         window: As for `Predictor.windows`.
-        hop: Least seconds from one window of a source to the next, as for `Predictor.windows`.
-        stop: An event that ends it.
-        on_end: Called with the `Summary` of each source when it ends.
+        hop: Minimum seconds between windows of a source, by default as for `Predictor.windows`.
+        stop: Labeling ends when this event is set.
+        on_end: Called with the `Summary` of each source at its end.
 
     Yields:
-        `LiveWindow`s.
+        A `LiveWindow` for each window.
     """
     predictor.check_window(window, hop)
     stop = threading.Event() if stop is None else stop
     size = predictor.frame_size
     still = np.zeros((*((size, size) if isinstance(size, int) else size), 3), np.uint8)
-    predictor.window([0.0], [still], attention_maps=False)  # the first call takes long
+    predictor.window([0.0], [still], attention_maps=False)  # warm-up: the first call is slow
     news = threading.Condition()
     feeds = [
         _Feed(name, opened, predictor, window, hop, news, stop) for name, opened in sources.items()
@@ -166,16 +166,16 @@ class _Feed(threading.Thread):
         self.source, self.ended, self.error = name, False, None
         self._opened, self._predictor, self._seconds, self._hop = opened, predictor, window, hop
         self._news, self._stop_event = news, stop
-        self._newest = self._rate = None  # of times, arrivals and frames
+        self._newest = self._rate = None  # the newest times, arrivals and frames
         self._frames = self._seen = self._skipped = self._windows = 0
-        self._last = None  # time of the newest frame of the last window
+        self._last = None  # time of the newest frame in the last window
         self._latencies = collections.deque(maxlen=_LATENCIES)
 
     def run(self):
         try:
             with contextlib.closing(self._opened()) as reader:
                 self._read(reader)
-        except Exception as error:  # reported when the source ends: others go on
+        except Exception as error:  # goes into the summary; other sources continue
             self.error = error
         finally:
             with self._news:
@@ -202,7 +202,7 @@ class _Feed(threading.Thread):
                 return
 
     def is_due(self):
-        """Whether there is a window to label."""
+        """Return whether a window is ready to be labeled."""
         with self._news:
             newest = None if self._newest is None else self._newest.last()
             if newest is None or newest == self._last:

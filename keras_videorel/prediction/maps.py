@@ -1,4 +1,4 @@
-"""Attention maps as pictures: where a position of X_t looks in H_{t-1}."""
+"""Turn attention maps into heat maps: the positions of H_{t-1} that a position of X_t uses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from keras_videorel.data import transforms
 from keras_videorel.data.video import keep_aspect
 from keras_videorel.prediction.predictor import Predictor
 
-GATES = ("i", "f", "g", "o")  # of the LSTM, in the order of the maps
-HEAT = "inferno"  # color map, of matplotlib and OpenCV
-_MIN_FULL = 2.0  # times uniform; full color for less would be a picture of rounding
+GATES = ("i", "f", "g", "o")  # LSTM gates in the order of the maps
+HEAT = "inferno"  # name of the color map in matplotlib and OpenCV
+# Full color means at least this multiple of a uniform weight. Otherwise maps that are almost
+# uniform would show rounding errors.
+_MIN_FULL = 2.0
 
 
 def check_options(predictor: Predictor, position: tuple[int, int] | None, gate: str) -> None:
-    """Raise a `ValueError` for a position or gate that a model's attention maps do not have."""
+    """Raise a `ValueError` if a model has no attention maps of a position or gate."""
     check_choice("gate", gate, (*GATES, "mean"))
     if predictor.has_attention_maps:
         height, width = grid(predictor.settings)[1:]
@@ -30,7 +32,7 @@ def check_options(predictor: Predictor, position: tuple[int, int] | None, gate: 
 
 
 def grid(settings: dict) -> tuple[int, int, int]:
-    """`(times, height, width)`: networks of clips have the maps of times, one below the other."""
+    """Return `(times, height, width)` of the feature map; see `attention.feature_map_sizes`."""
     rows, columns = settings["spatial_shape"]
     times = settings.get("feature_times", 1)
     return times, rows // times, columns
@@ -42,21 +44,21 @@ def select(
     position: tuple[int, int] | None = None,
     gate: str = "mean",
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """What a position takes from each position of the state before.
+    """Select the attention maps of one position of X_t.
 
-    The maps of a first step are uniform, because its state before is zero. Those of a network of
-    clips are the mean over the times of X_t and the sum over those of H_{t-1}.
+    The map of the first step is uniform, because the state before it is zero. If snippets are
+    clips, weights are averaged over the times of X_t and summed over the times of H_{t-1}.
 
     Args:
-        attention_maps: `(T, 4, positions, positions)`, of a `Window`.
-        settings: The model's.
-        position: `(row, column)` on the feature map; by default the one that takes the most from
-            a single place.
-        gate: One of `GATES`, or `"mean"` of the four.
+        attention_maps: `Window.attention_maps`, `(T, 4, positions, positions)`.
+        settings: `Predictor.settings` of the model.
+        position: `(row, column)` on the feature map. By default, the position that has the
+            largest single weight.
+        gate: One of `GATES`, or `"mean"` for the mean over the gates.
 
     Returns:
-        `(maps, position)`: float32 `(T, height, width)`, weights as multiples of uniform ones,
-        whose mean is 1, and the position.
+        `(maps, position)`. The maps are float32 `(T, height, width)`, in multiples of a uniform
+        weight, so that their mean is 1.
     """
     weights = (
         attention_maps.mean(axis=1) if gate == "mean" else attention_maps[:, GATES.index(gate)]
@@ -72,17 +74,17 @@ def select(
 
 
 def full_heat(largest: float) -> float:
-    """The multiple of uniform that gets the full color, of the largest that there is."""
+    """Return the weight that gets the full color, from the largest weight; see `select`."""
     return max(float(largest), _MIN_FULL)
 
 
 def heat(maps: np.ndarray, full: float) -> np.ndarray:
-    """Maps of `select` from 0, uniform or less, to 1, the full color."""
+    """Scale maps of `select` to [0, 1]: uniform or less is 0, `full` or more is 1."""
     return np.clip((maps - 1) / (full - 1), 0, 1)
 
 
 def seen_box(height: int, width: int, clip: ClipSpec) -> tuple[int, int, int, int]:
-    """`(top, left, bottom, right)` of the part of a frame that the model sees, in its pixels."""
+    """Return the box `(top, left, bottom, right)` that the model sees, in pixels of the frame."""
     size = clip.frame_size
     if isinstance(size, int):
         size = keep_aspect(height, width, size)

@@ -1,4 +1,4 @@
-"""A video with its labels, their probabilities over time, and where the model looks."""
+"""Draw labels, probabilities over time and attention maps on a video."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from keras_videorel.prediction.predictor import Predictor, Window
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv")
 
-_MIN_SIDE = 360  # smaller videos are enlarged: text needs pixels
+_MIN_SIDE = 360  # smaller videos are enlarged, because text needs pixels
 _MIN_FONT = 14
 _SIDE_PER_FONT = 26
-# Okabe and Ito's, which most color-blind people tell apart.
+# The palette of Okabe and Ito, which most color-blind people can tell apart.
 COLORS = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (240, 228, 66),
 )  # fmt: skip
 _OTHERS = (150, 150, 155)
 _WHITE, _GRAY, _DARK, _EMPTY = (255, 255, 255), (190, 190, 195), (22, 22, 26), (58, 58, 64)
-_HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # of 1, of 255
-_CLOCK = 90_000  # ticks per second, of MPEG
+_HEAT_OPACITY, _DARKEST_HEAT = 0.75, 100  # in [0, 1] and [0, 255]
+_CLOCK = 90_000  # ticks per second in MPEG
 
 
 def write(
@@ -45,25 +45,32 @@ def write(
     gate: str = "mean",
     on_frame: Callable[[int], Any] | None = None,
 ) -> str | os.PathLike:
-    """Write a video with labels, a bar of probabilities over time, and attention maps.
+    """Write a video with labels, a timeline of probabilities, and attention maps.
 
-    The most probable classes of the moment stand on the frames. The timeline below stacks the
-    probabilities of the leading classes. For a model with a relational LSTM, a heat map over the
-    part of the frame that the model sees shows what one position (framed) takes from where.
-    Weights up to a uniform one have no color.
+    The frames show the most probable classes at each moment. The timeline below stacks the
+    probabilities of the leading classes. For a model with a relational LSTM, a heat map covers the
+    part of the frame that the model sees. It shows how much one position (framed) takes from each
+    position of the state before. Weights that are at most uniform have no color.
 
-    The file is decoded twice: for the windows, unless they are given, and for the frames. The
-    result is H.264 without sound, upright, with the times that the frames had. Videos whose shorter
-    side is below 360 pixels are enlarged. Returns `path`.
+    The file is decoded once for the windows, unless they are given, and once for the frames. The
+    result is H.264 without sound, upright, with the original frame times. Videos with a shorter
+    side below 360 pixels are enlarged.
 
     Args:
+        source: The video file to label.
         path: The file to write, with one of `EXTENSIONS`.
-        windows: Windows of the video, by default those of `predictor.windows`.
+        windows: Windows of the video, by default `predictor.windows(source)`.
         top: Number of classes on the frames.
-        position: `(row, column)` of the feature map whose attention is shown; by default, in
-            each window, the one that takes the most from a single place.
+        position: `(row, column)` of the framed position on the feature map. By default, each
+            window shows the position that has the largest single weight.
         gate: One of `maps.GATES`, or `"mean"`.
-        on_frame: Called with the number of frames so far.
+        on_frame: Called with the number of frames written so far.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the video cannot be decoded.
     """
     windows = predictor.windows(source) if windows is None else windows
     with (
@@ -91,9 +98,11 @@ def writer(
     gate: str = "mean",
     size: tuple[int, int] | int | None = None,
 ) -> Iterator[Callable[[float, video.FrameReader], None]]:
-    """Write the video of `write`, whose arguments these are, while the caller reads the file.
+    """Write the video of `write` while the caller reads the file.
 
-    Frames are drawn at `size`, as for `data.video.iter_frames`; by default at their own.
+    Args:
+        size: Size of the drawn frames, as for `data.video.iter_frames`. The other arguments are
+            the same as for `write`.
 
     Yields:
         A function that adds a frame, for `Predictor.predict(on_frame=...)`.
@@ -112,7 +121,7 @@ def writer(
         nonlocal stream, last
         picture = painter.paint(time, reader.frame(size))
         if stream is None:
-            # Nominal: a frame a day is none that a header can hold.
+            # The rate is nominal. The header cannot hold rates such as one frame a day.
             rate = Fraction(max(reader.frame_rate, 1.0)).limit_denominator(1001)
             options = {"crf": "20", "preset": "veryfast"}
             stream = container.add_stream("libx264", rate=rate, options=options)
@@ -133,9 +142,9 @@ def writer(
 
 
 def colors(probabilities: np.ndarray) -> dict[int, tuple[int, int, int]]:
-    """The classes that lead for the longest, and surest, with their `(r, g, b)`.
+    """Return the colors `(r, g, b)` of up to six classes, from probabilities `(windows, classes)`.
 
-    At most six, in order, from probabilities `(windows, classes)`.
+    Classes are ordered by the sum of their probabilities over the windows that they lead.
     """
     led = probabilities * (probabilities == probabilities.max(axis=1, keepdims=True))
     strength = led.sum(axis=0) + 1e-3 * probabilities.sum(axis=0)
@@ -144,7 +153,7 @@ def colors(probabilities: np.ndarray) -> dict[int, tuple[int, int, int]]:
 
 
 class _Painter:
-    """Paints what a model says over time on frames, which are all of the first one's size."""
+    """Paints labels, timeline and heat maps on frames of one size."""
 
     def __init__(self, predictor, windows, top, position, gate):
         self._labels, self._clip, self._gate = predictor.labels, predictor.clip, gate
@@ -155,7 +164,7 @@ class _Painter:
             middles.append((window.start + window.end) / 2)
             probabilities.append(window.probabilities)
             self._end = window.end
-            if window.attention_maps is not None:  # an hour of them takes gigabytes
+            if window.attention_maps is not None:  # all maps of an hour would take gigabytes
                 shown, place = maps.select(
                     window.attention_maps, predictor.settings, position, gate
                 )
@@ -165,18 +174,18 @@ class _Painter:
         self._middles, self._probabilities = np.array(middles), np.stack(probabilities)
         self._full = maps.full_heat(largest)
         self._colors = colors(self._probabilities)
-        self._picture = self._shown = None  # size of frames, and which map the cached layers are of
+        self._picture = self._shown = None  # size of frames; (window, step) of the cached heat map
 
     def _lay_out(self, height, width):
         scale = max(_MIN_SIDE / min(height, width), 1)
-        # Even, as H.264 in 4:2:0 needs.
+        # H.264 in 4:2:0 needs even sizes.
         height, width = self._picture = tuple(2 * round(scale * s / 2) for s in (height, width))
         self._font = max(min(height, width) // _SIDE_PER_FONT, _MIN_FONT)
         self._panel = self._draw_panel(width)
         self._box = maps.seen_box(height, width, self._clip)
 
     def paint(self, time, frame):
-        """A frame with all that belongs on it at a time, uint8 RGB."""
+        """Return the painted frame of a time in seconds, uint8 RGB."""
         if self._picture is None:
             self._lay_out(*frame.shape[:2])
         height, width = self._picture
@@ -194,7 +203,7 @@ class _Painter:
         return canvas
 
     def _paint_labels(self, picture, probabilities):
-        """The most probable classes in the upper left corner, with a bar each."""
+        """Paint the most probable classes with bars in the upper left corner."""
         font, (height, width) = self._font, self._picture
         row, gap, margin = round(1.65 * font), max(font // 6, 2), font // 2
         box = min(max(width // 2, 18 * font), width - 2 * margin)
@@ -216,7 +225,7 @@ class _Painter:
             _draw_outlined(part, percent, box - percent.shape[1] - margin // 2, inset)
 
     def _draw_panel(self, width):
-        """What stands below the frames and does not change: legend and stacked shares."""
+        """Draw the constant part below the frames: legend and stacked probabilities."""
         font = self._font
         margin, line, bar = font // 2, round(1.5 * font), 3 * font
         self._bar = margin + line, margin + line + bar
@@ -262,14 +271,14 @@ class _Painter:
         clock = lettering.mask(f"{_clock(time)} / {_clock(self._end)}", font)
         lettering.draw(panel, clock, first, top, _GRAY)
         room = last - first - clock.shape[1] - font
-        for caption in captions:  # the longest that there is room for
+        for caption in captions:  # the longest caption that fits
             text = lettering.mask(caption, font)
             if text.shape[1] <= room:
                 lettering.draw(panel, text, last - text.shape[1], top, _GRAY)
                 break
 
     def _paint_heat(self, picture, index, time):
-        """Paint the attention map of a moment; return captions for it, longest first."""
+        """Paint the attention map of a moment, and return its captions, longest first."""
         steps, shown, place = self._maps[index]
         step = int(np.abs(steps - time).argmin())
         top, left, bottom, right = self._box
@@ -296,13 +305,13 @@ class _Painter:
 
 
 def _heat_layers(shown, full, size):
-    """What remains of a picture under a heat map, float32, and the light that comes on top."""
+    """Return the share of the image that stays visible, float32, and the color to add."""
     height, width = size
     smooth = cv2.resize(
         maps.heat(shown.astype(np.float32), full), (width, height), interpolation=cv2.INTER_CUBIC
     )
     smooth = np.clip(smooth, 0, 1)
-    # From purple to yellow: black would darken what lies around.
+    # From purple to yellow, without the black that would darken the image.
     shades = np.linspace(_DARKEST_HEAT, 255, 256).astype(np.uint8)[:, np.newaxis]
     palette = cv2.applyColorMap(shades, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
     color = palette[np.rint(smooth * 255).astype(np.uint8)]

@@ -1,4 +1,4 @@
-"""Labels of video files, of the whole and over time."""
+"""Label video files with an exported model, as a whole and over time."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from keras_videorel.clip_spec import ClipSpec
 from keras_videorel.data import flow, sampling, video, video_times
 from keras_videorel.prediction import exported
 
-# Seconds of video that the snippets of a window are spread over. Clips of UCF-101 and HMDB-51 last
-# 7 and 3 seconds.
+# Seconds of a window of segments. Videos of UCF-101 last 7 seconds, of HMDB-51 3 seconds.
 SEGMENTS_WINDOW = 3.0
 _MAX_HOP = 0.5  # seconds
-_MAX_FRAMES = 1024  # of a window whose frames come faster than the frame rate says
+_MAX_FRAMES = 1024  # frames of a window that come faster than the declared frame rate
 
 
 class Prediction(NamedTuple):
-    """What a model says about a video.
+    """The most probable classes of a video.
 
     Attributes:
         path: The video file.
-        labels: Names of the most probable classes, best first.
-        probabilities: Their probabilities.
-        frames: Number of frames that decoded.
+        labels: Names of the classes, most probable first.
+        probabilities: Probabilities of these classes.
+        frames: Number of frames of the video.
     """
 
     path: str
@@ -45,16 +44,16 @@ class Prediction(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What a model says about a part of a video.
+    """The probabilities and attention maps of a part of a video.
 
     Attributes:
-        start: When it begins, in seconds after the first frame of the video.
-        end: When it ends.
-        probabilities: Of all classes, float32 `(classes,)`.
-        attention_maps: The weights of r(X_t, H_{t-1}) of a model with a relational LSTM, float32
-            `(T, 4, positions, positions)`: for each snippet and gate (i, f, g, o), how much each
-            position of X_t (rows) takes from each of H_{t-1} (columns). Otherwise `None`.
-        times: When each frame that the model saw is shown, in seconds, `(sampled,)`.
+        start: Start of the window, in seconds after the first frame of the video.
+        end: End of the window, in seconds.
+        probabilities: Probabilities of all classes, float32 `(classes,)`.
+        attention_maps: Weights of r(X_t, H_{t-1}), float32 `(T, 4, positions, positions)`, if the
+            model has a relational LSTM. For each snippet and gate (i, f, g, o), a row holds the
+            weights of one position of X_t over the positions of H_{t-1}.
+        times: Times of the frames that the model saw, in seconds, `(sampled,)`.
     """
 
     start: float
@@ -72,30 +71,31 @@ class Window(NamedTuple):
 class Sample(NamedTuple):
     """The sample in the middle of a video."""
 
-    attention_maps: np.ndarray | None  # as of a `Window`
-    times: np.ndarray  # of its frames, seconds, (sampled,)
+    attention_maps: np.ndarray | None  # as in `Window`
+    times: np.ndarray  # times of the frames in seconds, (sampled,)
     frames: np.ndarray  # uint8 RGB (sampled, height, width, 3), in the size of the video
 
 
 class Predictor:
-    """An exported model that labels videos. Calls from several threads are safe.
+    """Labels videos with an exported model. Several threads may call one predictor.
 
     Args:
-        path: A folder written by `export`: a SavedModel, LiteRT files, or both, with
-            `export.json`.
-        precision: Which of them: `"saved_model"`, `"fp32"`, `"fp16"`, `"dynamic"` or `"int8"`.
-            By default the first of these that is there.
+        path: A folder written by `export`, with a SavedModel, LiteRT files, or both.
+        precision: File to use: `"saved_model"`, `"fp32"`, `"fp16"`, `"dynamic"` or `"int8"`. By
+            default, the first of these files in the folder.
 
     Attributes:
         labels: Names of the classes, in index order.
-        settings: What `export.json` says, a dict.
-        clip: The `ClipSpec` in it.
-        precision: Which file is used.
-        has_attention_maps: Whether windows carry attention maps.
+        settings: The contents of `export.json`, a dict.
+        clip: The `ClipSpec` of the model.
+        precision: The file in use.
+        frame_size: Size of the frames that the model takes: `(height, width)`, or the length of
+            the shorter side.
+        has_attention_maps: Whether windows can have attention maps.
 
     Raises:
-        FileNotFoundError: If there is no such model.
-        ValueError: If an older version exported it, or `precision` is none of these.
+        FileNotFoundError: If the folder has no such model.
+        ValueError: If an older version exported the model, or `precision` is unknown.
         ImportError: If a LiteRT file needs an interpreter that is not installed.
 
     Example:
@@ -117,10 +117,10 @@ class Predictor:
         return self.has_attention_maps
 
     def __call__(self, paths: Any, top: int = 5) -> Any:
-        """Label one video, or several.
+        """Label one or several videos.
 
-        A file is decoded twice, first to count its frames, so memory does not grow with its
-        length. For a model of optical flow, flow is estimated on the way (DIS).
+        Each file is decoded twice, first to count its frames. Memory use does not grow with the
+        length of a video. For a model of optical flow, the flow is computed with DIS.
 
         Args:
             paths: A video file, or a list of them.
@@ -150,11 +150,11 @@ class Predictor:
 
         Args:
             path: A video file.
-            num_frames: Number of frames that decode.
-            top: As for a call.
-            with_sample: Whether to return the sample in the middle, too.
-            on_frame: Called with the time of each frame of the video, in seconds after the first,
-                and the `data.video.FrameReader`, whose `frame` gives the frame in any size.
+            num_frames: Number of frames, as `data.video.count_frames` returns it.
+            top: Number of classes to return.
+            with_sample: Whether to return the sample in the middle of the video, too.
+            on_frame: Called for each frame of the video with its time in seconds after the first
+                frame, and the `data.video.FrameReader`. `FrameReader.frame` returns the frame.
 
         Returns:
             A `Prediction`, and a `Sample` or `None`.
@@ -177,7 +177,7 @@ class Predictor:
         clips = _take(
             indices, num_frames, self.clip, lambda i: _read(path, i, self.frame_size, looks)
         )
-        # Clip by clip: what `serving_default` does for a whole video, in bounded memory.
+        # `serving_default` does the same for a whole video. Clip by clip, memory is bounded.
         logits = [self._model.score(clip[np.newaxis])[0] for clip in clips[:count]]
         best = self.best(_softmax(np.mean(logits, axis=0)), top)
         labels, probabilities = map(list, zip(*best, strict=True))
@@ -189,7 +189,7 @@ class Predictor:
         return found, Sample(attention_maps, np.array(times), np.stack(frames))
 
     def best(self, probabilities: np.ndarray, top: int = 5) -> list[tuple[str, float]]:
-        """The most probable classes, best first: a list of `(label, probability)`."""
+        """Return `(label, probability)` of the most probable classes, most probable first."""
         best = np.argsort(-probabilities, kind="stable")[: check_integer("top", top, 1)]
         return [(self.labels[i], float(probabilities[i])) for i in best]
 
@@ -202,21 +202,20 @@ class Predictor:
     ) -> Iterator[Window]:
         """Label a video over time, in one pass and in bounded memory.
 
-        A window of a model of clips is as long as its clip. A model of segments takes a snippet
-        from each of T equal parts of the window, whose length in seconds does not change with the
-        frame rate. The last window ends with the last frame. A video that is shorter than a window
-        is one window.
+        For a model of clips, a window is one clip. A model of segments takes one snippet from each
+        of T equal parts of the window, and `window` sets the length in seconds. The last window
+        ends with the last frame. A video that is shorter than a window is one window.
 
         Args:
-            source: A video file, or an iterator like `data.video.iter_frames`, of frames of the
-                size `frame_size`.
-            window: Seconds that a window of segments lasts, 3 by default.
-            hop: Seconds from one window to the next, rounded to whole frames; by default half a
-                window, and at most half a second.
-            attention_maps: Whether to compute attention maps, where the model has them.
+            source: A video file, or an iterator such as `data.video.iter_frames` over frames of
+                the size `frame_size`.
+            window: Seconds of a window, only for models of segments; 3 by default.
+            hop: Seconds from one window to the next, rounded to whole frames. By default half a
+                window, but at most half a second.
+            attention_maps: Whether to compute attention maps if the model has them.
 
         Yields:
-            `Window`s, in order.
+            A `Window` for each window, in order.
         """
         self.check_window(window, hop)
         if isinstance(source, str | os.PathLike):
@@ -226,7 +225,7 @@ class Predictor:
             hop = self.default_hop(rate, window) if hop is None else hop
             hop = max(round(hop * rate), 1) / rate
             newest = NewestFrames(self, rate, window)
-            first = due = None  # time of the first frame, and of the next window's end
+            first = due = None  # times of the first frame and of the end of the next window
             scored = True
 
             def label():
@@ -236,7 +235,7 @@ class Predictor:
             for time, frame in reader:
                 first = time if first is None else first
                 newest.add(time - first, frame)
-                # Half a frame for times that are rounded.
+                # Times may be rounded, so half a frame is tolerated.
                 scored = newest.is_full() if due is None else time - first >= due - 0.5 / rate
                 if scored:
                     yield label()
@@ -249,9 +248,9 @@ class Predictor:
         """Label consecutive frames as one sample.
 
         Args:
-            times: Their times in seconds.
-            frames: uint8 RGB `(height, width, 3)` each.
-            frame_rate: Tells when a window of one or two frames ends.
+            times: Times of the frames in seconds.
+            frames: Frames, each uint8 RGB `(height, width, 3)`.
+            frame_rate: Sets the end of a window that has only one or two frames.
             attention_maps: As for `windows`.
         """
         (indices,) = sampling.uniform_samples(len(frames), 1, self.clip).numpy()
@@ -262,14 +261,14 @@ class Predictor:
             lambda found: ((i, frames[i]) for i in found),
         )
         logits, maps = self._evaluate(clips, attention_maps)
-        # Two frames may have a pause between them.
+        # With two frames, a pause may lie between them.
         step = video_times.typical_step(times) if len(times) > 2 else None
         end = float(times[-1] + (step or 1 / frame_rate))
         seen = np.array([times[i] for i in indices], float)
         return Window(float(times[0]), end, _softmax(logits[0]), maps, seen)
 
     def window_frames(self, frame_rate: float, window: float | None = None) -> int:
-        """Frames of a window of a video that keeps its frame rate."""
+        """Return the number of frames of a window at a constant frame rate."""
         span = (self.clip.frames - 1) * self.clip.frame_stride + 1
         if not self.clip.segments:
             return span
@@ -277,7 +276,7 @@ class Predictor:
         return max(round(seconds * frame_rate), self.clip.segments, span)
 
     def default_hop(self, frame_rate: float, window: float | None = None) -> float:
-        """Seconds from one window to the next, where the caller does not say."""
+        """Return the default seconds from one window to the next."""
         return min(self.window_frames(frame_rate, window) / frame_rate / 2, _MAX_HOP)
 
     def check_window(self, window: float | None, hop: float | None) -> None:
@@ -292,7 +291,7 @@ class Predictor:
             )
 
     def _evaluate(self, clips, attention_maps):
-        """Logits of samples, and the attention maps of the first, or `None`."""
+        """Return the logits of samples, and the attention maps of the first sample or `None`."""
         if attention_maps and self.has_attention_maps:
             logits, maps = self._model.attend(clips)
             return logits, maps[0]
@@ -300,10 +299,10 @@ class Predictor:
 
 
 class NewestFrames:
-    """The newest frames of a source: as many as a window takes, and at most `max_frames`.
+    """Keeps the newest frames of a source: one window, and at most `max_frames`.
 
-    A clip is a number of frames. A window of segments is a time: cameras deliver fewer frames than
-    they declare when it gets dark, and browsers record with varying rates.
+    A clip has a number of frames, but a window of segments has a duration. Frame rates vary:
+    cameras deliver fewer frames in the dark, and browsers record at varying rates.
     """
 
     def __init__(self, predictor, frame_rate, window, max_frames=None):
@@ -314,29 +313,29 @@ class NewestFrames:
         self._rows = collections.deque()
 
     def add(self, time, *row):
-        """Add a frame, or what belongs to it, and forget frames that no window needs any more."""
+        """Add a frame or its data, and drop the frames that are older than a window."""
         self._rows.append((time, *row))
         while self.is_full(after=1):
             self._rows.popleft()
 
     def is_full(self, after=0):
-        """Whether the frames, without the `after` oldest ones, make a window."""
+        """Return whether the frames, without the oldest `after` frames, fill a window."""
         count = len(self._rows) - after
         if self._span is None or count < 1:
             return count >= self._length
-        # Half a frame for times that are rounded.
+        # Times may be rounded, so half a frame is tolerated.
         lasts = self._rows[-1][0] - self._rows[after][0] + 0.5 * self._step
         return lasts >= self._span or count >= self._max_frames
 
     def last(self):
-        """Time of the newest frame, or `None`."""
+        """Return the time of the newest frame, or `None`."""
         return self._rows[-1][0] if self._rows else None
 
     def columns(self) -> Any:
-        """Times of the frames, and what was added with them: tuples, oldest first.
+        """Return tuples of the times and of the data added with them, oldest first.
 
-        After a pause, the oldest frame has been shown for longer than a window: its time is then
-        when the window begins.
+        If a pause makes the oldest frame older than the window, its time becomes the start of the
+        window.
         """
         times, *others = zip(*self._rows, strict=True)
         if self._span is not None and times[0] < times[-1] - self._span - self._step:
@@ -349,14 +348,14 @@ def _softmax(logits):
 
 
 def _take(indices, num_frames, clip, read):
-    """Frames by number, or the flow from each to the next, uint8 `(*indices.shape, h, w, c)`.
+    """Return frames, or the flow from each frame to the next, uint8 `(*indices.shape, h, w, c)`.
 
-    `read` gives an iterable of `(number, frame)` for numbers in order.
+    `read` maps sorted frame numbers to an iterable of `(number, frame)`.
     """
     if clip.stream == "rgb":
         found = dict(read(np.unique(indices).tolist()))
     else:
-        # The last frame repeats the flow of the one before, as in shards.
+        # The last frame repeats the flow of the frame before it, as in shards.
         indices = np.minimum(indices, max(num_frames - 2, 0))
         starts = set(indices.ravel().tolist())
         pairs = sorted(i for i in starts | {i + 1 for i in starts} if i < num_frames)
@@ -375,7 +374,8 @@ def _take(indices, num_frames, clip, read):
 def _read(path, numbers, size, look=None):
     """Yield `(number, frame)` of some frames of a file.
 
-    All frames go by `look(number, seconds, reader)`. Without it, reading ends with the last number.
+    `look(number, seconds, reader)` is called for every frame of the file. Without `look`, reading
+    ends with the last number.
     """
     wanted, last, first = set(numbers), max(numbers), None
     with video.iter_frames(path, threads=0) as reader:

@@ -1,4 +1,4 @@
-"""Frames of a video, where the model looks, and what it says, as one figure for a paper."""
+"""Draw frames, attention maps and probabilities of a video as one figure for a paper."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from keras_videorel.prediction.predictor import Prediction, Predictor, Sample
 
 EXTENSIONS = (".png", ".pdf", ".svg")
 
-_WIDTH = 7.0  # inches: both columns of a page
+_WIDTH = 7.0  # in inches: both columns of a page
 _MAX_FRAMES = 8
 _DPI = 200
-_SIDE = 400  # pixels of a frame's longer side
-_BAR = 0.17  # inches of a class
+_SIDE = 400  # longer side of a frame in pixels
+_BAR = 0.17  # height of the bar of a class in inches
 
 
 def write(
@@ -34,14 +34,25 @@ def write(
     position: tuple[int, int] | None = None,
     gate: str = "mean",
 ) -> str | os.PathLike:
-    """Draw a strip: frames that the model saw, attention maps below them, and probabilities.
+    """Draw a strip of frames that the model saw, their attention maps, and probabilities.
 
-    Up to eight frames of the sample in the middle of the video; for a model of segments the middle
-    of each snippet. Heat maps show what one position (framed) takes from the frame before, as
-    multiples of a uniform weight. Below stand the most probable classes of the whole video, over
-    all its samples. The file is decoded twice. Returns `path`.
+    The frames come from the sample in the middle of the video, at most eight. For a model of
+    segments, they are the middle frames of the snippets. Heat maps show how much one position
+    (framed) takes from each position of the state before, in multiples of a uniform weight. The
+    bars below show the most probable classes of the whole video. The file is decoded twice.
 
-    `path` has one of `EXTENSIONS`; `position` and `gate` are those of `overlay.write`.
+    Args:
+        source: The video file to label.
+        path: The file to write, with one of `EXTENSIONS`.
+        top: Number of classes.
+        position: As for `overlay.write`.
+        gate: As for `overlay.write`.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the video cannot be decoded.
     """
     if not os.fspath(path).lower().endswith(EXTENSIONS):
         raise ValueError(f"`path` must end in {', '.join(EXTENSIONS)}. Received: {path!r}")
@@ -59,13 +70,13 @@ def draw(
     position: tuple[int, int] | None = None,
     gate: str = "mean",
 ) -> str | os.PathLike:
-    """Draw the strip of `write` from what `Predictor.predict(with_sample=True)` returned."""
+    """Draw the strip of `write` from the results of `Predictor.predict(with_sample=True)`."""
     assert sample is not None
     heat = place = None
     if sample.attention_maps is not None:
         heat, place = maps.select(sample.attention_maps, predictor.settings, position, gate)
     steps = max(predictor.clip.segments, 1) if heat is None else len(heat)
-    if steps == 1:  # a clip: its frames are the steps
+    if steps == 1:  # each frame of a clip is a step
         steps = len(sample.frames)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, _MAX_FRAMES)).round().astype(int))
     length = len(sample.frames) // steps  # frames of a snippet
@@ -75,7 +86,7 @@ def draw(
     if heat is not None:
         _draw_maps(figure, grid, frames, heat[shown], place, predictor.clip, gate)
     with atomic_write(path) as temporary:
-        # The same picture everywhere: no date in it.
+        # Without a date, the same input gives the same file.
         metadata = {".png": None, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
         extension = os.path.splitext(path)[1].lower()
         figure.savefig(temporary, dpi=_DPI, metadata=metadata[extension])
@@ -89,7 +100,7 @@ def _fit(frame):
 
 
 def _draw(frames, times, prediction, has_maps):
-    """A figure of the frames and of the classes below, and its grid with a row for the maps."""
+    """Draw the frames and the classes; return the figure and the grid of frames and maps."""
     aspect = frames[0].shape[0] / frames[0].shape[1]
     side = 0.75 if has_maps else 0.02  # inches for the scale of the maps
     width = (_WIDTH - side - 0.1) / len(frames)
@@ -131,7 +142,7 @@ def _draw(frames, times, prediction, has_maps):
 
 
 def _draw_maps(figure, grid, frames, heat, place, clip, gate):
-    """Heat maps over gray frames, in the second row of the grid, and their scale."""
+    """Draw heat maps over gray frames in the second row of the grid, and a color scale."""
     full = maps.full_heat(heat.max())
     height, width = frames[0].shape[:2]
     top, left, bottom, right = maps.seen_box(height, width, clip)

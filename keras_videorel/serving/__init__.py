@@ -1,4 +1,4 @@
-"""A page in the browser to try exported models on; needs the extra `[serve]`.
+"""Serve a web page to try exported models. Needs the extra `[serve]`.
 
 from keras_videorel import serving
 

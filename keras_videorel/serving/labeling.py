@@ -11,15 +11,15 @@ import numpy as np
 from keras_videorel.data import video
 from keras_videorel.prediction import Predictor, overlay
 
-_MAX_FRAME_RATE = 240  # of slow motion
-_MAX_PIXELS = 4096 * 2304  # of a frame
-_DRAWN_SIDE = 480  # shorter side of the annotated video: drawing larger frames takes long
-_TOLERANCE = 0.5  # seconds: a video of a minute is rarely of exactly 60.0 s
+_MAX_FRAME_RATE = 240  # for slow motion
+_MAX_PIXELS = 4096 * 2304  # of one frame
+_DRAWN_SIDE = 480  # shorter side of the annotated video; larger frames take long to draw
+_TOLERANCE = 0.5  # in seconds: a video of a minute rarely lasts exactly 60.0 s
 COLORS = tuple("#{:02x}{:02x}{:02x}".format(*color) for color in overlay.COLORS)
 
 
 class Limits(NamedTuple):
-    """The longest video in seconds, and the largest file in millions of bytes."""
+    """Maximum duration of a video in seconds, and maximum file size in millions of bytes."""
 
     seconds: float = 60.0
     megabytes: float = 100.0
@@ -30,18 +30,18 @@ class Limits(NamedTuple):
 
 
 class Refused(ValueError):
-    """A video that is not labeled. The message is for whoever sent it: it names no path."""
+    """A video is refused. The message is shown to the user and does not name a path."""
 
 
 class Answer(NamedTuple):
-    """What a model says about a video.
+    """Labels, curves and annotated video of a video.
 
     Attributes:
         best: Dict from the most probable labels of the whole video to their probabilities.
-        seconds: Times, from the beginning of the video to its end.
-        curves: Dict from the classes that lead for the longest to their probabilities at these
-            times. The first class has the first of `COLORS` in the annotated video, and so on.
-        video: File of the annotated video.
+        seconds: Times of the curves, from the start of the video to its end.
+        curves: Dict from the leading classes to their probabilities at these times, in the order
+            of their `COLORS` in the annotated video.
+        video: Path of the annotated video.
     """
 
     best: dict[str, float]
@@ -51,13 +51,13 @@ class Answer(NamedTuple):
 
 
 def check(path: str | os.PathLike, limits: Limits) -> int:
-    """Refuse a video that is too long or cannot be decoded, and return its number of frames.
+    """Check the length and the frames of a video, and return its number of frames.
 
-    A declared duration that is too long is believed. Otherwise the frames are decoded, no further
-    than the limit, because a file may declare anything. Gradio limits the size of uploads.
+    If the declared duration is within the limit, frames are decoded up to the limit, because the
+    duration may be wrong. Gradio limits the size of uploads.
 
     Raises:
-        Refused: If the video is too long, has too large frames, or cannot be decoded.
+        Refused: If the video is too long, its frames are too large, or it cannot be decoded.
     """
     longest = limits.seconds + _TOLERANCE
     advice = f"at most {limits.seconds:g} s are labeled here. Please cut it."
@@ -86,15 +86,15 @@ def label(
     top: int = 5,
     report: Callable[[float, str], Any] = lambda share, doing: None,
 ) -> Answer:
-    """Label a whole video, label it over time, and draw both into an annotated video.
+    """Label a video as a whole and over time, and write an annotated video.
 
-    The file is decoded twice: for the windows, then for the whole video and the drawing.
+    The file is decoded once for the windows, and once for the whole video and the drawing.
 
     Args:
         path: A video file that passed `check`.
-        num_frames: What `check` returned.
+        num_frames: The result of `check`.
         output: The MP4 file to write.
-        report: Called with the share that is done, 0 to 1, and what is being done.
+        report: Called with the progress, from 0 to 1, and a description of the current step.
     """
     spans, probabilities = [], []
 
@@ -112,7 +112,8 @@ def label(
             report(0.5 + 0.5 * reader.frames / num_frames, "Labeling the video")
 
         prediction, _ = predictor.predict(path, num_frames, top, on_frame=draw)
-    # A window's probabilities stand at its middle; the first and last reach to the video's ends.
+    # Probabilities are plotted at the middle of their window. The first and last values extend to
+    # the ends of the video.
     seconds = np.array([spans[0][0], *np.mean(spans, axis=1), spans[-1][1]])
     curves = np.stack([probabilities[0], *probabilities, probabilities[-1]])
     leading = overlay.colors(np.stack(probabilities))

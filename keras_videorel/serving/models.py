@@ -13,15 +13,15 @@ def load_models(folder: str | os.PathLike) -> tuple[dict[str, Predictor], list[s
     """Load each exported model of a folder.
 
     Args:
-        folder: A folder of folders written by `export`, or one such folder. Hidden folders are
-            left out, because an export that is being written is one.
+        folder: A folder that `export` wrote, or a folder of such folders. Hidden folders are
+            ignored, because an unfinished export has a hidden folder.
 
     Returns:
         `(models, broken)`: a dict from folder names to `Predictor`s, and the names of the models
-        that do not load. The log says why.
+        that cannot be loaded. The log holds the reasons.
 
     Raises:
-        ValueError: If no exported model of the folder loads.
+        ValueError: If no exported model can be loaded.
     """
     root = pathlib.Path(os.path.abspath(folder))
     files = [root / "export.json", *sorted(root.glob("[!.]*/export.json"))]
@@ -30,7 +30,7 @@ def load_models(folder: str | os.PathLike) -> tuple[dict[str, Predictor], list[s
         name = os.fsencode(path.name).decode(errors="replace")  # the page can only show Unicode
         try:
             models[name] = Predictor(path)
-        except Exception as error:  # TensorFlow raises many kinds; the other models still work
+        except Exception as error:  # TensorFlow raises many kinds of errors; other models work
             reason = " ".join(str(error).split())
             _log.warning("%s cannot be used: %s: %s", name, type(error).__name__, reason)
             broken.append(name)

@@ -1,4 +1,4 @@
-"""The page: its components, and what its buttons do."""
+"""Build the web page and the actions of its buttons."""
 
 import functools
 import html
@@ -13,12 +13,12 @@ from keras_videorel.data import rendering
 from keras_videorel.serving import labeling
 
 _TOP = 5
-_KEEP_SECONDS = 30 * 60  # for uploads and results
-_MAX_WAITING = 20  # requests
+_KEEP_SECONDS = 30 * 60  # lifetime of uploads and results
+_MAX_WAITING = 20  # requests in the queue
 _CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
-_EXAMPLE = ("right", "up")  # classes of the rendered data set, one after the other
+_EXAMPLE = ("right", "up")  # consecutive classes of the rendered data set
 
-# Gradio's default fonts come from another server.
+# System fonts, because Gradio loads its default fonts from another server.
 THEME = gr.themes.Soft(
     primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]
 )
@@ -33,17 +33,17 @@ CSS = """
 #legend i { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.4em; }
 """
 
-_error = functools.partial(gr.Error, print_exception=False)  # on the page, not in the log
+_error = functools.partial(gr.Error, print_exception=False)  # shown on the page, not in the log
 
 
 def build(models, broken, limits, folder):
-    """Build the page, a `gradio.Blocks`, as for `server.launched`; uploads go to `folder`."""
+    """Build the page, a `gradio.Blocks`; see `server.launched`. Uploads go to `folder`."""
 
     def classes(model):
         return f"<p>{html.escape(', '.join(models[model].labels))}</p>"
 
     def label(video: str | None, model: str, progress=gr.Progress()):  # noqa: B008
-        """Label a video: its best labels, their curves over time, and an annotated video."""
+        """Label a video: its best labels, curves over time, and an annotated video."""
         if video is None:
             raise _error("Choose or record a video first.")
         try:
@@ -71,7 +71,7 @@ def build(models, broken, limits, folder):
             with gr.Column(scale=2, min_width=320):
                 video = gr.Video(
                     show_label=False, sources=["upload", "webcam"], elem_id="video",
-                    include_audio=True,  # to take it out of uploads, Gradio needs ffmpeg
+                    include_audio=True,  # removing audio from uploads needs ffmpeg
                     webcam_options=gr.WebcamOptions(mirror=False, constraints=_CAMERA),
                 )  # fmt: skip
                 model = gr.Dropdown(
@@ -91,18 +91,18 @@ def build(models, broken, limits, folder):
                     x="seconds", y="probability", color="label", y_lim=[0, 1],
                     y_title="probability over time", colors_in_legend=[], height=280, visible=False,
                 )  # fmt: skip
-                legend = gr.HTML(elem_id="legend")  # the plot's own does not wrap on a phone
+                legend = gr.HTML(elem_id="legend")  # the plot's legend does not wrap on phones
                 drawn = gr.Video(
                     show_label=False, interactive=False, visible=False, buttons=["download"],
                     elem_id="drawn",
                 )  # fmt: skip
-        # One video at a time: a model uses all cores.
+        # One video at a time, because a model uses all cores.
         button.click(
             label, [video, model], [labels, curves, drawn], api_name="label", concurrency_limit=1
         ).success(_legend, curves, legend, api_visibility="private")
         example.click(lambda: _example(folder), None, video, api_visibility="private")
         model.change(classes, model, names, api_visibility="private")
-    # Without `api_open=False`, Gradio answers requests that skip the queue.
+    # Without `api_open=False`, requests could skip the queue.
     return page.queue(max_size=_MAX_WAITING, api_open=False)
 
 
@@ -118,7 +118,7 @@ def _notes(limits, broken):
 
 
 def _example(folder):
-    """A rendered video of about five seconds, of the data set that `make demo` trains on."""
+    """Render a video of about five seconds, of the data set that `make demo` trains on."""
     path = os.path.join(folder, "example.mp4")
     if not os.path.exists(path):
         rendering.write_video(path, _EXAMPLE, seed=1, size=224)
@@ -126,14 +126,14 @@ def _example(folder):
 
 
 def _table(answer):
-    """The curves of an answer as a table for the plot."""
+    """Return the curves of an answer as a table for the plot."""
     table = pd.DataFrame(answer.curves, index=pd.Index(answer.seconds, name="seconds"))
     table = table.melt(var_name="label", value_name="probability", ignore_index=False)
     return table.reset_index()
 
 
 def _legend(plot):
-    """The classes of a plot in their colors, as HTML."""
+    """Return the legend of a plot as HTML."""
     names = dict.fromkeys(row[plot["columns"].index("label")] for row in plot["data"])
     entries = (
         f'<li><i style="background: {color}"></i>{html.escape(name)}</li>'

@@ -1,4 +1,4 @@
-"""Serve the page with Gradio's own server."""
+"""Serve the page with Gradio's server."""
 
 import contextlib
 import importlib.util
@@ -24,13 +24,13 @@ def serve(
 
     Args:
         folder: A folder of exported models.
-        host: Address to listen on; by default of this machine alone.
-        port: Port to listen on; 0 for any that is free.
-        limits: `Limits`, those of `Limits()` by default.
+        host: Address to listen on. The default accepts connections from this machine only.
+        port: Port to listen on; 0 for any free port.
+        limits: Limits for uploads, by default `Limits()`.
 
     Raises:
         ImportError: If Gradio is not installed.
-        ValueError: If the folder holds no model that loads.
+        ValueError: If no model of the folder can be loaded.
         OSError: If the server cannot listen on the port.
     """
     if importlib.util.find_spec("gradio") is None:
@@ -47,14 +47,15 @@ def serve(
 def launched(models, broken=(), limits=None, *, host="127.0.0.1", port=None):
     """Launch the page and yield its address.
 
-    Uploads and results lie in a temporary folder that only this user can read. Gradio's default is
-    one folder for all programs and users, and a request may name any file in it.
+    Uploads and results go to a temporary folder that only this user can read. By default, Gradio
+    would share one folder among all programs and users, and serve every file in it.
 
     Args:
         models: Dict from names to `Predictor`s.
-        broken: Names of models that cannot be used.
-        limits: As for `serve`, as is `host`.
-        port: Port to listen on; the first free one from 7860 on if None.
+        broken: Names of models that cannot be loaded.
+        limits: As for `serve`.
+        host: As for `serve`.
+        port: Port to listen on. `None` takes the first free port from 7860 on.
     """
     limits = Limits() if limits is None else limits
     with (
@@ -62,11 +63,11 @@ def launched(models, broken=(), limits=None, *, host="127.0.0.1", port=None):
         mock.patch.dict(
             os.environ,
             GRADIO_TEMP_DIR=folder,
-            GRADIO_EXAMPLES_CACHE=os.path.join(folder, "examples"),  # else ./.gradio is served, too
-            GRADIO_RUN_HISTORY="False",  # else browsers keep the results
+            GRADIO_EXAMPLES_CACHE=os.path.join(folder, "examples"),  # or ./.gradio would be served
+            GRADIO_RUN_HISTORY="False",  # or browsers would keep the results
         ),
-        # Gradio 6.31 refuses requests that name a file of the server, but downloads a video that
-        # a request names by its address, whatever its size.
+        # Gradio 6.31 refuses requests that name a file on the server. But if a request holds the
+        # URL of a video, Gradio downloads the video without a size limit.
         mock.patch("gradio.processing_utils.async_ssrf_protected_download", _refuse_address),
     ):
         from keras_videorel.serving import page
@@ -90,11 +91,11 @@ async def _refuse_address(*_, **__):
 
 
 def _free_port(host, port):
-    """A port that is free now. Gradio tells no reason if one is not, and takes no 0."""
+    """Return a free port. Gradio does not accept 0, and gives no reason for a failure."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family) as listening:
             return listening.getsockname()[1]
     except OSError as error:
-        reason = str(error.strerror).split(" (")[0]  # Python adds the address
+        reason = str(error.strerror).split(" (")[0]  # without the address that Python adds
         raise OSError(f"cannot listen on {host}, port {port}: {reason}") from None
