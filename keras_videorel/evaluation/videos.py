@@ -26,7 +26,7 @@ def evaluate_videos(
     *,
     fold: int = 0,
 ) -> dict:
-    """Evaluate a classifier on many views of each video, as both papers do.
+    """Evaluate a classifier on many views of each video (ARTNet, Sec. 3.3, testing).
 
     The scores of a video are the mean of the model's outputs over its views. The class with the
     highest score is the prediction. The outputs may be logits, as in the papers, or probabilities.
