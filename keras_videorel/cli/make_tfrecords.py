@@ -64,7 +64,7 @@ FLAGS.string("output", None, "Folder to write to; made if need be.", required=Tr
 FLAGS.string("resize", None, "HEIGHTxWIDTH of the stored frames; by default 128x170.")
 FLAGS.integer("short_side", None, "Instead of resize: the frames' shorter side.")
 FLAGS.enum("flow", "none", shards.FLOWS, "Optical flow to store: tvl1 as the papers; dis is fast.")
-FLAGS.float("test_fraction", None, "Share of each class to draw for the split test, if it is missing.")
+FLAGS.float("test_fraction", None, "Share of each class to draw for a missing test split.")
 FLAGS.float("val_fraction", None, "Part of each class for the split val, taken from training.")
 FLAGS.string("group_pattern", None, "Regular expression with one group: the recording of a file.")
 FLAGS.float("frame_rate", pictures.FRAME_RATE, "Pictures per second of folders of pictures.")
